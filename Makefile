@@ -1,0 +1,56 @@
+# Everything runs in .venv, which is made anew whenever the lock changes.
+#
+#   make demo    a tour: sample projects, the backfill, its verification
+#   make run     the admin at http://127.0.0.1:8000/
+#   make test    checks, lint, types and all tests
+#   make bench   measures the speed
+#   make lock    pins the dependencies anew (make lock UPGRADE=1: their newest versions)
+
+VENV := .venv
+PY := $(VENV)/bin/python
+INSTALLED := $(VENV)/.installed
+ADDRESS ?= 127.0.0.1:8000
+UV ?= uv
+
+.PHONY: help demo run test lint types bench lock
+
+help:
+	@sed -n 's/^#   //p' Makefile
+
+$(INSTALLED): requirements-dev.lock
+	@PYTHON="$(PYTHON)" sh scripts/install.sh $(VENV) requirements-dev.lock
+	@touch $@
+
+demo: $(INSTALLED)
+	@sh scripts/demo.sh
+
+run: $(INSTALLED)
+	@$(PY) manage.py migrate --verbosity 0
+	@$(PY) manage.py prepare_local_use
+	@echo "Open http://$(ADDRESS)/ (Ctrl-C ends it)."
+	@$(PY) manage.py runserver --noreload --insecure $(ADDRESS)
+
+# The tests bring their own database, whatever .env says.
+test: export DATABASE_URL :=
+test: lint types
+	$(PY) manage.py check --fail-level WARNING
+	$(PY) manage.py makemigrations --check --dry-run
+	$(PY) -m pytest -n logical
+
+lint: $(INSTALLED)
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+
+types: $(INSTALLED)
+	$(PY) -m mypy
+
+bench: $(INSTALLED)
+	$(PY) -m benchmarks
+
+COMPILE = $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url \
+	$(if $(UPGRADE),--upgrade) pyproject.toml --group locked
+
+lock:
+	@command -v $(UV) >/dev/null || { echo "make lock needs uv: pip install uv, or name it with UV=…" >&2; exit 1; }
+	$(COMPILE) --output-file requirements.lock >/dev/null
+	$(COMPILE) --group dev --constraint requirements.lock --output-file requirements-dev.lock >/dev/null

@@ -1,0 +1,20 @@
+"""The application's configuration."""
+
+from __future__ import annotations
+
+from django.apps import AppConfig
+from django.db.models.signals import pre_migrate
+
+from agentstate.adoption import check_before_migrating
+
+
+class AgentStateConfig(AppConfig):
+    """AgentKit state for projects."""
+
+    name = "agentstate"
+    verbose_name = "AgentKit state"
+    default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        """Look at the database before ``migrate`` changes anything."""
+        pre_migrate.connect(check_before_migrating, sender=self, dispatch_uid="agentstate.adoption")

@@ -1,0 +1,67 @@
+"""The legacy home's clock: one column and one trigger, so that every writer, ours or not, moves it."""
+
+from __future__ import annotations
+
+from django.db import migrations, models
+from django.db.models.functions import Now
+
+from agentstate.migrations._operations import RunLocking
+
+# A column with a stable default rewrites nothing. The function reads no table, since it runs with the rights of the
+# role that writes; that role may know "Project" only. The trigger's name sorts last, so that it sees what other
+# triggers changed, and it fires always, or writers with the replica role would pass it by.
+CLOCK = """
+ALTER TABLE "Project" ADD COLUMN "stateUpdatedAt" timestamptz NOT NULL DEFAULT now();
+
+CREATE OR REPLACE FUNCTION agentstate_state_clock() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF NEW."stateUpdatedAt" > OLD."stateUpdatedAt" THEN
+        RETURN NEW;  -- set by the writer: only agentstate does that
+    END IF;
+    IF NEW."rfpNormJson" IS DISTINCT FROM OLD."rfpNormJson"
+        OR NEW."factsJson" IS DISTINCT FROM OLD."factsJson"
+        OR NEW."coverageJson" IS DISTINCT FROM OLD."coverageJson"
+        OR NEW."conflictLogJson" IS DISTINCT FROM OLD."conflictLogJson"
+        OR NEW."eligibilityJson" IS DISTINCT FROM OLD."eligibilityJson"
+    THEN
+        NEW."stateUpdatedAt" := greatest(clock_timestamp(), OLD."stateUpdatedAt" + interval '1 microsecond');
+    ELSE
+        NEW."stateUpdatedAt" := OLD."stateUpdatedAt";  -- a stale row written back does not turn the clock back
+    END IF;
+    RETURN NEW;
+END
+$$;
+
+CREATE TRIGGER zz_agentstate_state_clock BEFORE UPDATE ON "Project"
+    FOR EACH ROW EXECUTE FUNCTION agentstate_state_clock();
+ALTER TABLE "Project" ENABLE ALWAYS TRIGGER zz_agentstate_state_clock;
+"""
+
+# The first statement takes the lock that the others need.
+NO_CLOCK = """
+ALTER TABLE "Project" DROP COLUMN "stateUpdatedAt";
+DROP TRIGGER zz_agentstate_state_clock ON "Project";
+DROP FUNCTION agentstate_state_clock();
+"""
+
+
+class Migration(migrations.Migration):
+    dependencies = [("agentstate", "0001_agentkit_state_refactor")]
+    operations = [
+        migrations.SeparateDatabaseAndState(
+            state_operations=[
+                migrations.AddField(
+                    model_name="project",
+                    name="state_updated_at",
+                    field=models.DateTimeField(
+                        db_column="stateUpdatedAt",
+                        db_default=Now(),
+                        editable=False,
+                        help_text="The legacy home's clock, moved by the database when any writer changes one of the "
+                        "five columns.",
+                    ),
+                ),
+            ],
+            database_operations=[RunLocking(CLOCK, NO_CLOCK)],
+        ),
+    ]

@@ -1,0 +1,24 @@
+"""Foreign keys to "Project", not validated yet: made in an instant, and none ever makes a DELETE there fail."""
+
+from __future__ import annotations
+
+from django.db import migrations
+
+from agentstate.migrations._operations import RunLocking
+
+FOREIGN_KEYS = """
+ALTER TABLE "AgentWorkflowRun" ADD CONSTRAINT "AgentWorkflowRun_project_id_fkey"
+    FOREIGN KEY (project_id) REFERENCES "Project" (id) ON DELETE SET NULL NOT VALID;
+ALTER TABLE "AgentSession" ADD CONSTRAINT "AgentSession_project_id_fkey"
+    FOREIGN KEY (project_id) REFERENCES "Project" (id) ON DELETE CASCADE NOT VALID;
+"""
+
+NO_FOREIGN_KEYS = """
+ALTER TABLE "AgentSession" DROP CONSTRAINT "AgentSession_project_id_fkey";
+ALTER TABLE "AgentWorkflowRun" DROP CONSTRAINT "AgentWorkflowRun_project_id_fkey";
+"""
+
+
+class Migration(migrations.Migration):
+    dependencies = [("agentstate", "0002_state_clock")]
+    operations = [RunLocking(FOREIGN_KEYS, NO_FOREIGN_KEYS)]

@@ -1,0 +1,64 @@
+"""Migration operations that a live database does not notice."""
+
+from __future__ import annotations
+
+import random
+import time
+from typing import Any
+
+from django.core.management import CommandError
+from django.db import OperationalError, transaction
+from django.db.backends.base.schema import BaseDatabaseSchemaEditor
+from django.db.migrations.operations.base import Operation
+from psycopg.errors import LockNotAvailable
+
+# Longer waits would queue the legacy application's statements behind ours; pgroll waits as long.
+LOCK_TIMEOUT = "500ms"
+ATTEMPTS = 8
+LONGEST_PAUSE = 4.0  # seconds
+
+
+class RunLocking(Operation):
+    """Run SQL that locks the legacy table, waiting half a second for the lock at most, and trying again a few times.
+
+    Each attempt is a savepoint: given up, it holds no lock, so that what queued behind it goes on.
+    """
+
+    reduces_to_sql = True
+    reversible = True
+
+    def __init__(self, sql: str, reverse_sql: str) -> None:
+        self.sql = sql
+        self.reverse_sql = reverse_sql
+
+    def state_forwards(self, app_label: str, state: Any) -> None:
+        """Change nothing: the state operations stand beside this one."""
+
+    def database_forwards(self, app_label: str, schema_editor: Any, from_state: Any, to_state: Any) -> None:
+        self._run(schema_editor, self.sql)
+
+    def database_backwards(self, app_label: str, schema_editor: Any, from_state: Any, to_state: Any) -> None:
+        self._run(schema_editor, self.reverse_sql)
+
+    def describe(self) -> str:
+        return "Run SQL that locks the legacy table for an instant"
+
+    def _run(self, schema_editor: BaseDatabaseSchemaEditor, sql: str) -> None:
+        connection = schema_editor.connection
+        for attempt in range(1, ATTEMPTS + 1):
+            try:
+                with transaction.atomic(connection.alias):
+                    schema_editor.execute(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'")
+                    schema_editor.execute(sql)
+                    schema_editor.execute("SET LOCAL lock_timeout TO DEFAULT")
+                return
+            except OperationalError as error:
+                if not isinstance(error.__cause__, LockNotAvailable):
+                    raise
+                if attempt == ATTEMPTS:
+                    raise CommandError(
+                        f'"Project" stayed locked by others through {ATTEMPTS} attempts of {LOCK_TIMEOUT}. This '
+                        "migration changed nothing. End the long transaction (pg_stat_activity, pg_locks), or "
+                        "migrate at a quieter time: manage.py migrate goes on where it stopped."
+                    ) from error
+                time.sleep(min(LONGEST_PAUSE, 0.25 * 2**attempt) * random.uniform(0.5, 1))

@@ -1,0 +1,19 @@
+"""The tables: what stays of the legacy one, and ours beside it."""
+
+from agentstate.models.flags import Flag, FlagChange
+from agentstate.models.passes import BackfillPass, LeftAside
+from agentstate.models.projects import LegacyState, Project
+from agentstate.models.runs import AgentWorkflowRun, AgentWorkflowRunEvent
+from agentstate.models.sessions import AgentSession
+
+__all__ = [
+    "AgentSession",
+    "AgentWorkflowRun",
+    "AgentWorkflowRunEvent",
+    "BackfillPass",
+    "Flag",
+    "FlagChange",
+    "LeftAside",
+    "LegacyState",
+    "Project",
+]

@@ -1,0 +1,37 @@
+"""Field types that the legacy schema and our ids call for."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from cuid2 import create_id
+from django.db import models
+
+if TYPE_CHECKING:
+    from django.db.backends.base.base import BaseDatabaseWrapper
+
+    DateTimeField = models.DateTimeField[datetime | str | None, datetime | None]
+else:
+    DateTimeField = models.DateTimeField
+
+
+def new_id() -> str:
+    """Return a cuid, the kind of id that every live row of ours gets."""
+    return create_id()
+
+
+class PrismaDateTimeField(DateTimeField):
+    """A ``timestamp(3)`` without time zone that holds UTC, as Prisma makes them; aware UTC datetimes in Python."""
+
+    def db_type(self, connection: BaseDatabaseWrapper) -> str:
+        return "timestamp(3) without time zone"
+
+    def from_db_value(self, value: datetime | None, *args: object) -> datetime | None:
+        return value.replace(tzinfo=UTC) if value is not None and value.tzinfo is None else value
+
+    def get_db_prep_value(self, value: Any, connection: BaseDatabaseWrapper, prepared: bool = False) -> Any:
+        value = super().get_db_prep_value(value, connection, prepared)
+        if isinstance(value, datetime) and value.tzinfo is not None:
+            return value.astimezone(UTC).replace(tzinfo=None)
+        return value

@@ -1,0 +1,30 @@
+#!/usr/bin/env python
+"""Run an administrative command, with one clear sentence where the set-up is wrong."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from django.core.exceptions import ImproperlyConfigured
+from django.core.management import execute_from_command_line
+from django.db import OperationalError
+
+from project.database import connection_failure
+
+
+def main() -> None:
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "project.settings")
+    try:
+        execute_from_command_line(sys.argv)
+    except ImproperlyConfigured as error:
+        sys.exit(str(error))
+    except OperationalError as error:
+        failure = connection_failure(error)
+        if failure is None:
+            raise
+        sys.exit(failure)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,132 @@
+"""`DATABASE_URL`, in the forms that people have, as Django's settings."""
+
+from __future__ import annotations
+
+import re
+import traceback
+from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import unquote
+
+import psycopg
+from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
+from psycopg.conninfo import conninfo_to_dict
+
+if TYPE_CHECKING:
+    from django.db import OperationalError
+
+EMBEDDED = {"ENGINE": "project.embedded", "NAME": "agentstate", "USER": "postgres", "PORT": "5432"}
+EXAMPLE = "postgres://user:password@host:5432/name"
+
+
+class Database(NamedTuple):
+    """Django's settings of the database, and the names of the URL's parameters that they leave out."""
+
+    settings: dict[str, Any]
+    dropped: tuple[str, ...] = ()
+
+
+class BadDatabaseURLError(ImproperlyConfigured):
+    """`DATABASE_URL` cannot be used. The message never repeats the URL, which may hold a password."""
+
+    def __init__(self, fact: str) -> None:
+        super().__init__(f"DATABASE_URL {fact}.")
+
+
+def database_from_url(url: str) -> Database:
+    """Read a PostgreSQL URL as libpq does, after Prisma's own parameters are taken out of it.
+
+    An empty one stands for the embedded PostgreSQL.
+
+    Raises:
+        BadDatabaseURLError: It is not the URL of a PostgreSQL database.
+    """
+    if not url:
+        return Database(dict(EMBEDDED))
+    address, parameters = _split(url)
+    known = {name: value for name, value in parameters.items() if _libpq_knows(name, value)}
+    ours = {name: unquote(value) for name, value in parameters.items() if name not in known}
+
+    parts = _parse(address, known)
+    if schema := ours.pop("schema", ""):
+        parts["options"] = f"{parts.get('options', '')} -c search_path={_as_search_path(schema)}".strip()
+    parts.setdefault("connect_timeout", "10")
+    database = {
+        "ENGINE": "django.db.backends.postgresql",
+        "NAME": parts.pop("dbname"),
+        "USER": parts.pop("user", ""),
+        "PASSWORD": parts.pop("password", ""),
+        "HOST": parts.pop("host", ""),
+        "PORT": parts.pop("port", ""),
+        "OPTIONS": parts,
+        # A pool in transaction mode hands the next query to another connection, without the cursor.
+        "DISABLE_SERVER_SIDE_CURSORS": ours.pop("pgbouncer", "") == "true",
+    }
+    return Database(database, dropped=tuple(ours))
+
+
+def _split(url: str) -> tuple[str, dict[str, str]]:
+    """Part the query from the address, where libpq does: a question mark in the password is not it."""
+    scheme, separator, rest = url.partition("://")
+    if not separator:
+        raise BadDatabaseURLError(f"is not a URL such as {EXAMPLE}")
+    if scheme not in ("postgres", "postgresql"):
+        raise BadDatabaseURLError(f"does not start with postgres:// or postgresql://, as {EXAMPLE} does")
+
+    login, at, host = rest.partition("@")
+    if "/" in login:
+        login, at, host = "", "", rest
+    host, _, query = host.partition("?")
+    if "@" in host or "@" in query:
+        raise BadDatabaseURLError(
+            "holds an @ or a / in the user's name or the password, which must be written as %40 or %2F"
+        )
+    parameters = dict(parameter.partition("=")[::2] for parameter in query.split("&") if parameter)
+    return f"{scheme}://{login}{at}{host}", parameters
+
+
+def _libpq_knows(name: str, value: str) -> bool:
+    keywords = {option.keyword.decode() for option in psycopg.pq.Conninfo.get_defaults()}
+    return name in keywords or (name, value) == ("ssl", "true")
+
+
+def _parse(address: str, parameters: dict[str, str]) -> dict[str, Any]:
+    query = "&".join(f"{name}={value}" for name, value in parameters.items())
+    try:
+        parts = conninfo_to_dict(f"{address}?{query}")
+    except psycopg.ProgrammingError:
+        raise BadDatabaseURLError(
+            f"cannot be read; it should look like {EXAMPLE}, with a % in the password written as %25"
+        ) from None
+    for port in filter(None, str(parts.get("port") or "").split(",")):
+        if not (port.isdecimal() and 0 < int(port) < 65536):
+            raise BadDatabaseURLError("has a port that is not a number from 1 to 65535")
+    if not parts.get("dbname"):
+        raise BadDatabaseURLError(f"names no database; it should look like {EXAMPLE}")
+    return parts
+
+
+def _as_search_path(schema: str) -> str:
+    """Quote a schema's name, for SQL and then for the server's command line."""
+    identifier = '"' + schema.replace('"', '""') + '"'
+    return re.sub(r"([\\\s])", r"\\\1", identifier)
+
+
+def connection_failure(error: OperationalError) -> str | None:
+    """Say in one sentence why no connection could be made; None if the error is another one."""
+    if not any(frame.name == "get_new_connection" for frame in traceback.extract_tb(error.__traceback__)):
+        return None
+    database = settings.DATABASES["default"]
+    reason = _reason(str(error))
+    if database["ENGINE"] == EMBEDDED["ENGINE"]:
+        return f"Could not connect to the embedded PostgreSQL: {reason}."
+    where = database["HOST"] or "the local socket"
+    if database["PORT"]:
+        where += f", port {database['PORT']}"
+    return f"Could not connect to the database {database['NAME']!r} at {where}: {reason}. Check DATABASE_URL."
+
+
+def _reason(message: str) -> str:
+    """Take the last cause out of a report that may have a line for each address that was tried."""
+    causes = re.findall(r".*(?:FATAL|failed|error): +(\S.*)", message) or [message.partition("\n")[0]]
+    return str(causes[-1]).strip().rstrip(".")

@@ -1,0 +1,7 @@
+from __future__ import annotations
+
+from django.core.exceptions import ImproperlyConfigured
+
+
+class EmbeddedPostgresError(ImproperlyConfigured):
+    """The embedded PostgreSQL cannot be used as things are. The message is one sentence with the way out."""

@@ -1,0 +1,72 @@
+"""The keeper: a process that outlives those that use the server, and then stops it.
+
+It imports nothing heavy, so that it is there in a moment.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from project.embedded.account import Account
+from project.embedded.locks import Locks, owned, try_to_own
+
+# Commands that follow one another share a server.
+LINGER_SECONDS = 1.5
+
+
+def ensure_keeper(locks: Locks, account: Account, stop_command: list[str]) -> None:
+    """Start a keeper, unless there is one. Call this with the transition lock held."""
+    descriptor = os.open(locks.keeper, os.O_RDONLY)
+    try:
+        if try_to_own(descriptor):
+            _spawn(descriptor, str(locks.folder), str(account.uid), str(account.gid), *stop_command)
+    finally:
+        os.close(descriptor)
+
+
+def _spawn(keeper_lock: int, *arguments: str) -> None:
+    """Run this module, in a session of its own, which Ctrl-C does not reach.
+
+    The lock belongs to the open file, not to the process, so it lives on in the child.
+    """
+    subprocess.run(
+        [sys.executable, "-m", "project.embedded.keeper", str(keeper_lock), *arguments],
+        check=True,
+        cwd=Path(__file__).parents[2],
+        pass_fds=[keeper_lock],
+        start_new_session=True,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+
+
+def stop_when_unused(locks: Locks, keeper_lock: int, account: Account, stop_command: list[str]) -> None:
+    while True:
+        with owned(locks.users):
+            pass
+        time.sleep(LINGER_SECONDS)
+        with owned(locks.transition):
+            users_lock = os.open(locks.users, os.O_RDONLY)
+            if try_to_own(users_lock):
+                subprocess.run(stop_command, check=False, **account.subprocess_options())
+                # Before the transition ends: whoever waits for it must not find a keeper that is about to leave.
+                os.close(keeper_lock)
+                return
+            os.close(users_lock)
+
+
+def main() -> None:
+    keeper_lock, folder, uid, gid, *stop_command = sys.argv[1:]
+    if os.fork():
+        os._exit(0)  # The process that wants a keeper goes on, and is nobody's parent.
+    os.chdir("/")
+    stop_when_unused(Locks(Path(folder)), int(keeper_lock), Account(int(uid), int(gid)), stop_command)
+
+
+if __name__ == "__main__":
+    main()

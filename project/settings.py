@@ -1,0 +1,122 @@
+"""Settings: each comes from the environment, or else from `.env`; `.env.example` explains them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import environ
+
+from project.database import database_from_url
+from project.secret_key import local_secret_key
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+
+env = environ.Env()
+env.read_env(BASE_DIR / ".env")
+
+DEBUG = env.bool("DEBUG", default=False)
+ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"])
+
+# The folder of what local use makes: the embedded PostgreSQL, a secret key, a login's password.
+AGENTSTATE_DATA_DIR = BASE_DIR / Path(env.str("AGENTSTATE_DATA_DIR", default="") or ".data").expanduser()
+AGENTSTATE_OPEN_PARENT_FOLDERS = env.bool("AGENTSTATE_OPEN_PARENT_FOLDERS", default=False)
+
+# Empty where there is none: only what needs the key, such as serving, is refused then.
+SECRET_KEY = env.str("SECRET_KEY", default="") or local_secret_key(AGENTSTATE_DATA_DIR)
+
+DATABASE = database_from_url(env.str("DATABASE_URL", default="").strip())
+DATABASES = {"default": DATABASE.settings}
+
+INSTALLED_APPS = [
+    "project",
+    "agentstate",
+    "waffle",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.postgres",
+    "django.contrib.staticfiles",
+]
+
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+
+ROOT_URLCONF = "project.urls"
+WSGI_APPLICATION = "project.wsgi.application"
+ASGI_APPLICATION = "project.asgi.application"
+
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+        },
+    },
+]
+
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{name}"}
+    for name in (
+        "UserAttributeSimilarityValidator",
+        "MinimumLengthValidator",
+        "CommonPasswordValidator",
+        "NumericPasswordValidator",
+    )
+]
+
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+LANGUAGE_CODE = "en"
+TIME_ZONE = "UTC"
+USE_TZ = True
+
+STATIC_URL = "static/"
+STATIC_ROOT = BASE_DIR / "staticfiles"
+
+# A flag that was toggled reaches every process when its own short-lived cache has run out.
+WAFFLE_FLAG_MODEL = "agentstate.Flag"
+WAFFLE_CACHE_NAME = "flags"
+CACHES = {
+    "default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"},
+    "flags": {
+        "BACKEND": "django.core.cache.backends.locmem.LocMemCache",
+        "LOCATION": "flags",
+        "TIMEOUT": 1,
+    },
+}
+
+# Everything that tells browsers to stay on HTTPS hangs on one switch.
+AGENTSTATE_HTTPS = env.bool("AGENTSTATE_HTTPS", default=False)
+SECURE_SSL_REDIRECT = AGENTSTATE_HTTPS
+SESSION_COOKIE_SECURE = AGENTSTATE_HTTPS
+CSRF_COOKIE_SECURE = AGENTSTATE_HTTPS
+SECURE_HSTS_SECONDS = 365 * 24 * 60 * 60 if AGENTSTATE_HTTPS else 0
+# Subdomains and browsers' preload lists are for the owner of the whole domain to decide.
+SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W021"]
+# Only behind a proxy that sets this header itself: else any client could claim HTTPS.
+if env.bool("AGENTSTATE_BEHIND_PROXY", default=False):
+    SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+
+# Django's own would mail errors to nobody and print nothing while DEBUG is off.
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"plain": {"format": "{levelname} {name}: {message}", "style": "{"}},
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "plain"}},
+    "root": {"handlers": ["stderr"], "level": "WARNING"},
+    "loggers": {"django": {"handlers": [], "level": "INFO", "propagate": True}},
+}

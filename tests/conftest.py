@@ -1,0 +1,33 @@
+from __future__ import annotations
+
+from django.conf import settings
+from django.db import connection
+from django.test import TransactionTestCase
+from hypothesis import HealthCheck
+from hypothesis import settings as hypothesis
+
+# An example is a number of rounds to the database, so that neither its time nor how it was found says anything.
+hypothesis.register_profile(
+    "quick", max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
+)
+# pytest --hypothesis-profile=thorough
+hypothesis.register_profile("thorough", hypothesis.get_profile("quick"), max_examples=1000)
+hypothesis.load_profile("quick")
+
+
+def pytest_configure() -> None:
+    """Give the tests a key of their own, so that they run in a clone in which nothing was made yet."""
+    settings.SECRET_KEY = "a key for tests only"
+    TransactionTestCase._fixture_teardown = delete_rows
+
+
+def delete_rows(test: TransactionTestCase) -> None:
+    """Empty the tables after a test that commits, as a flush does, but for what every test needs.
+
+    A flush truncates, which makes each table's files anew and takes a hundred times as long; and it stumbles over the
+    tables of waffle's own flag, which ours replaces.
+    """
+    tables = {*connection.introspection.django_table_names(only_existing=True, include_views=False)}
+    with connection.cursor() as cursor:
+        for table in tables - {"django_content_type", "auth_permission"}:
+            cursor.execute(f'DELETE FROM "{table}"')

@@ -1,0 +1,177 @@
+"""Databases of their own beside the test database, and what can be seen in them."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import uuid
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, urlencode
+
+import psycopg
+from django.db import connection as test_connection
+from psycopg import sql
+
+from tests.project.processes import CLONE, ENVIRONMENT
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+# One line for each thing in the database, with everything about it that could change.
+SCHEMA = """
+WITH relation AS (
+    SELECT oid AS relation, relnamespace::regnamespace || '.' || quote_ident(relname) AS name, relkind,
+        relpersistence, relowner, relacl, reloptions, relrowsecurity, relreplident, reltablespace
+    FROM pg_class WHERE relnamespace <> ALL (ARRAY['pg_catalog', 'information_schema', 'pg_toast']::regnamespace[])
+)
+SELECT concat_ws(' ', 'relation', name, relkind, relpersistence, relowner::regrole, relacl, reloptions,
+                 relrowsecurity, relreplident, reltablespace, obj_description(relation, 'pg_class'))
+FROM relation
+UNION ALL
+SELECT concat_ws(' ', 'column', name, attnum, quote_ident(attname), format_type(atttypid, atttypmod), attnotnull,
+                 attgenerated, attidentity, attstorage, attcompression, attacl, pg_get_expr(adbin, adrelid))
+FROM relation JOIN pg_attribute ON attrelid = relation AND attnum > 0 AND NOT attisdropped AND relkind <> 'i'
+LEFT JOIN pg_attrdef ON adrelid = attrelid AND adnum = attnum
+UNION ALL
+SELECT concat_ws(' ', 'constraint', name, quote_ident(conname), pg_get_constraintdef(pg_constraint.oid))
+FROM relation JOIN pg_constraint ON conrelid = relation
+UNION ALL
+SELECT concat_ws(' ', 'index', name, pg_get_indexdef(indexrelid), indisvalid)
+FROM relation JOIN pg_index ON indrelid = relation
+UNION ALL
+SELECT concat_ws(' ', 'trigger', name, pg_get_triggerdef(pg_trigger.oid), tgenabled)
+FROM relation JOIN pg_trigger ON tgrelid = relation AND NOT tgisinternal
+UNION ALL
+SELECT concat_ws(' ', 'function', pg_get_functiondef(oid), proowner::regrole, proacl)
+FROM pg_proc WHERE pronamespace <> ALL (ARRAY['pg_catalog', 'information_schema']::regnamespace[]) AND prokind = 'f'
+UNION ALL
+SELECT concat_ws(' ', 'type', format_type(oid, NULL), typtype)
+FROM pg_type WHERE typnamespace <> ALL (ARRAY['pg_catalog', 'information_schema', 'pg_toast']::regnamespace[])
+UNION ALL
+SELECT concat_ws(' ', 'schema', nspname, nspacl) FROM pg_namespace WHERE nspname !~ '^pg_'
+"""
+# `manage.py` with a patience that tests have.
+IMPATIENT = """
+from agentstate.migrations import _operations
+_operations.ATTEMPTS, _operations.LOCK_TIMEOUT, _operations.LONGEST_PAUSE = 3, "150ms", 0.2
+from manage import main
+main()
+"""
+
+
+class Database:
+    """A database on the server of the tests."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    @contextmanager
+    def connect(self, *, autocommit: bool = True) -> Iterator[psycopg.Connection[Any]]:
+        connection = psycopg.connect(**_server(), dbname=self.name, autocommit=autocommit)
+        try:
+            yield connection
+        finally:
+            connection.close()
+
+    def execute(self, statements: str) -> None:
+        with self.connect() as connection:
+            connection.execute(statements)
+
+    def rows(self, query: str) -> list[tuple[Any, ...]]:
+        with self.connect() as connection:
+            return connection.execute(query).fetchall()
+
+    def value(self, query: str) -> Any:
+        return self.rows(query)[0][0]
+
+    def schema(self) -> set[str]:
+        """Return everything that is there, one line each."""
+        return {line for (line,) in self.rows(SCHEMA)}
+
+    def columns(self) -> dict[str, list[str]]:
+        """Return the columns of each table."""
+        return dict(
+            self.rows(
+                """
+                SELECT relname, array_agg(attname::text ORDER BY attnum)
+                FROM pg_class JOIN pg_attribute ON attrelid = pg_class.oid
+                WHERE relnamespace = 'public'::regnamespace AND relkind = 'r' AND attnum > 0 AND NOT attisdropped
+                GROUP BY relname
+                """
+            )
+        )
+
+    def content(self, columns: dict[str, list[str]]) -> dict[str, bytes]:
+        """Return these columns of each row, with its place and who wrote it. What is called live is left out."""
+        content = {}
+        with self.connect() as connection, connection.cursor() as cursor:
+            for table, names in columns.items():
+                rows = sql.SQL(
+                    "SELECT ctid, xmin, {} FROM {} row WHERE row::text NOT LIKE '(live%' ORDER BY ctid"
+                ).format(sql.SQL(", ").join(map(sql.Identifier, names)), sql.Identifier(table))
+                with cursor.copy(sql.SQL("COPY ({}) TO STDOUT").format(rows)) as copy:
+                    content[table] = b"".join(copy)
+        return content
+
+    def url(self, **parameters: str) -> str:
+        return f"postgres:///{self.name}?{urlencode({**_server(), **parameters}, quote_via=quote)}"
+
+    def start(self, *arguments: str, impatient: bool = False, **parameters: str) -> subprocess.Popen[str]:
+        """Start `manage.py` on this database; the parameters are those of its connection."""
+        program = ["-c", IMPATIENT] if impatient else ["manage.py"]
+        return subprocess.Popen(
+            [sys.executable, *program, *arguments],
+            cwd=CLONE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**ENVIRONMENT, "SECRET_KEY": "a key for tests only", "DATABASE_URL": self.url(**parameters)},
+        )
+
+    def manage(self, *arguments: str, impatient: bool = False, **parameters: str) -> Result:
+        """Run `manage.py` on this database to its end."""
+        return Result.of(self.start(*arguments, impatient=impatient, **parameters))
+
+    def migrate(self, *target: str) -> None:
+        result = self.manage("migrate", *target, "-v0")
+        assert (result.code, result.out, result.err) == (0, "", "")
+
+    def applied(self) -> list[str]:
+        """Return the names of our migrations that are applied, without what follows their number."""
+        names = self.rows("SELECT name FROM django_migrations WHERE app = 'agentstate' ORDER BY name")
+        return [name[:4] for (name,) in names]
+
+
+class Result:
+    """What a process left behind."""
+
+    def __init__(self, code: int, out: str, err: str) -> None:
+        self.code, self.out, self.err = code, out, err
+
+    @classmethod
+    def of(cls, process: subprocess.Popen[str]) -> Result:
+        out, err = process.communicate(timeout=60)
+        return cls(process.returncode, out, err)
+
+
+@contextmanager
+def new_database(template: str = "template0") -> Iterator[Database]:
+    """Make a database that nobody else has, and take it away in the end."""
+    name = f"agentstate_{uuid.uuid4().hex[:12]}"
+    _on_server(sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), sql.Identifier(template)))
+    try:
+        yield Database(name)
+    finally:
+        _on_server(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+def _on_server(statement: sql.Composed) -> None:
+    with Database("postgres").connect() as connection:
+        connection.execute(statement)
+
+
+def _server() -> dict[str, str]:
+    """Return how to reach the server of the test database."""
+    parameters = test_connection.get_connection_params()
+    return {name: parameters[name] for name in ("host", "port", "user", "password") if parameters.get(name)}

@@ -1,0 +1,143 @@
+"""`migrate` on an empty database, and on a legacy one that is in use."""
+
+from __future__ import annotations
+
+import re
+from io import StringIO
+from typing import TYPE_CHECKING
+
+import pytest
+from django.core.management import call_command
+from django.db import connection
+
+from tests.migrations.live import LegacyApplication
+
+if TYPE_CHECKING:
+    from tests.migrations.databases import Database
+
+OUR_TABLES = {
+    "AgentSession",
+    "AgentStateFlag",
+    "AgentStateFlagChange",
+    "AgentStateFlag_groups",
+    "AgentStateFlag_users",
+    "AgentStateLeftAside",
+    "AgentStatePass",
+    "AgentWorkflowRun",
+    "AgentWorkflowRunEvent",
+}
+MIGRATIONS = ["0001", "0002", "0003", "0004", "0005"]
+DJANGO_TABLES = re.compile(r"(auth|django|waffle)_\w+")
+VALIDATED = """
+    SELECT conname, convalidated FROM pg_constraint WHERE confrelid = '"Project"'::regclass AND conname LIKE 'Agent%'
+"""
+
+
+def test_an_empty_database_gets_the_legacy_table_and_ours(empty: Database) -> None:
+    empty.migrate()
+
+    assert empty.applied() == MIGRATIONS
+    tables = {table for table in empty.columns() if not DJANGO_TABLES.fullmatch(table)}
+    assert tables == {"Project", *OUR_TABLES}
+
+
+def test_a_database_in_use_is_adopted_and_nothing_else_in_it_changes(prisma: Database) -> None:
+    columns, file = prisma.columns(), prisma.value("""SELECT pg_relation_filenode('"Project"')""")
+    schema, content = prisma.schema(), prisma.content(columns)
+
+    with LegacyApplication(prisma) as application:
+        prisma.migrate()
+        rounds = application.rounds
+
+    assert application.error is None
+    assert rounds > 10, "the writer was not there while it migrated"
+    assert prisma.content(columns) == content
+    assert prisma.value("""SELECT "factsJson" FROM "Project" WHERE id = 'live'""") == application.rounds
+    assert prisma.value("""SELECT pg_relation_filenode('"Project"')""") == file, "the table was written anew"
+    assert not schema - prisma.schema()
+    added_to_legacy = {
+        line
+        for line in prisma.schema() - schema
+        if not re.search(r'"?public"?\."?(Agent|auth_|django_|waffle_)', line)
+    }
+    assert {line.split()[0] for line in added_to_legacy} <= {"column", "constraint", "trigger", "function", "type"}
+    assert len([line for line in added_to_legacy if line.startswith("column")]) == 1
+    assert all(re.search("stateUpdatedAt|agentstate_state_clock|^type", line) for line in added_to_legacy)
+
+
+def test_only_our_tables_and_djangos_are_new(prisma: Database, adopted: Database) -> None:
+    new = adopted.columns().keys() - prisma.columns().keys()
+
+    assert {table for table in new if not DJANGO_TABLES.fullmatch(table)} == OUR_TABLES
+
+
+def test_after_adoption_a_change_moves_the_clock_and_other_triggers_still_fire(adopted: Database) -> None:
+    before = adopted.value("""SELECT "stateUpdatedAt" FROM "Project" WHERE id = 'nothing'""")
+
+    adopted.execute("""UPDATE "Project" SET "factsJson" = '1' WHERE id = 'nothing'""")
+
+    [(clock, touched)] = adopted.rows("""SELECT "stateUpdatedAt", "touchedAt" FROM "Project" WHERE id = 'nothing'""")
+    assert clock > before
+    assert touched is not None
+
+
+def test_foreign_keys_are_validated_by_a_migration_of_their_own(prisma: Database) -> None:
+    prisma.migrate("agentstate", "0003")
+    made = dict(prisma.rows(VALIDATED))
+    prisma.migrate()
+
+    assert made == {"AgentSession_project_id_fkey": False, "AgentWorkflowRun_project_id_fkey": False}
+    assert dict(prisma.rows(VALIDATED)) == dict.fromkeys(made, True)
+    assert prisma.value("SELECT count(*) FROM pg_constraint WHERE NOT convalidated") == 0
+
+
+def test_migrating_twice_changes_nothing(adopted: Database) -> None:
+    columns = adopted.columns()
+    schema, content = adopted.schema(), adopted.content(columns)
+
+    adopted.migrate()
+
+    assert (adopted.schema(), adopted.content(columns)) == (schema, content)
+
+
+def test_the_table_that_the_search_path_finds_is_the_one_that_is_adopted(prisma: Database) -> None:
+    prisma.execute("CREATE SCHEMA app")
+
+    result = prisma.manage("migrate", "-v0", options="-c search_path=app,public")
+
+    assert (result.code, result.err) == (0, "")
+    assert prisma.rows("""SELECT relnamespace::regnamespace::text FROM pg_class WHERE relname = 'Project'""") == [
+        ("public",)
+    ]
+    assert "stateUpdatedAt" in prisma.columns()["Project"]
+
+
+def test_a_schema_named_in_prismas_way_is_adopted(prisma: Database) -> None:
+    prisma.execute('ALTER SCHEMA public RENAME TO "Legacy data"; CREATE SCHEMA public')
+
+    result = prisma.manage("migrate", "-v0", schema="Legacy data")
+
+    assert (result.code, result.err) == (0, "")
+    assert prisma.columns() == {}
+    assert prisma.value("""SELECT count(*) FROM "Legacy data"."Project" WHERE "stateUpdatedAt" IS NOT NULL""") == 306
+
+
+def test_keys_of_limited_length_are_adopted(prisma: Database) -> None:
+    prisma.execute('DROP VIEW "RecentProject"; ALTER TABLE "Project" ALTER "id" TYPE varchar(30)')
+
+    prisma.migrate()
+
+    assert prisma.value("SELECT bool_and(convalidated) FROM pg_constraint") is True
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("migration", MIGRATIONS)
+def test_a_migration_can_be_printed_as_sql_without_being_run(migration: str) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SET TRANSACTION READ ONLY")
+
+    forwards = call_command("sqlmigrate", "agentstate", migration, stdout=StringIO())
+    backwards = call_command("sqlmigrate", "agentstate", migration, backwards=True, stdout=StringIO())
+
+    assert forwards
+    assert backwards

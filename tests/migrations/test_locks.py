@@ -1,0 +1,134 @@
+"""The legacy table is locked once a migration, for an instant; where it cannot be had, nothing has changed."""
+
+from __future__ import annotations
+
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from tests.migrations.databases import Result
+from tests.migrations.live import CHANGE, READ, LegacyApplication
+from tests.migrations.test_adoption import MIGRATIONS
+
+if TYPE_CHECKING:
+    import subprocess
+    from collections.abc import Iterator
+
+    from tests.migrations.databases import Database
+
+# Notes the locks that our migrations hold on the legacy table, after each of their statements.
+OBSERVER = """
+CREATE TABLE observed (transaction bigint, mode text);
+CREATE FUNCTION observe() RETURNS event_trigger LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO observed SELECT DISTINCT txid_current(), mode FROM pg_locks
+    WHERE pid = pg_backend_pid() AND relation = to_regclass('"Project"')
+    EXCEPT SELECT transaction, mode FROM observed;
+END
+$$;
+CREATE EVENT TRIGGER observe ON ddl_command_end EXECUTE FUNCTION observe();
+"""
+WAITING = """
+SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = '"Project"'::regclass
+    AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+"""
+
+
+@contextmanager
+def held(database: Database, mode: str) -> Iterator[None]:
+    """Hold a lock on the legacy table, as a long transaction of somebody else does."""
+    with database.connect(autocommit=False) as connection:
+        connection.execute(f'LOCK TABLE "Project" IN {mode} MODE')
+        yield
+
+
+def count_waits(database: Database, process: subprocess.Popen[str]) -> int:
+    """Return how often the process began to wait for the legacy table."""
+    waits, was_waiting = 0, False
+    with database.connect() as connection:
+        while process.poll() is None:
+            [waiting] = connection.execute(WAITING).fetchone()
+            waits += bool(waiting) and not was_waiting
+            was_waiting = bool(waiting)
+            time.sleep(0.005)
+    return waits
+
+
+def test_the_new_tables_are_made_without_any_lock_on_the_legacy_one(prisma: Database) -> None:
+    with held(prisma, "ACCESS EXCLUSIVE"):
+        prisma.migrate("agentstate", "0001")
+
+    assert prisma.applied() == ["0001"]
+
+
+def test_each_migration_locks_the_legacy_table_once_and_no_more_than_it_must(prisma: Database) -> None:
+    prisma.execute(OBSERVER)
+
+    prisma.migrate()
+
+    # Whatever reads the catalog about a table shares it, which nobody notices.
+    locks = prisma.rows(
+        """
+        SELECT array_agg(mode ORDER BY mode) FROM observed WHERE mode <> 'AccessShareLock'
+        GROUP BY transaction ORDER BY transaction
+        """
+    )
+    assert [modes for (modes,) in locks] == [
+        ["AccessExclusiveLock", "ShareRowExclusiveLock"],  # the column and the trigger
+        ["ShareRowExclusiveLock"],  # the foreign keys
+        ["RowShareLock"],  # their validation
+    ]
+
+
+def test_going_forward_without_the_lock_is_given_up_with_a_way_out(prisma: Database) -> None:
+    prisma.migrate("agentstate", "0001")
+
+    for target, mode in (("0002", "ACCESS SHARE"), ("0003", "ROW EXCLUSIVE"), ("0004", "EXCLUSIVE")):
+        assert_given_up(prisma, target, mode)
+        prisma.migrate("agentstate", target)
+
+
+def test_going_back_without_the_lock_is_given_up_with_a_way_out(adopted: Database) -> None:
+    adopted.migrate("agentstate", "0003")
+
+    for target, mode in (("0002", "ACCESS SHARE"), ("0001", "ACCESS SHARE")):
+        assert_given_up(adopted, target, mode)
+        adopted.migrate("agentstate", target)
+
+
+def assert_given_up(database: Database, target: str, mode: str) -> None:
+    """Check that a migration which meets a lock that stays tries again, says what to do, and changed nothing."""
+    columns = database.columns()
+    schema, content = database.schema(), database.content(columns)
+
+    with held(database, mode):
+        process = database.start("migrate", "agentstate", target, impatient=True)
+        waits = count_waits(database, process)
+        result = Result.of(process)
+
+    assert result.code == 1
+    [error] = result.err.splitlines()
+    assert error.startswith('CommandError: "Project" stayed locked by others through 3 attempts of 150ms.')
+    assert "pg_stat_activity" in error
+    assert "manage.py migrate" in error
+    assert 2 <= waits <= 3
+    assert (database.schema(), database.content(columns)) == (schema, content)
+
+
+def test_a_lock_that_is_released_in_time_is_waited_for_and_holds_nobody_up_for_long(prisma: Database) -> None:
+    with LegacyApplication(prisma, READ) as reader:
+        with held(prisma, "ACCESS SHARE"), LegacyApplication(prisma, CHANGE, READ) as writer:
+            process = prisma.start("migrate", "-v0")
+            with prisma.connect() as connection:
+                while process.poll() is None and not connection.execute(WAITING).fetchone()[0]:
+                    time.sleep(0.005)
+            time.sleep(2.5)
+            rounds = writer.rounds, reader.rounds
+        result = Result.of(process)
+
+    assert (result.code, result.err) == (0, "")
+    assert prisma.applied() == MIGRATIONS
+    assert (writer.error, reader.error) == (None, None)
+    assert min(rounds) > 10
+    # A migration stands in line for half a second; with more it would have been as long as the lock was held.
+    assert max(writer.longest, reader.longest) < 2

@@ -1,0 +1,146 @@
+"""`migrate agentstate zero` takes away what is ours and keeps what is not, unless that would lose state."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.migrations.live import LegacyApplication
+from tests.migrations.test_adoption import DJANGO_TABLES, MIGRATIONS
+
+if TYPE_CHECKING:
+    from tests.migrations.databases import Database
+
+# Clocks in microseconds beside the project's own: its newest snapshot, and the legacy clock that this has taken in.
+SNAPSHOT = """
+INSERT INTO "AgentWorkflowRun" (id, workflow_id, project_id, status, result, started_at, snapshot_at, legacy_at)
+SELECT gen_random_uuid(), 'test', id, 'succeeded', '{{"state": {{}}}}', now(),
+       "stateUpdatedAt" + {snapshot} * interval '1 microsecond', "stateUpdatedAt" + {legacy} * interval '1 microsecond'
+FROM "Project" WHERE id IN ({projects});
+"""
+IN_SYNC, LEGACY_AHEAD, AGENTKIT_AHEAD, FORKED = (0, 0), (-5, -5), (7, 0), (7, -5)
+
+
+def save(database: Database, standing: tuple[int, int], *projects: str) -> None:
+    """Store a snapshot of each project that gives it this standing."""
+    snapshot, legacy = standing
+    names = ", ".join(f"'{project}'" for project in projects)
+    database.execute(SNAPSHOT.format(snapshot=snapshot, legacy=legacy, projects=names))
+
+
+def fill(database: Database) -> None:
+    """Store something in each of our tables that taking them away does not lose."""
+    save(database, AGENTKIT_AHEAD, "p1")
+    save(database, (9, 9), "p1")
+    save(database, IN_SYNC, "p2", "p3")
+    save(database, LEGACY_AHEAD, "p4")
+    database.execute("""INSERT INTO "Project" ("id", "userId", "name") VALUES ('gone', 'u1', 'Gone')""")
+    save(database, FORKED, "gone")
+    database.execute(
+        """
+        DELETE FROM "Project" WHERE id = 'gone';
+        INSERT INTO "AgentWorkflowRunEvent" SELECT id, id, 'test', '1', now() FROM "AgentWorkflowRun";
+        INSERT INTO "AgentSession" SELECT id, id, NULL, NULL, '[]', '{}', now(), now() FROM "Project";
+        UPDATE "AgentStateFlag" SET project_ids = '{p1}';
+        INSERT INTO "AgentStateFlagChange" (flag, changed_at, changed_by) VALUES ('legacy_writes', now(), 'ada');
+        INSERT INTO "AgentStateLeftAside"
+            (project_id, direction, error_class, error, attempts, first_seen_at, last_seen_at)
+            VALUES ('p1', 'forward', 'E', 'e', 1, now(), now());
+        """
+    )
+
+
+def test_zero_leaves_an_adopted_database_as_it_was(prisma: Database, adopted: Database) -> None:
+    fill(adopted)
+    columns, file = prisma.columns(), adopted.value("""SELECT pg_relation_filenode('"Project"')""")
+    content = adopted.content(columns)
+
+    with LegacyApplication(adopted) as application:
+        adopted.migrate("agentstate", "zero")
+
+    assert application.error is None
+    assert adopted.applied() == []
+    assert adopted.content(columns) == content
+    assert adopted.value("""SELECT pg_relation_filenode('"Project"')""") == file
+    assert not prisma.schema() - adopted.schema()
+    left = {name for name in adopted.columns().keys() - columns.keys() if not DJANGO_TABLES.fullmatch(name)}
+    assert left == set()
+    assert not [line for line in adopted.schema() if "Agent" in line or "agentstate" in line or "stateUpd" in line]
+
+
+def test_zero_keeps_a_legacy_table_that_we_made(empty: Database) -> None:
+    empty.migrate("agentstate", "0001")
+    empty.execute(
+        """INSERT INTO "Project" ("id", "userId", "name", "factsJson") SELECT 'p' || i, 'u1', 'n', '1'
+           FROM generate_series(1, 9) i"""
+    )
+    columns = {"Project": empty.columns()["Project"]}
+    schema, content = {line for line in empty.schema() if '"Project"' in line}, empty.content(columns)
+    empty.migrate()
+    fill(empty)
+
+    empty.migrate("agentstate", "zero")
+
+    assert not [name for name in empty.columns() if name.startswith("Agent")]
+    assert empty.columns()["Project"] == columns["Project"]
+    assert {line for line in empty.schema() if '"Project"' in line} == schema
+    assert empty.content(columns) == content
+
+
+def test_up_again_after_zero_is_a_new_adoption(adopted: Database) -> None:
+    schema = adopted.schema()
+    fill(adopted)
+
+    adopted.migrate("agentstate", "zero")
+    adopted.migrate()
+
+    assert adopted.applied() == MIGRATIONS
+    assert {line for line in adopted.schema() if not line.startswith("column")} == {
+        line for line in schema if not line.startswith("column")
+    }
+    assert adopted.value('SELECT count(*) FROM "AgentWorkflowRun"') == 0
+    assert adopted.value('SELECT count(*) FROM "AgentStateFlag"') == 4
+    assert adopted.value('SELECT count(DISTINCT "stateUpdatedAt") FROM "Project"') == 1
+
+
+@pytest.mark.parametrize("target", [("agentstate", "zero"), ("agentstate", "0001"), ("auth", "zero")])
+def test_going_back_is_refused_while_state_stands_in_our_tables_only(
+    adopted: Database, target: tuple[str, str]
+) -> None:
+    fill(adopted)
+    save(adopted, AGENTKIT_AHEAD, "nothing")
+    save(adopted, FORKED, "numbers")
+    columns = adopted.columns()
+    schema, content = adopted.schema(), adopted.content(columns)
+
+    result = adopted.manage("migrate", *target)
+
+    assert result.code == 1
+    [error] = result.err.splitlines()
+    assert error.startswith("UnsavedState: agentstate stays: 2 project(s)")
+    assert "nothing, numbers." in error
+    assert "manage.py reverse_backfill_agentkit_state" in error
+    assert "Unapplying" not in result.out
+    assert adopted.applied() == MIGRATIONS
+    assert (adopted.schema(), adopted.content(columns)) == (schema, content)
+
+
+def test_a_refusal_names_ten_projects_and_counts_all(adopted: Database) -> None:
+    save(adopted, AGENTKIT_AHEAD, *(f"p{n}" for n in range(100, 112)))
+
+    result = adopted.manage("migrate", "agentstate", "zero")
+
+    assert result.code == 1
+    assert "12 project(s)" in result.err
+    assert "p100, p101, p102, p103, p104, p105, p106, p107, p108, p109, …." in result.err
+
+
+def test_state_that_was_brought_home_no_longer_holds_up(adopted: Database) -> None:
+    save(adopted, AGENTKIT_AHEAD, "p1")
+    refused = adopted.manage("migrate", "agentstate", "zero")
+
+    brought = adopted.manage("reverse_backfill_agentkit_state", "-v0")
+    adopted.migrate("agentstate", "zero")
+
+    assert (refused.code, brought.code) == (1, 0)

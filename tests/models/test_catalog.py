@@ -1,0 +1,295 @@
+"""The models, held against what is in the database's catalog."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from django.apps import apps
+from django.core.exceptions import ValidationError
+from django.core.management import call_command
+from django.db import IntegrityError, connection, models, transaction
+
+from agentstate.models import AgentSession, AgentWorkflowRun, AgentWorkflowRunEvent, LegacyState, Project
+from agentstate.state.keys import STATE_KEYS
+
+pytestmark = pytest.mark.django_db
+
+MODELS = list(apps.get_app_config("agentstate").get_models(include_auto_created=True))
+TABLES = sorted({model._meta.db_table for model in MODELS})
+ADOPTED = "Project"
+# What the legacy application has in its table and we never touch.
+NOT_OURS = {"agencyPackId", "status", "charterJson", "rfpBundleMeta", "sloJson"}
+DELETE_RULES = {"c": "CASCADE", "n": "SET NULL", "a": "NO ACTION"}
+
+# Each constraint that is not a column's own NOT NULL. Django names and makes those of the flags' tables.
+CONSTRAINTS = {
+    "AgentSession": {
+        "AgentSession_agent_run_id_fkey": 'FOREIGN KEY (agent_run_id) REFERENCES "AgentWorkflowRun"(id) '
+        "ON DELETE SET NULL",
+        "AgentSession_pkey": "PRIMARY KEY (id)",
+        "AgentSession_project_id_fkey": 'FOREIGN KEY (project_id) REFERENCES "Project"(id) ON DELETE CASCADE',
+        "AgentSession_transcript_check": "CHECK ((jsonb_typeof(transcript_json) = 'array'::text))",
+    },
+    "AgentStateFlagChange": {"AgentStateFlagChange_pkey": "PRIMARY KEY (id)"},
+    "AgentStateLeftAside": {
+        "AgentStateLeftAside_attempts_check": "CHECK ((attempts >= 0))",
+        "AgentStateLeftAside_pkey": "PRIMARY KEY (id)",
+    },
+    "AgentStatePass": {"AgentStatePass_pkey": "PRIMARY KEY (id)"},
+    "AgentWorkflowRun": {
+        "AgentWorkflowRun_pkey": "PRIMARY KEY (id)",
+        "AgentWorkflowRun_project_id_fkey": 'FOREIGN KEY (project_id) REFERENCES "Project"(id) ON DELETE SET NULL',
+        "AgentWorkflowRun_project_snapshot_key": "UNIQUE (project_id, snapshot_at)",
+        "AgentWorkflowRun_snapshot_check": "CHECK (((snapshot_at IS NULL) OR ((legacy_at IS NOT NULL) AND "
+        "COALESCE((jsonb_typeof((result -> 'state'::text)) = 'object'::text), false))))",
+        "AgentWorkflowRun_status_check": "CHECK ((status = ANY (ARRAY['pending'::text, 'running'::text, "
+        "'succeeded'::text, 'failed'::text, 'canceled'::text])))",
+    },
+    "AgentWorkflowRunEvent": {
+        "AgentWorkflowRunEvent_pkey": "PRIMARY KEY (id)",
+        "AgentWorkflowRunEvent_run_created_key": "UNIQUE (run_id, created_at)",
+        "AgentWorkflowRunEvent_run_id_fkey": 'FOREIGN KEY (run_id) REFERENCES "AgentWorkflowRun"(id) '
+        "ON DELETE CASCADE",
+    },
+    "Project": {"Project_pkey": "PRIMARY KEY (id)"},
+}
+# Every index, beside its reader. What nobody reads is not here.
+INDEXES = {
+    "AgentSession": {
+        "(id)",
+        "(project_id)",  # a project's sessions, and their cascade
+    },
+    "AgentStateFlag": {
+        "(id)",
+        "(name)",  # the gates
+        "(name varchar_pattern_ops)",  # waffle's own
+        "(created)",  # waffle's own
+    },
+    "AgentStateFlagChange": {"(id)"},
+    "AgentStateFlag_groups": {"(id)", "(flag_id)", "(group_id)", "(flag_id, group_id)"},
+    "AgentStateFlag_users": {"(id)", "(flag_id)", "(user_id)", "(flag_id, user_id)"},
+    "AgentStateLeftAside": {
+        "(id)",
+        "(md5(project_id), direction)",  # the entry of a project
+    },
+    "AgentStatePass": {"(id)"},
+    "AgentWorkflowRun": {
+        "(id)",
+        "(project_id, snapshot_at)",  # the newest snapshot, and the foreign key's SET NULL
+    },
+    "AgentWorkflowRunEvent": {
+        "(id)",
+        "(run_id, created_at)",  # a run's events in order, and their cascade
+    },
+    "Project": {"(id)"},
+}
+SNAPSHOT_CASES = {
+    "without a legacy clock": {"legacy_at": None, "result": {"state": {}}},
+    "without a result": {"result": None},
+    "without a state": {"result": {"output": 1}},
+    "with a state that is null": {"result": {"state": None}},
+    "with a state that is no object": {"result": {"state": []}},
+}
+MOMENT = datetime(2024, 5, 1, tzinfo=UTC)
+
+
+def rows(query: str, *parameters: object) -> list[tuple[Any, ...]]:
+    with connection.cursor() as cursor:
+        cursor.execute(query, parameters)
+        return cursor.fetchall()
+
+
+def columns(table: str) -> dict[str, tuple[str, bool]]:
+    """Return the type of each column, and whether it may be NULL."""
+    found = rows(
+        """
+        SELECT attname, format_type(atttypid, atttypmod), NOT attnotnull FROM pg_attribute
+        WHERE attrelid = quote_ident(%s)::regclass AND attnum > 0 AND NOT attisdropped
+        """,
+        table,
+    )
+    return {name: (kind, nullable) for name, kind, nullable in found}
+
+
+def has_lz4() -> bool:
+    [(answer,)] = rows(
+        "SELECT EXISTS (SELECT FROM pg_settings WHERE name = 'default_toast_compression' AND 'lz4' = ANY (enumvals))"
+    )
+    return bool(answer)
+
+
+@pytest.mark.parametrize("model", MODELS, ids=lambda model: model.__name__)
+def test_each_field_is_a_column_of_its_type_and_nullability(model: type[models.Model]) -> None:
+    fields = model._meta.local_concrete_fields
+    declared = ", ".join(f'"{field.column}" {field.db_type(connection)}' for field in fields)
+    present = columns(model._meta.db_table)
+    with connection.cursor() as cursor:
+        cursor.execute(f"CREATE TEMPORARY TABLE expected ({declared})")
+
+    expected = {name: kind for name, (kind, _) in columns("expected").items()}
+    assert {name: present[name] for name in expected} == {
+        field.column: (expected[field.column], field.null) for field in fields
+    }
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_each_column_is_a_field(table: str) -> None:
+    fields = {
+        field.column
+        for model in MODELS
+        if model._meta.db_table == table
+        for field in model._meta.local_concrete_fields
+    }
+
+    assert columns(table).keys() - fields == (NOT_OURS if table == ADOPTED else set())
+
+
+@pytest.mark.parametrize("model", MODELS, ids=lambda model: model.__name__)
+def test_the_database_has_the_defaults_that_the_models_leave_to_it(model: type[models.Model]) -> None:
+    left = {field.column for field in model._meta.local_concrete_fields if field.has_db_default()}
+
+    defaults = rows(
+        """
+        SELECT attname FROM pg_attribute JOIN pg_attrdef ON adrelid = attrelid AND adnum = attnum
+        WHERE attrelid = quote_ident(%s)::regclass
+        """,
+        model._meta.db_table,
+    )
+
+    assert left <= {name for (name,) in defaults}
+
+
+@pytest.mark.parametrize("table", CONSTRAINTS)
+def test_constraints_are_these_and_all_of_them_hold(table: str) -> None:
+    found = rows(
+        """
+        SELECT conname, pg_get_constraintdef(oid), convalidated, condeferrable FROM pg_constraint
+        WHERE conrelid = quote_ident(%s)::regclass AND contype <> 'n'
+        """,
+        table,
+    )
+
+    assert {name: definition for name, definition, _, _ in found} == CONSTRAINTS[table]
+    assert all(validated and not deferrable for _, _, validated, deferrable in found)
+
+
+@pytest.mark.parametrize("model", MODELS, ids=lambda model: model.__name__)
+def test_what_a_model_names_is_in_the_database_by_that_name(model: type[models.Model]) -> None:
+    named = {item.name for item in (*model._meta.constraints, *model._meta.indexes)}
+
+    found = rows(
+        """
+        SELECT conname FROM pg_constraint WHERE conrelid = quote_ident(%s)::regclass
+        UNION SELECT relname FROM pg_class JOIN pg_index ON indexrelid = oid
+        WHERE indrelid = quote_ident(%s)::regclass
+        """,
+        model._meta.db_table,
+        model._meta.db_table,
+    )
+
+    assert named <= {name for (name,) in found}
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_there_is_no_index_but_the_intended_ones(table: str) -> None:
+    found = rows(
+        "SELECT substring(pg_get_indexdef(indexrelid) FROM ' USING btree (.*)') FROM pg_index "
+        "WHERE indrelid = quote_ident(%s)::regclass",
+        table,
+    )
+
+    assert sorted(index for (index,) in found) == sorted(INDEXES[table])
+
+
+@pytest.mark.parametrize("model", [AgentWorkflowRun, AgentWorkflowRunEvent, AgentSession])
+def test_json_is_compressed_with_lz4_where_the_server_has_it(model: type[models.Model]) -> None:
+    documents = {field.column for field in model._meta.fields if isinstance(field, models.JSONField)}
+
+    found = rows(
+        "SELECT attname FROM pg_attribute WHERE attrelid = quote_ident(%s)::regclass AND attcompression = 'l'",
+        model._meta.db_table,
+    )
+
+    assert {name for (name,) in found} == (documents if has_lz4() else set())
+
+
+def test_nothing_else_of_ours_is_in_the_database() -> None:
+    tables = rows("""SELECT relname FROM pg_class WHERE relkind IN ('r', 'v', 'm') AND relname LIKE 'Agent%%'""")
+    triggers = rows(
+        """
+        SELECT tgname, tgenabled, proname FROM pg_trigger JOIN pg_proc ON pg_proc.oid = tgfoid
+        WHERE NOT tgisinternal AND tgrelid = ANY (SELECT quote_ident(name)::regclass FROM unnest(%s::text[]) name)
+        """,
+        TABLES,
+    )
+
+    assert sorted([*(table for (table,) in tables), ADOPTED]) == TABLES
+    assert triggers == [("zz_agentstate_state_clock", "A", "agentstate_state_clock")]
+
+
+def test_the_migrations_say_what_the_models_say() -> None:
+    call_command("makemigrations", check=True, dry_run=True, verbosity=0)
+
+
+def test_the_state_keys_are_the_five_columns_of_the_legacy_state() -> None:
+    fields = {field.attname: field.column for field in LegacyState._meta.concrete_fields if not field.primary_key}
+
+    assert {key.attribute: key.column for key in STATE_KEYS} == fields
+    assert not {key.column for key in STATE_KEYS} & {field.column for field in Project._meta.concrete_fields}
+
+
+@pytest.mark.parametrize("fields", SNAPSHOT_CASES.values(), ids=SNAPSHOT_CASES.keys())
+def test_a_snapshot_needs_a_state_and_both_clocks(fields: dict[str, Any]) -> None:
+    run = AgentWorkflowRun(
+        workflow_id="test",
+        status="succeeded",
+        started_at=MOMENT,
+        **{"snapshot_at": MOMENT, "legacy_at": MOMENT, **fields},
+    )
+
+    with pytest.raises(ValidationError, match="AgentWorkflowRun_snapshot_check"):
+        run.validate_constraints()
+    with pytest.raises(IntegrityError, match="AgentWorkflowRun_snapshot_check"), transaction.atomic():
+        run.save()
+
+
+def test_a_snapshot_in_a_result_that_is_no_object_is_refused_by_the_database() -> None:
+    run = AgentWorkflowRun(workflow_id="test", status="succeeded", result=["state"], started_at=MOMENT)
+    run.snapshot_at = run.legacy_at = MOMENT
+
+    with pytest.raises(IntegrityError, match="AgentWorkflowRun_snapshot_check"):
+        run.save()
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"snapshot_at": MOMENT, "legacy_at": MOMENT, "result": {"state": {}}},
+        {"snapshot_at": MOMENT, "legacy_at": MOMENT, "result": {"state": {"facts": None}, "output": []}},
+        {"result": {"output": 1}},
+        {"result": None},
+        {"legacy_at": MOMENT},
+    ],
+    ids=str,
+)
+def test_runs_with_a_whole_snapshot_or_none_are_kept(fields: dict[str, Any]) -> None:
+    run = AgentWorkflowRun(workflow_id="test", status="running", started_at=MOMENT, **fields)
+
+    run.validate_constraints()
+    run.save()
+
+    assert AgentWorkflowRun.objects.get().result == fields.get("result")
+
+
+def test_a_status_or_a_transcript_of_another_kind_is_refused() -> None:
+    Project.objects.create(id="p", user_id="u", name="n")
+    run = AgentWorkflowRun(workflow_id="test", status="done", started_at=MOMENT)
+    session = AgentSession(project_id="p", transcript_json={}, created_at=MOMENT, updated_at=MOMENT)
+
+    for item in (run, session):
+        with pytest.raises(ValidationError):
+            item.validate_constraints()
+        with pytest.raises(IntegrityError, match="_check"), transaction.atomic():
+            item.save()
