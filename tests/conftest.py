@@ -8,7 +8,7 @@ from hypothesis import settings as hypothesis
 
 # An example is a number of rounds to the database, so that neither its time nor how it was found says anything.
 hypothesis.register_profile(
-    "quick", max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
+    "quick", max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
 )
 # pytest --hypothesis-profile=thorough
 hypothesis.register_profile("thorough", hypothesis.get_profile("quick"), max_examples=1000)

@@ -9,21 +9,26 @@ import os
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from project.embedded.account import Account
 from project.embedded.locks import Locks, owned, try_to_own
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 # Commands that follow one another share a server.
 LINGER_SECONDS = 1.5
 
 
-def ensure_keeper(locks: Locks, account: Account, stop_command: list[str]) -> None:
+def ensure_keeper(locks: Locks, account: Account, socket_folder: Path, stop_command: list[str]) -> None:
     """Start a keeper, unless there is one. Call this with the transition lock held."""
     descriptor = os.open(locks.keeper, os.O_RDONLY)
     try:
         if try_to_own(descriptor):
-            _spawn(descriptor, str(locks.folder), str(account.uid), str(account.gid), *stop_command)
+            _spawn(descriptor, *map(str, (locks.folder, *account, socket_folder, *stop_command)))
     finally:
         os.close(descriptor)
 
@@ -45,7 +50,7 @@ def _spawn(keeper_lock: int, *arguments: str) -> None:
     )
 
 
-def stop_when_unused(locks: Locks, keeper_lock: int, account: Account, stop_command: list[str]) -> None:
+def stop_when_unused(locks: Locks, keeper_lock: int, stop: Callable[[], None]) -> None:
     while True:
         with owned(locks.users):
             pass
@@ -53,7 +58,7 @@ def stop_when_unused(locks: Locks, keeper_lock: int, account: Account, stop_comm
         with owned(locks.transition):
             users_lock = os.open(locks.users, os.O_RDONLY)
             if try_to_own(users_lock):
-                subprocess.run(stop_command, check=False, **account.subprocess_options())
+                stop()
                 # Before the transition ends: whoever waits for it must not find a keeper that is about to leave.
                 os.close(keeper_lock)
                 return
@@ -61,11 +66,17 @@ def stop_when_unused(locks: Locks, keeper_lock: int, account: Account, stop_comm
 
 
 def main() -> None:
-    keeper_lock, folder, uid, gid, *stop_command = sys.argv[1:]
+    keeper_lock, locks_folder, uid, gid, socket_folder, *stop_command = sys.argv[1:]
     if os.fork():
         os._exit(0)  # The process that wants a keeper goes on, and is nobody's parent.
     os.chdir("/")
-    stop_when_unused(Locks(Path(folder)), int(keeper_lock), Account(int(uid), int(gid)), stop_command)
+
+    def stop() -> None:
+        subprocess.run(stop_command, check=False, **Account(int(uid), int(gid)).subprocess_options())
+        with suppress(OSError):
+            Path(socket_folder).rmdir()  # If it is not the data folder, it was made for the socket only.
+
+    stop_when_unused(Locks(Path(locks_folder)), int(keeper_lock), stop)
 
 
 if __name__ == "__main__":

@@ -69,6 +69,14 @@ def socket_folder_of_running(pgdata: Path) -> Path | None:
     return Path(lines[4])
 
 
+def socket_folder_for(pgdata: Path) -> Path:
+    """Return the data folder, or a short one elsewhere where its path is too long or unfit for an option."""
+    if re.fullmatch(r"[\w./-]+", str(pgdata), re.ASCII) and len(_socket_path(pgdata)) <= LONGEST_SOCKET_PATH:
+        return pgdata
+    digest = hashlib.sha256(os.fsencode(pgdata)).hexdigest()[:16]
+    return Path(f"/tmp/agentstate-{digest}")  # noqa: S108
+
+
 def start(pgdata: Path, account: Account) -> Path:
     """Start the server, made first if there is none yet, with our database in it; return its socket's folder.
 
@@ -78,7 +86,9 @@ def start(pgdata: Path, account: Account) -> Path:
     if not (pgdata / "PG_VERSION").exists():
         _make(pgdata, account)
     _refuse_if_unsuitable(pgdata, account)
-    socket_folder = _choose_socket_folder(pgdata, account)
+    socket_folder = socket_folder_for(pgdata)
+    if socket_folder != pgdata:
+        _make_private(socket_folder, account)
     _remove_stale_files(pgdata, socket_folder)
     options = f"-h '' -p {PORT} -k {shlex.quote(str(socket_folder))}"
     log = pgdata / "log"
@@ -145,19 +155,13 @@ def _socket_path(folder: Path) -> str:
     return str(folder / f".s.PGSQL.{PORT}")
 
 
-def _choose_socket_folder(pgdata: Path, account: Account) -> Path:
-    """Take the data folder, or a short private one where its path is too long or unfit for an option."""
-    if re.fullmatch(r"[\w./-]+", str(pgdata), re.ASCII) and len(_socket_path(pgdata)) <= LONGEST_SOCKET_PATH:
-        return pgdata
-    digest = hashlib.sha256(os.fsencode(pgdata)).hexdigest()[:16]
-    folder = Path(f"/tmp/agentstate-{digest}")  # noqa: S108
+def _make_private(folder: Path, account: Account) -> None:
     with suppress(FileExistsError):
         folder.mkdir(mode=0o700)
         os.chown(folder, account.uid, account.gid)
     found = folder.lstat()
     if found.st_uid != account.uid or found.st_mode != stat.S_IFDIR | 0o700:
         raise EmbeddedPostgresError(f"{folder}, which the server's socket needs, is not private: remove it.")
-    return folder
 
 
 def _ensure_database(socket_folder: Path) -> None:

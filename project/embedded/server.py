@@ -44,7 +44,7 @@ def _join(data_dir: Path, pgdata: Path, may_open_folders: bool) -> Path:
             if data_dir not in _memberships:
                 _memberships[data_dir] = share(locks.users)
             account = postgres.server_account()
-            ensure_keeper(locks, account, postgres.stop_command(pgdata))
+            ensure_keeper(locks, account, postgres.socket_folder_for(pgdata), postgres.stop_command(pgdata))
             return postgres.socket_folder_of_running(pgdata) or postgres.start(pgdata, account)
     except PermissionError as error:
         raise EmbeddedPostgresError(

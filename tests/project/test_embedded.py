@@ -6,6 +6,7 @@ import os
 import pwd
 import shutil
 import signal
+import stat
 import subprocess
 import sys
 from contextlib import ExitStack, suppress
@@ -14,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from project.embedded.postgres import server_account
+from project.embedded.postgres import server_account, socket_folder_for
 from tests.project.processes import (
     ASK,
     CLONE,
@@ -133,8 +134,13 @@ def test_is_made_anew_where_its_making_was_interrupted(manage: Manage, data_dir:
 def test_works_in_a_folder_whose_path_is_odd_or_too_long_for_a_socket(
     manage: Manage, data_dir: Path, name: str
 ) -> None:
-    result = manage("shell", "-v0", "-c", ASK, AGENTSTATE_DATA_DIR=str(data_dir.parent / name))
+    odd = data_dir.with_name(name)
+    result = manage("shell", "-v0", "-c", ASK, AGENTSTATE_DATA_DIR=str(odd))
     assert (result.stderr, result.returncode) == ("", 0)
+    socket_folder = socket_folder_for(odd / "postgres")
+    assert stat.S_IMODE(socket_folder.stat().st_mode) == 0o700
+    assert is_gone(odd)
+    assert not socket_folder.exists()
 
 
 def test_works_in_a_folder_that_was_moved(manage: Manage, data_dir: Path) -> None:
