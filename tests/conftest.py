@@ -1,14 +1,16 @@
 from __future__ import annotations
 
+import pytest
 from django.conf import settings
-from django.db import connection
+from django.core.cache import caches
+from django.db import connection, transaction
 from django.test import TransactionTestCase
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis
 
 # An example is a number of rounds to the database, so that neither its time nor how it was found says anything.
 hypothesis.register_profile(
-    "quick", max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
+    "quick", max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
 )
 # pytest --hypothesis-profile=thorough
 hypothesis.register_profile("thorough", hypothesis.get_profile("quick"), max_examples=1000)
@@ -28,6 +30,14 @@ def delete_rows(test: TransactionTestCase) -> None:
     tables of waffle's own flag, which ours replaces.
     """
     tables = {*connection.introspection.django_table_names(only_existing=True, include_views=False)}
-    with connection.cursor() as cursor:
-        for table in tables - {"django_content_type", "auth_permission"}:
+    kept, history = {"django_content_type", "auth_permission"}, "AgentStateFlagChange"
+    with transaction.atomic(), connection.cursor() as cursor:
+        # The history last, since deleting flags adds to it.
+        for table in [*(tables - kept - {history}), history]:
             cursor.execute(f'DELETE FROM "{table}"')
+
+
+@pytest.fixture(autouse=True)
+def no_remembered_flags() -> None:
+    """Forget the flags of the test before, which this process remembers for a second."""
+    caches["flags"].clear()

@@ -1,0 +1,19 @@
+"""The passes that move state between the two homes: set-based, batched, safe to kill and to repeat."""
+
+from agentstate.backfill.errors import BackfillError, OtherDirectionRunning, UnknownProjects
+from agentstate.backfill.options import PassOptions, Selection
+from agentstate.backfill.outcome import Counts, Failure, Outcome
+from agentstate.backfill.passes import Progress, run_pass
+
+__all__ = [
+    "BackfillError",
+    "Counts",
+    "Failure",
+    "OtherDirectionRunning",
+    "Outcome",
+    "PassOptions",
+    "Progress",
+    "Selection",
+    "UnknownProjects",
+    "run_pass",
+]

@@ -1,0 +1,183 @@
+"""Batches: planned once, moved by one or more connections, repeated on a conflict, split on a failure."""
+
+from __future__ import annotations
+
+import queue
+import random
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from django.db import DatabaseError, connection, transaction
+
+from agentstate.backfill import locks
+from agentstate.backfill.errors import concerns_rows, is_passing
+from agentstate.backfill.options import SELECTED
+from agentstate.backfill.outcome import Counts, Failure
+from agentstate.backfill.step import Step
+
+ATTEMPTS = 10
+# The planner's guesses about jsonb are poor: memory for the batch's documents, and no time lost on compiling.
+TUNE = "SET LOCAL work_mem = '64MB'; SET LOCAL jit = off"
+# Under any stricter level, which a server may have as its default, the look at locked rows would be as old as the
+# wait for them.
+SEE_WHAT_OTHERS_COMMITTED = "SET TRANSACTION ISOLATION LEVEL READ COMMITTED"
+
+
+@dataclass(frozen=True)
+class Batch:
+    """The candidates with ids above ``after`` (None: from the first) up to and including ``upto``."""
+
+    after: str | None
+    upto: str
+    size: int
+
+
+def plan(steps: Sequence[Step]) -> list[list[Batch]]:
+    """Find the candidates of steps that share a source, and cut each step's into batches, all in one query.
+
+    Only boundaries come to Python, so that its memory does not grow with the table. A project is a candidate of the
+    first step whose condition it meets.
+    """
+    options, source = steps[0].options, steps[0].source
+    conditions = " ".join(f"WHEN {step.condition} THEN {place}" for place, step in enumerate(steps))
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(TUNE)
+        cursor.execute(
+            f"""
+            SELECT step, max(id), count(*) FROM (
+                SELECT step, id, row_number() OVER (PARTITION BY step ORDER BY id) - 1 AS place FROM (
+                    SELECT p.id, CASE {conditions} END AS step FROM {source} WHERE {SELECTED}
+                ) candidate
+                WHERE step IS NOT NULL
+            ) numbered
+            WHERE %(limit)s::bigint IS NULL OR place < %(limit)s
+            GROUP BY step, place / %(batch_size)s ORDER BY step, place / %(batch_size)s
+            """,
+            {
+                **options.selection.parameters,
+                **{name: value for step in steps for name, value in step.parameters.items()},
+                "limit": options.selection.limit,
+                "batch_size": options.batch_size,
+            },
+        )
+        batches: list[list[Batch]] = [[] for _ in steps]
+        for place, upto, size in cursor.fetchall():
+            before = batches[place]
+            before.append(Batch(before[-1].upto if before else None, upto, size))
+    return batches
+
+
+class Mover:
+    """Moves a step's batches with the options' number of connections.
+
+    Args:
+        step: what to do with a batch.
+        progress: called after each batch, by one thread at a time, with the batch's size and counts.
+        stop: set by the caller to end after the batches under way.
+    """
+
+    def __init__(self, step: Step, progress: Callable[[int, Counts], None], stop: threading.Event) -> None:
+        self.step = step
+        self.progress = progress
+        self.stop = stop
+        self._failed = threading.Event()
+        self._reporting = threading.Lock()
+
+    def move_all(self, batches: list[Batch]) -> None:
+        """Move the batches.
+
+        Raises:
+            DatabaseError: something concerned the server rather than a project; what was moved stays moved.
+        """
+        waiting: queue.SimpleQueue[Batch] = queue.SimpleQueue()
+        for batch in batches:
+            waiting.put(batch)
+        workers = min(self.step.options.workers, len(batches))
+        if workers <= 1:
+            self._drain(waiting)
+            return
+        errors: list[BaseException] = []
+        threads = [
+            # Daemons: whoever does not want to wait for the batches under way gets away, and the server undoes them.
+            threading.Thread(target=self._work, args=(waiting, errors), name=f"worker-{number}", daemon=True)
+            for number in range(1, workers + 1)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        if errors:
+            raise errors[0]
+
+    def _work(self, waiting: queue.SimpleQueue[Batch], errors: list[BaseException]) -> None:
+        try:
+            with locks.shared_for(self.step.options):
+                self._drain(waiting)
+        except BaseException as error:
+            self._failed.set()
+            errors.append(error)
+        finally:
+            connection.close()
+
+    def _drain(self, waiting: queue.SimpleQueue[Batch]) -> None:
+        while not (self.stop.is_set() or self._failed.is_set()):
+            try:
+                batch = waiting.get_nowait()
+            except queue.Empty:
+                return
+            counts = self._move(batch)
+            with self._reporting:
+                self.progress(batch.size, counts)
+
+    def _move(self, batch: Batch) -> Counts:
+        """Move a batch, or what of it can be moved."""
+        try:
+            return self._attempt(batch)
+        except DatabaseError as error:
+            if not (concerns_rows(error) or is_passing(error)):
+                raise
+            return self._move_parts(batch, error)
+
+    def _attempt(self, batch: Batch) -> Counts:
+        """Move a batch in one transaction, again and again while others come in between."""
+        for attempt in range(1, ATTEMPTS + 1):
+            try:
+                with transaction.atomic(), connection.cursor() as cursor:
+                    cursor.execute(f"{SEE_WHAT_OTHERS_COMMITTED}; {TUNE}")
+                    if self.step.options.dry_run:
+                        cursor.execute("SET TRANSACTION READ ONLY")
+                        return self.step.preview(cursor, self._parameters(batch))
+                    return self.step.move(cursor, self._parameters(batch))
+            except DatabaseError as error:
+                if not is_passing(error) or attempt == ATTEMPTS:
+                    raise
+                time.sleep(random.uniform(0.5, 1) * min(2.0, 0.02 * 2**attempt))
+        raise AssertionError("the loop returns or raises")
+
+    def _move_parts(self, batch: Batch, error: DatabaseError) -> Counts:
+        """Split a batch that failed until the project that it failed for stands alone."""
+        with connection.cursor() as cursor:
+            ids = self.step.find(cursor, self._parameters(batch))
+        if len(ids) == 1 and batch.size == 1:
+            return Counts(failures=[Failure(ids[0], type(error.__cause__).__name__, str(error).strip())])
+        counts = Counts()
+        middle = len(ids) // 2
+        if middle:
+            counts += self._move(Batch(batch.after, ids[middle - 1], middle))
+        if ids:
+            counts += self._move(Batch(ids[middle - 1] if middle else batch.after, ids[-1], len(ids) - middle))
+        return counts
+
+    def _parameters(self, batch: Batch) -> dict[str, Any]:
+        selection = self.step.options.selection
+        return {
+            **selection.parameters,
+            **self.step.parameters,
+            "after": batch.after,
+            "upto": batch.upto,
+            # Within a limit, projects that arrived since the plan wait for the next pass.
+            "limit": batch.size if selection.limit is not None else None,
+        }

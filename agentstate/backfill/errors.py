@@ -1,0 +1,59 @@
+"""What can go wrong in a pass, sorted by what to do about it."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Collection
+
+from django.db import DatabaseError
+
+from agentstate.models.projects import Project
+
+
+class BackfillError(Exception):
+    """A pass cannot start or go on; the text says why, and the way out."""
+
+
+class OtherDirectionRunning(BackfillError):
+    """A pass of the other direction holds the lock."""
+
+
+class UnknownProjects(BackfillError):
+    """Ids were named that no project has."""
+
+
+def refuse_unknown(projects: Collection[str]) -> None:
+    """Check that every id is some project's.
+
+    Raises:
+        UnknownProjects: naming those that are not.
+    """
+    unknown = Project.objects.unknown(projects)
+    if unknown:
+        raise UnknownProjects(f"No project has the id {', '.join(map(shlex.quote, unknown))}. Nothing was done.")
+
+
+# A deadlock, a serialization failure, a lock time-out, a project deleted in the middle of a batch: what came between
+# is gone when the batch is repeated.
+_PASSING = {"40P01", "40001", "55P03", "23503"}
+
+# Classes of errors that one project's content can cause: data, integrity, limits of PostgreSQL, another trigger of
+# the table, a damaged page. Everything else concerns the server, and no batch would fare better.
+_CLASSES_OF_ROWS = ("21", "22", "23", "44", "54", "P0", "XX")
+_OF_ROWS = {"53200", "57014"}  # out of memory, and a statement that took longer than the server lets it
+
+
+def sqlstate(error: DatabaseError) -> str:
+    """Return PostgreSQL's five-character code of an error, empty where the server sent none."""
+    return getattr(error.__cause__, "sqlstate", None) or ""
+
+
+def is_passing(error: DatabaseError) -> bool:
+    """Return whether repeating the batch can succeed."""
+    return sqlstate(error) in _PASSING
+
+
+def concerns_rows(error: DatabaseError) -> bool:
+    """Return whether a single project of the batch can be the cause, so that splitting finds it."""
+    code = sqlstate(error)
+    return code.startswith(_CLASSES_OF_ROWS) or code in _OF_ROWS

@@ -1,0 +1,128 @@
+"""Forward: the columns' content becomes a legacy snapshot."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db.backends.utils import CursorWrapper
+
+from agentstate.backfill.options import IN_BATCH, PassOptions
+from agentstate.backfill.outcome import Counts, Failure
+from agentstate.backfill.step import Step
+from agentstate.state.homes import CLOCK, COLUMNS_AS_STATE, NEWEST
+from agentstate.state.legacy_snapshot import insert_snapshot, insert_snapshot_events, run_id, snapshot_events
+from agentstate.state.standing import EMPTIED, STANDING
+
+# A legacy-ahead project whose columns can be taken in as they are, at their clock. What is legacy ahead otherwise,
+# emptied or older than the newest snapshot, needs a look under a lock: settle.py.
+TAKES_IN = f"""(({STANDING}) = 'legacy_ahead'
+    AND (newest.snapshot_at IS NULL OR {CLOCK} > newest.snapshot_at)
+    AND NOT (%(prefer)s::text IS DISTINCT FROM 'legacy' AND {EMPTIED}))"""
+
+
+class TakeIn(Step):
+    """Takes in the columns of projects that are legacy ahead. Needs no lock: a batch is one statement, one view."""
+
+    name = "projects"
+    source = f'"Project" p {NEWEST}'
+    condition = TAKES_IN
+
+    def __init__(self, options: PassOptions) -> None:
+        super().__init__(options, prefer=options.prefer)
+
+    @property
+    def _ahead(self) -> str:
+        return f"""(
+            SELECT p.id AS project_id, {CLOCK} AS at, {COLUMNS_AS_STATE} AS state
+            FROM {self.candidates(IN_BATCH)} ORDER BY p.id LIMIT %(limit)s
+        ) ahead"""
+
+    def move(self, cursor: CursorWrapper, parameters: dict[str, Any]) -> Counts:
+        # Of two passes side by side the second finds the snapshot there, and leaves it.
+        cursor.execute(
+            f"""
+            WITH snapshots AS (
+                {insert_snapshot(self._ahead)}
+                ON CONFLICT DO NOTHING RETURNING id, snapshot_at, result -> 'state' AS state
+            ), events AS (
+                {insert_snapshot_events("snapshots")} RETURNING 1
+            )
+            SELECT (SELECT count(*) FROM snapshots), (SELECT count(*) FROM events)
+            """,
+            parameters,
+        )
+        runs, events = cursor.fetchone()
+        return Counts(written=runs, runs=runs, events=events)
+
+    def preview(self, cursor: CursorWrapper, parameters: dict[str, Any]) -> Counts:
+        cursor.execute(
+            f"""
+            SELECT count(*), coalesce(sum(events.count), 0), coalesce(sum(pg_column_size(state) + events.size), 0)
+            FROM {self._ahead}
+            CROSS JOIN LATERAL (
+                SELECT count(*), sum(pg_column_size(payload)) AS size FROM {snapshot_events("ahead.state")} event
+            ) events
+            WHERE NOT EXISTS (
+                SELECT FROM "AgentWorkflowRun" run WHERE run.id = {run_id("ahead.project_id", "ahead.at")}
+            )
+            """,
+            parameters,
+        )
+        runs, events, size = cursor.fetchone()
+        return Counts(written=runs, runs=runs, events=int(events), size=int(size))
+
+
+class Adopt(Step):
+    """Clears away what kept projects from being taken in: a run that has the id of their snapshot already.
+
+    Such a run is an orphan of a deleted project that was restored with its clock. One that holds the same content is
+    the project's again; with other content it stays, and the project is left aside.
+    """
+
+    name = "orphaned runs"
+    moves_state = False  # TakeIn has counted them
+    source = f'"Project" p {NEWEST} JOIN "AgentWorkflowRun" orphan ON orphan.id = {run_id("p.id", CLOCK)}'
+    condition = TAKES_IN
+
+    def __init__(self, options: PassOptions) -> None:
+        super().__init__(options, prefer=options.prefer)
+
+    @property
+    def _adoptable(self) -> str:
+        return f"""(
+            SELECT p.id AS project_id, orphan.id AS run_id,
+                orphan.project_id IS NULL AND orphan.workflow_id = 'legacy_snapshot'
+                AND orphan.snapshot_at = {CLOCK} AND orphan.legacy_at = {CLOCK}
+                AND orphan.result -> 'state' = {COLUMNS_AS_STATE} AS same
+            FROM {self.candidates(IN_BATCH)} ORDER BY p.id LIMIT %(limit)s
+        )"""
+
+    def move(self, cursor: CursorWrapper, parameters: dict[str, Any]) -> Counts:
+        cursor.execute(
+            f"""
+            UPDATE "AgentWorkflowRun" run SET project_id = adoptable.project_id
+            FROM {self._adoptable} adoptable WHERE run.id = adoptable.run_id AND adoptable.same
+            """,
+            parameters,
+        )
+        adopted = cursor.rowcount
+        return Counts(written=adopted, runs=adopted, failures=self._obstructed(cursor, parameters))
+
+    def preview(self, cursor: CursorWrapper, parameters: dict[str, Any]) -> Counts:
+        cursor.execute(f"SELECT count(*) FROM {self._adoptable} adoptable WHERE same", parameters)
+        (adopted,) = cursor.fetchone()
+        return Counts(written=adopted, runs=adopted, failures=self._obstructed(cursor, parameters))
+
+    def _obstructed(self, cursor: CursorWrapper, parameters: dict[str, Any]) -> list[Failure]:
+        cursor.execute(
+            f"SELECT project_id, run_id FROM {self._adoptable} adoptable WHERE same IS NOT TRUE", parameters
+        )
+        return [
+            Failure(
+                project_id,
+                "OrphanedRun",
+                f"The run {orphan} is there already, with other content: a project of this id was deleted and made "
+                "again with the same clock. Rename or delete that run, or change one of the five columns.",
+            )
+            for project_id, orphan in cursor.fetchall()
+        ]

@@ -1,0 +1,53 @@
+"""What a pass is asked to do."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from typing import Any
+
+from agentstate.models.passes import Direction
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The projects that a pass looks at: all, or the named ones; at most ``limit`` of those that are candidates."""
+
+    projects: tuple[str, ...] = ()
+    limit: int | None = None
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """The parameters that ``SELECTED`` reads."""
+        return {"projects": list(self.projects) or None}
+
+
+# The SQL side of a selection and of a batch, for a row p of "Project".
+SELECTED = "(%(projects)s::text[] IS NULL OR p.id = ANY (%(projects)s::text[]))"
+IN_BATCH = f"""({SELECTED}
+    AND (%(after)s::text IS NULL OR p.id > %(after)s::text) AND p.id <= %(upto)s::text)"""
+
+
+@dataclass(frozen=True)
+class PassOptions:
+    """The options of one pass, as the commands take them.
+
+    ``prefer`` is the home that a person settles forks and unequal projects with. ``force`` restores the newest
+    snapshot, or the state ``as_of`` a moment, whatever the standing.
+    """
+
+    direction: Direction
+    selection: Selection = field(default_factory=Selection)
+    dry_run: bool = False
+    batch_size: int = 1000
+    workers: int = 1
+    sessions: bool = True
+    prefer: str | None = None
+    force: bool = False
+    as_of: datetime | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the options as the ledger keeps them."""
+        options = asdict(self) | {"direction": self.direction.value}
+        options["as_of"] = self.as_of.isoformat() if self.as_of else None
+        return options

@@ -1,0 +1,59 @@
+"""What a pass did."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+from typing import NamedTuple
+
+
+class Failure(NamedTuple):
+    """A project that could not be moved."""
+
+    project: str
+    error_class: str
+    error: str
+
+
+@dataclass
+class Counts:
+    """What a batch or a pass wrote; in a dry run, what it would write.
+
+    ``written`` counts projects that were moved, ``merged`` projects whose fork was merged or settled, ``size`` the
+    bytes of jsonb before compression (dry runs only); ``forked`` names projects that stay forked.
+    """
+
+    written: int = 0
+    merged: int = 0
+    runs: int = 0
+    events: int = 0
+    sessions: int = 0
+    size: int = 0
+    forked: list[str] = field(default_factory=list)
+    failures: list[Failure] = field(default_factory=list)
+
+    def __iadd__(self, other: Counts) -> Counts:
+        for each in fields(self):
+            setattr(self, each.name, getattr(self, each.name) + getattr(other, each.name))
+        return self
+
+
+@dataclass
+class Outcome:
+    """The result of a pass.
+
+    ``stopped`` says that it was interrupted; ``forked`` names projects that stay forked for a person to settle, and
+    ``without_snapshot`` those that a forced restore found no earlier snapshot of, the first ids of each beside the
+    count.
+    """
+
+    candidates: int = 0
+    counts: Counts = field(default_factory=Counts)
+    stopped: bool = False
+    seconds: float = 0.0
+    forked: tuple[int, list[str]] = (0, [])
+    without_snapshot: tuple[int, list[str]] = (0, [])
+
+    @property
+    def left_aside(self) -> int:
+        """How many projects could not be moved."""
+        return len({failure.project for failure in self.counts.failures})

@@ -1,0 +1,151 @@
+"""A pass from its start to its end: locks, plan, batches, ledger."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import NamedTuple
+
+from django.db import connection
+
+from agentstate.backfill import ledger, locks
+from agentstate.backfill.batches import Batch, Mover, plan
+from agentstate.backfill.errors import refuse_unknown
+from agentstate.backfill.forward import Adopt, TakeIn
+from agentstate.backfill.options import SELECTED, PassOptions
+from agentstate.backfill.outcome import Counts, Outcome
+from agentstate.backfill.restore import Restore, without_earlier_state
+from agentstate.backfill.reverse import Seed
+from agentstate.backfill.sessions import MakeSessions
+from agentstate.backfill.settle import Settle
+from agentstate.backfill.step import Step
+from agentstate.models.passes import Direction
+from agentstate.state.homes import NEWEST
+from agentstate.state.standing import STANDING
+
+NAMED = 10
+MANY_ROWS = 1000
+
+
+class Progress(NamedTuple):
+    """How far a step is: its name, the candidates done and planned."""
+
+    step: str
+    done: int
+    total: int
+
+
+def run_pass(
+    options: PassOptions,
+    *,
+    progress: Callable[[Progress], None] = lambda _: None,
+    stop: threading.Event | None = None,
+) -> Outcome:
+    """Run a pass, or its dry run, which writes nothing at all.
+
+    Args:
+        options: what to do, and to which projects.
+        progress: called when a step is planned and after each batch, by one thread at a time.
+        stop: set it to end the pass after the batches under way.
+
+    Raises:
+        OtherDirectionRunning: a pass of the other direction is under way; nothing was done.
+        UnknownProjects: the selection names ids that no project has; nothing was done.
+        DatabaseError: the server failed; what was moved stays moved.
+    """
+    started = time.monotonic()
+    refuse_unknown(options.selection.projects)
+    this = _Pass(options, progress, stop or threading.Event())
+    with locks.held_for(options):
+        if options.dry_run:
+            this.run(report=lambda: None)
+        else:
+            with ledger.entry(options, this.outcome) as entry:
+                this.run(report=entry.report)
+                ledger.close_entries(options.direction, _all_steps(options))
+                _refresh_statistics(this.outcome.counts)
+    this.outcome.seconds = time.monotonic() - started
+    return this.outcome
+
+
+def _stages(options: PassOptions) -> list[list[Step]]:
+    """Return the steps in their order; those of one stage have one source and are planned in one query."""
+    if options.force:
+        return [[Restore(options)]]
+    if options.direction == Direction.REVERSE:
+        return [[Settle(options), Seed(options)]] if options.prefer else [[Seed(options)]]
+    stages: list[list[Step]] = [[TakeIn(options), Settle(options)], [Adopt(options)]]
+    return [*stages, [MakeSessions(options)]] if options.sessions else stages
+
+
+def _all_steps(options: PassOptions) -> list[Step]:
+    """Return the steps that can have left projects aside, those included that this pass was told to skip."""
+    return [step for steps in _stages(replace(options, sessions=True)) for step in steps]
+
+
+class _Pass:
+    """A pass under way."""
+
+    def __init__(self, options: PassOptions, progress: Callable[[Progress], None], stop: threading.Event) -> None:
+        self.options = options
+        self.outcome = Outcome()
+        self._progress = progress
+        self._stop = stop
+
+    def run(self, report: Callable[[], None]) -> None:
+        """Run the steps one after the other, reporting to the ledger after each batch."""
+        for steps in _stages(self.options):
+            # Nothing was to be taken in, so nothing was in the way: spares the look.
+            if isinstance(steps[0], Adopt) and not self.outcome.candidates:
+                continue
+            for step, batches in zip(steps, plan(steps), strict=True):
+                self._run_step(step, batches, report)
+            if self._stop.is_set():
+                self.outcome.stopped = True
+                return
+        if self.options.force:
+            self.outcome.without_snapshot = without_earlier_state(self.options, NAMED)
+        elif self.options.direction == Direction.REVERSE and not self.options.prefer:
+            self.outcome.forked = _forked(self.options)
+        else:
+            forked = self.outcome.counts.forked
+            self.outcome.forked = len(forked), sorted(forked)[:NAMED]
+
+    def _run_step(self, step: Step, batches: list[Batch], report: Callable[[], None]) -> None:
+        done, total = 0, sum(batch.size for batch in batches)
+        if step.moves_state:
+            self.outcome.candidates += total
+
+        def moved(size: int, counts: Counts) -> None:
+            nonlocal done
+            done += size
+            self.outcome.counts += counts
+            if not self.options.dry_run:
+                ledger.leave_aside(self.options.direction, counts.failures)
+            report()
+            self._progress(Progress(step.name, done, total))
+
+        self._progress(Progress(step.name, 0, total))
+        Mover(step, moved, self._stop).move_all(batches)
+
+
+def _refresh_statistics(counts: Counts) -> None:
+    """Tell the planner of many new rows at once, rather than when autovacuum comes by."""
+    if counts.runs + counts.sessions >= MANY_ROWS:
+        with connection.cursor() as cursor:
+            cursor.execute('ANALYZE "AgentWorkflowRun", "AgentWorkflowRunEvent", "AgentSession"')
+
+
+def _forked(options: PassOptions) -> tuple[int, list[str]]:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"""
+            SELECT p.id, count(*) OVER () FROM "Project" p {NEWEST}
+            WHERE {SELECTED} AND ({STANDING}) = 'forked' ORDER BY p.id LIMIT %(named)s
+            """,
+            {**options.selection.parameters, "named": NAMED},
+        )
+        found = cursor.fetchall()
+    return (found[0][1] if found else 0), [project_id for project_id, _ in found]

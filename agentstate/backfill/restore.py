@@ -1,0 +1,141 @@
+"""Restore: on the day when the columns were damaged, an earlier state comes back into both homes."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from django.db import connection, transaction
+from django.db.backends.utils import CursorWrapper
+
+from agentstate.backfill.options import SELECTED, PassOptions
+from agentstate.backfill.outcome import Counts
+from agentstate.backfill.step import Step
+from agentstate.state.homes import CLOCK, COLUMNS_AS_STATE, NEWEST, microseconds, set_columns, tick
+from agentstate.state.legacy_snapshot import (
+    event_id,
+    insert_run,
+    insert_snapshot,
+    insert_snapshot_events,
+    run_id,
+    snapshot_events,
+)
+from agentstate.state.replay import state_at
+from agentstate.state.standing import STANDING
+
+# The state to restore: the one at the moment that was asked for, or the newest snapshot.
+_EARLIER = state_at("coalesce(%(as_of)s::timestamptz, 'infinity')")
+
+# Nothing to do where both homes are in sync and hold that state already: asked under the lock too, since another pass
+# may have restored it meanwhile.
+_NEEDED = f"""NOT (({STANDING}) = 'in_sync' AND earlier.state = newest.result -> 'state'
+                   AND earlier.state = ({COLUMNS_AS_STATE}))"""
+
+# The present columns are kept at their clock or, where a snapshot stands at or after it, at a new one.
+_RESTORED = f"""
+    WITH target AS MATERIALIZED (
+        SELECT p.id AS project_id, {CLOCK} AS clock, newest.snapshot_at AS newest_at,
+            {COLUMNS_AS_STATE} AS legacy, earlier.state, earlier.run_id
+        FROM "Project" p {NEWEST} CROSS JOIN LATERAL {_EARLIER} earlier
+        WHERE p.id = ANY (%(found)s) AND {_NEEDED}
+    ), keeping AS MATERIALIZED (
+        SELECT *,
+            EXISTS (SELECT FROM "AgentWorkflowRun" run WHERE run.project_id = target.project_id
+                    AND run.snapshot_at = clock AND run.result -> 'state' = legacy) AS held,
+            CASE
+                WHEN clock > newest_at
+                    AND NOT EXISTS (SELECT FROM "AgentWorkflowRun" run WHERE run.id = {run_id("project_id", "clock")})
+                THEN clock ELSE {tick("clock", "newest_at")}
+            END AS kept_at
+        FROM target
+    ), restored AS MATERIALIZED (
+        SELECT *, {tick("kept_at", "newest_at", "clock")} AS restored_at FROM keeping
+    )"""
+_RESTORED_RUN = f"'restore_' || project_id || '_' || {microseconds('restored_at')}"
+
+
+def restore_columns(cursor: CursorWrapper, locked: list[str], as_of: datetime | None = None) -> Counts:
+    """Restore the newest snapshot of locked projects, or their state at a moment, into the columns and as a snapshot.
+
+    The present columns are kept first. The restored state is a run of workflow ``legacy_restore``, in sync.
+    """
+    cursor.execute(
+        f"""
+        {_RESTORED}, kept AS (
+            {insert_snapshot("restored WHERE NOT held", at="kept_at", state="legacy")}
+            RETURNING id, snapshot_at, result -> 'state' AS state
+        ), kept_events AS (
+            {insert_snapshot_events("kept")} RETURNING 1
+        ), runs AS (
+            {
+            insert_run(
+                "legacy_restore",
+                "restored",
+                run=_RESTORED_RUN,
+                at="restored_at",
+                legacy_at="restored_at",
+                state="state",
+            )
+        }
+            RETURNING 1
+        ), run_events AS (
+            INSERT INTO "AgentWorkflowRunEvent" (id, run_id, type, payload, created_at)
+            SELECT {event_id(_RESTORED_RUN, "1")}, {_RESTORED_RUN}, 'snapshot.restored',
+                   jsonb_build_object('from', run_id), restored_at
+            FROM restored RETURNING 1
+        ), seeded AS (
+            UPDATE "Project" p SET {set_columns("restored.state")}, "stateUpdatedAt" = restored_at
+            FROM restored WHERE p.id = restored.project_id RETURNING 1
+        )
+        SELECT (SELECT count(*) FROM seeded), (SELECT count(*) FROM kept) + (SELECT count(*) FROM runs),
+               (SELECT count(*) FROM kept_events) + (SELECT count(*) FROM run_events)
+        """,
+        {"found": locked, "as_of": as_of},
+    )
+    written, runs, events = cursor.fetchone()
+    return Counts(written=written, runs=runs, events=events)
+
+
+class Restore(Step):
+    """Restores projects whatever their standing, where an earlier state is there and differs from the present."""
+
+    name = "projects"
+    source = f'"Project" p {NEWEST} CROSS JOIN LATERAL {_EARLIER} earlier'
+    condition = _NEEDED
+
+    def __init__(self, options: PassOptions) -> None:
+        super().__init__(options, as_of=options.as_of)
+
+    def move(self, cursor: CursorWrapper, parameters: dict[str, Any]) -> Counts:
+        return restore_columns(cursor, self.lock(cursor, parameters)["found"], self.options.as_of)
+
+    def preview(self, cursor: CursorWrapper, parameters: dict[str, Any]) -> Counts:
+        cursor.execute(
+            f"""
+            {_RESTORED}
+            SELECT count(*), count(*) + count(*) FILTER (WHERE NOT held),
+                count(*) + coalesce(sum(kept.count) FILTER (WHERE NOT held), 0),
+                coalesce(sum(2 * pg_column_size(state)), 0)
+                    + coalesce(sum(pg_column_size(legacy) + kept.size) FILTER (WHERE NOT held), 0)
+            FROM restored CROSS JOIN LATERAL (
+                SELECT count(*), sum(pg_column_size(payload)) AS size FROM {snapshot_events("restored.legacy")} event
+            ) kept
+            """,
+            {**parameters, "found": self.find(cursor, parameters)},
+        )
+        written, runs, events, size = cursor.fetchone()
+        return Counts(written=written, runs=runs, events=int(events), size=int(size))
+
+
+def without_earlier_state(options: PassOptions, named: int) -> tuple[int, list[str]]:
+    """Return how many selected projects have no state to restore, and the first ids of them."""
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(
+            f"""
+            SELECT p.id, count(*) OVER () FROM "Project" p
+            WHERE {SELECTED} AND NOT EXISTS (SELECT FROM {_EARLIER} earlier) ORDER BY p.id LIMIT %(named)s
+            """,
+            {**options.selection.parameters, "as_of": options.as_of, "named": named},
+        )
+        found = cursor.fetchall()
+    return (found[0][1] if found else 0), [project_id for project_id, _ in found]

@@ -1,0 +1,74 @@
+"""Sessions: the legacy chat becomes a transcript, in a pass of its own, since the chat has no clock."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db.backends.utils import CursorWrapper
+
+from agentstate.backfill.options import IN_BATCH
+from agentstate.backfill.outcome import Counts
+from agentstate.backfill.step import Step
+
+_CHAT = "(p.meta -> 'chat')"
+_DIGEST = f"encode(sha256(convert_to({_CHAT}::text, 'UTF8')), 'hex')"
+_CREATED = """to_char(p."createdAt", 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')"""
+
+# A session that nobody has written to since the pass made it has equal times: see models.AgentSession.
+_UNTOUCHED = "session.updated_at = session.created_at"
+
+# The chats beside the sessions made from them, and those whose session the pass would make or change: the chat has
+# entries, and the session is missing, or untouched and made from another chat.
+CHATS = """"Project" p LEFT JOIN "AgentSession" session ON session.id = 'legacy_' || p.id"""
+UNMADE = f"""coalesce({_CHAT}, 'null') NOT IN ('null', '[]', '{{}}')
+    AND (session.id IS NULL OR ({_UNTOUCHED} AND session.metadata ->> 'digest' IS DISTINCT FROM {_DIGEST}))"""
+
+# What fits has a role and a content that are strings; what does not is kept as its JSON text.
+_TRANSCRIPT = f"""(
+    SELECT jsonb_agg(
+        CASE WHEN jsonb_typeof(entry) = 'object'
+                AND jsonb_typeof(entry -> 'role') = 'string' AND jsonb_typeof(entry -> 'content') = 'string'
+            THEN entry ELSE jsonb_build_object('role', 'unknown', 'content', entry::text) END
+        || jsonb_build_object('at', coalesce(nullif(entry -> 'at', 'null'), to_jsonb({_CREATED})))
+        ORDER BY position)
+    FROM jsonb_array_elements(
+        CASE jsonb_typeof({_CHAT}) WHEN 'array' THEN {_CHAT} ELSE jsonb_build_array({_CHAT}) END
+    ) WITH ORDINALITY chat (entry, position))"""
+_METADATA = f"""jsonb_build_object(
+    'kind', 'legacy_chat', 'source', 'Project.meta.chat', 'userId', p."userId", 'digest', {_DIGEST})"""
+
+
+class MakeSessions(Step):
+    """Makes the sessions of legacy chats. One that has been written to is never overwritten."""
+
+    name = "sessions"
+    moves_state = False
+    source = CHATS
+    condition = UNMADE
+
+    def move(self, cursor: CursorWrapper, parameters: dict[str, Any]) -> Counts:
+        cursor.execute(
+            f"""
+            INSERT INTO "AgentSession" AS session
+                (id, project_id, transcript_json, metadata, created_at, updated_at)
+            SELECT 'legacy_' || p.id, p.id, {_TRANSCRIPT}, {_METADATA},
+                   p."createdAt" AT TIME ZONE 'UTC', p."createdAt" AT TIME ZONE 'UTC'
+            FROM {self.candidates(IN_BATCH)} ORDER BY p.id LIMIT %(limit)s
+            ON CONFLICT (id) DO UPDATE SET transcript_json = EXCLUDED.transcript_json, metadata = EXCLUDED.metadata
+            WHERE {_UNTOUCHED} AND session.metadata ->> 'digest' IS DISTINCT FROM EXCLUDED.metadata ->> 'digest'
+            """,
+            parameters,
+        )
+        return Counts(sessions=cursor.rowcount)
+
+    def preview(self, cursor: CursorWrapper, parameters: dict[str, Any]) -> Counts:
+        cursor.execute(
+            f"""
+            SELECT count(*), coalesce(sum(pg_column_size({_TRANSCRIPT}) + pg_column_size({_METADATA})), 0) FROM (
+                SELECT p.* FROM {self.candidates(IN_BATCH)} ORDER BY p.id LIMIT %(limit)s
+            ) p
+            """,
+            parameters,
+        )
+        sessions, size = cursor.fetchone()
+        return Counts(sessions=sessions, size=int(size))

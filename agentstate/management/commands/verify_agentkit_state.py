@@ -1,0 +1,104 @@
+"""Say whether the two homes agree, and where they do not."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandParser
+
+from agentstate import verification
+from agentstate.management.errors import told
+from agentstate.management.text import print_table, stream_of
+from agentstate.state.standing import Standing
+from agentstate.verification import Audit, Verification
+
+WAYS_OUT = {
+    "legacy_ahead": "run manage.py backfill_agentkit_state",
+    "forked": "run manage.py backfill_agentkit_state; what stays forked needs --prefer legacy or --prefer agentkit",
+    "unequal": "changed behind the trigger's back: settle with --prefer legacy or --prefer agentkit",
+    "event": "not the events that the snapshot's content calls for: somebody changed the event table",
+    "session": "run manage.py backfill_agentkit_state",
+    "left_aside": "its error stands in the admin under Left aside: mend it, then run the backfill again",
+}
+
+
+class Command(BaseCommand):
+    help = (
+        "Compares the legacy columns with the AgentKit tables, from one view of the database, and changes nothing. "
+        "Exits with 0 if everything is clean, with 1 if not."
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument(
+            "--project", action="append", dest="projects", metavar="ID", help="Only this project. Can be repeated."
+        )
+        parser.add_argument(
+            "--format", choices=["text", "json"], default="text", dest="output", help="Findings as text or JSON."
+        )
+        parser.add_argument(
+            "--audit",
+            action="store_true",
+            help="Run the migration plan's auditing queries too, and show their first rows.",
+        )
+
+    def handle(self, *, projects: list[str] | None, output: str, audit: bool, **_: Any) -> None:
+        selected = tuple(projects or ())
+        with told():
+            found = verification.verify(selected)
+            audits = verification.audit(selected) if audit else None
+        if output == "json":
+            self.stdout.write(json.dumps(as_json(found, audits), default=str))
+        else:
+            self._write(found, audits or [])
+        if not found.clean:
+            raise SystemExit(1)
+
+    def _write(self, found: Verification, audits: list[Audit]) -> None:
+        stream = stream_of(self.stdout)
+        print_table(stream, "Standing", ["standing", "projects"], found.standing.items())
+        in_sync = found.standing[Standing.IN_SYNC]
+        print_table(
+            stream,
+            "Equal documents of the projects in sync",
+            ["state key", "equal", "of"],
+            [(key, equal, in_sync) for key, equal in found.equal.items()],
+        )
+        print_table(stream, "Rows", ["table", "rows"], found.tables.items())
+        if found.offenders:
+            print_table(
+                stream,
+                "What is wrong, the first of each kind",
+                ["kind", "project", "path"],
+                [(each.kind, shlex.quote(each.project or "-"), each.path or "") for each in found.offenders],
+            )
+        for each in audits:
+            print_table(stream, each.sql, each.columns, each.rows)
+            if each.more:
+                self.stdout.write("… and more rows.")
+        self._write_verdict(found)
+
+    def _write_verdict(self, found: Verification) -> None:
+        if found.clean:
+            self.stdout.write(self.style.SUCCESS("Clean."))
+            return
+        self.stdout.write(self.style.ERROR("Not clean:"))
+        for kind, count in found.problems.items():
+            if count:
+                self.stdout.write(f"  {count:,} {kind}: {WAYS_OUT[kind]}")
+
+
+def as_json(found: Verification, audits: list[Audit] | None) -> dict[str, Any]:
+    """Return the findings as the one object that ``--format json`` prints."""
+    result: dict[str, Any] = {
+        "clean": found.clean,
+        "standing": {str(standing): count for standing, count in found.standing.items()},
+        "unequal": found.unequal,
+        "left_aside": found.left_aside,
+        "tables": found.tables,
+        "offenders": [each._asdict() for each in found.offenders],
+    }
+    if audits is not None:
+        result["audit"] = [{"sql": each.sql, "columns": each.columns, "rows": each.rows} for each in audits]
+    return result

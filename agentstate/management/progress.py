@@ -1,0 +1,79 @@
+"""A pass's progress on stderr: a bar on a terminal, a plain line every few seconds elsewhere."""
+
+from __future__ import annotations
+
+import time
+from types import TracebackType
+from typing import Self, TextIO
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, ProgressColumn, Task, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bars
+from rich.text import Text
+
+from agentstate.backfill import Progress
+
+LINE_EVERY = 3.0  # seconds
+
+
+class RateColumn(ProgressColumn):
+    """Projects a second."""
+
+    def render(self, task: Task) -> Text:
+        speed = task.finished_speed or task.speed
+        return Text(f"{speed:,.0f}/s" if speed else "", style="progress.data.speed")
+
+
+class ProgressReport:
+    """Shows progress from the first call to the end of the ``with`` block; nothing at verbosity 0."""
+
+    def __init__(self, stream: TextIO, verbosity: int) -> None:
+        self._stream = stream
+        self._silent = verbosity == 0
+        self._bars: Bars | None = None
+        self._tasks: dict[str, TaskID] = {}
+        self._step, self._started, self._said = "", 0.0, 0.0
+        if not self._silent and stream.isatty():
+            self._bars = Bars(
+                TextColumn("{task.description:<10}"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                RateColumn(),
+                TimeRemainingColumn(),
+                console=Console(file=stream),
+            )
+
+    def __enter__(self) -> Self:
+        if self._bars:
+            self._bars.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._bars:
+            self._bars.stop()
+
+    def __call__(self, progress: Progress) -> None:
+        if self._silent or not progress.total:
+            return
+        if self._bars:
+            if progress.step not in self._tasks:
+                self._tasks[progress.step] = self._bars.add_task(progress.step, total=progress.total)
+            self._bars.update(self._tasks[progress.step], completed=progress.done)
+        else:
+            self._say(progress)
+
+    def _say(self, progress: Progress) -> None:
+        now = time.monotonic()
+        if progress.step != self._step:
+            self._step, self._started, self._said = progress.step, now, now
+        if now - self._said < LINE_EVERY and progress.done < progress.total:
+            return
+        self._said, elapsed = now, now - self._started
+        line = f"{progress.step}: {progress.done:,} of {progress.total:,}"
+        if progress.done and elapsed > 0:
+            rate = progress.done / elapsed
+            line += f", {rate:,.0f}/s, {(progress.total - progress.done) / rate:.0f} s to go"
+        self._stream.write(f"{line}\n")
+        self._stream.flush()

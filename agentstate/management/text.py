@@ -1,0 +1,41 @@
+"""Words and tables for a terminal."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterable, Sequence
+from typing import Any, TextIO, cast
+
+from django.core.management.base import OutputWrapper
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+
+def stream_of(output: OutputWrapper) -> TextIO:
+    """Return the stream below a command's output, which would end every write with a line break."""
+    return cast("TextIO", output._out)
+
+
+def counted(count: int, noun: str) -> str:
+    """Return a count with its noun: ``1 run``, ``2,000 runs``."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+def named(count: int, ids: Sequence[str]) -> str:
+    """Return the first ids of a list that is ``count`` long, each as a shell takes it."""
+    return ", ".join(map(shlex.quote, ids)) + (", …" if count > len(ids) else "")
+
+
+def print_table(stream: TextIO, title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """Print a table below its title; whole numbers stand on the right, and nothing is taken for markup."""
+    rows = list(rows)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for place, column in enumerate(columns):
+        numbers = bool(rows) and all(isinstance(row[place], int) for row in rows)
+        table.add_column(Text(column), justify="right" if numbers else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(f"{cell:,}" if isinstance(cell, int) else str(cell)) for cell in row))
+    stream.write(f"{title}\n")
+    Console(file=stream, highlight=False).print(table)

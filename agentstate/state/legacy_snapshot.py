@@ -1,0 +1,94 @@
+"""The legacy snapshot: a run that holds the columns' content at their clock, and the events that it calls for."""
+
+from __future__ import annotations
+
+from agentstate.state.homes import microseconds
+from agentstate.state.keys import STATE_KEYS
+
+_KEYS = ", ".join(f"('{key.name}', {ordinal})" for ordinal, key in enumerate(STATE_KEYS))
+
+
+def run_id(project: str, at: str) -> str:
+    """Return the id of a project's legacy snapshot at a clock value."""
+    return f"'legacy_' || {project} || '_' || {microseconds(at)}"
+
+
+def event_id(run: str, ordinal: str) -> str:
+    """Return the id of a synthetic run's event: at least five digits, and never cut."""
+    return f"{run} || '_' || lpad({ordinal}::text, greatest(5, length({ordinal}::text)), '0')"
+
+
+def insert_run(workflow: str, source: str, *, run: str, at: str, legacy_at: str, state: str) -> str:
+    """Return the ``INSERT`` of a run that the database makes, carrying a snapshot; without its ``RETURNING``.
+
+    Args:
+        workflow: the workflow's name, which is the run's declared source too.
+        source: what to select from, rows with ``project_id``, with a ``WHERE`` if need be.
+        run, at, legacy_at, state: the SQL expressions of the run's id, clocks and state.
+    """
+    return f"""
+        INSERT INTO "AgentWorkflowRun" (id, workflow_id, project_id, status, input, result,
+                                        started_at, completed_at, snapshot_at, legacy_at)
+        SELECT {run}, '{workflow}', project_id, 'succeeded', '{{"source": "{workflow}"}}',
+               jsonb_build_object('state', {state}), {at}, {at}, {at}, {legacy_at}
+        FROM {source}"""
+
+
+def insert_snapshot(source: str, *, at: str = "at", state: str = "state") -> str:
+    """Return the ``INSERT`` of legacy snapshots, one for each row of the source."""
+    return insert_run("legacy_snapshot", source, run=run_id("project_id", at), at=at, legacy_at=at, state=state)
+
+
+def _entries(documents: str) -> str:
+    return f"CASE jsonb_typeof({documents}) WHEN 'array' THEN {documents} ELSE jsonb_build_array({documents}) END"
+
+
+def snapshot_events(state: str) -> str:
+    """Return a subquery of the events that a state calls for: ``(ordinal, type, payload)``, ordinals from 1.
+
+    The design, "The legacy snapshot", has the rules. JSON null makes no event of its own document; an entry that is
+    null makes one; no entry of the two lists is without its event.
+    """
+    return f"""(
+        WITH document AS (
+            SELECT {state} AS state, {state} -> 'coverage' AS coverage,
+                nullif({state} -> 'conflictLog', 'null') AS conflicts,
+                nullif({state} -> 'eligibility', 'null') AS eligibility
+        ), list AS (
+            SELECT state, coverage,
+                jsonb_typeof(coverage) = 'object' AND jsonb_typeof(coverage -> 'score') = 'number' AS scored,
+                CASE WHEN conflicts IS NOT NULL THEN {_entries("conflicts")} ELSE '[]' END AS conflicts,
+                CASE
+                    WHEN jsonb_typeof(eligibility) = 'object' AND jsonb_typeof(eligibility -> 'items') = 'array'
+                        THEN eligibility -> 'items'
+                    WHEN eligibility IS NOT NULL THEN {_entries("eligibility")}
+                    ELSE '[]'
+                END AS items
+            FROM document
+        ), start AS (
+            SELECT *, CASE WHEN scored THEN 3 ELSE 2 END AS first_conflict FROM list
+        )
+        SELECT 1 AS ordinal, 'snapshot.legacy' AS type, jsonb_build_object('keys', (
+            SELECT coalesce(jsonb_agg(name ORDER BY position), '[]') FROM (VALUES {_KEYS}) key (name, position)
+            WHERE state ? name
+        )) AS payload
+        FROM start
+        UNION ALL
+        SELECT 2, 'coverage.delta', jsonb_build_object('from', NULL, 'to', coverage -> 'score')
+        FROM start WHERE scored
+        UNION ALL
+        SELECT first_conflict + position - 1, 'conflict.found', entry
+        FROM start, jsonb_array_elements(conflicts) WITH ORDINALITY item (entry, position)
+        UNION ALL
+        SELECT first_conflict + jsonb_array_length(conflicts) + position - 1, 'eligibility.flag', entry
+        FROM start, jsonb_array_elements(items) WITH ORDINALITY item (entry, position)
+    )"""
+
+
+def insert_snapshot_events(snapshots: str) -> str:
+    """Return the ``INSERT`` of the events of new snapshots, rows of ``(id, snapshot_at, state)``."""
+    return f"""
+        INSERT INTO "AgentWorkflowRunEvent" (id, run_id, type, payload, created_at)
+        SELECT {event_id("snapshot.id", "event.ordinal")}, snapshot.id, event.type, event.payload,
+               snapshot.snapshot_at + event.ordinal * interval '1 microsecond'
+        FROM {snapshots} snapshot CROSS JOIN LATERAL {snapshot_events("snapshot.state")} event"""

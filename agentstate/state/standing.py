@@ -1,0 +1,34 @@
+"""Where a project stands between its two homes: two comparisons of clocks, no document read."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from agentstate.state.homes import CLOCK, COLUMNS_AS_STATE, NO_COLUMNS
+
+
+class Standing(StrEnum):
+    """Which home has moved since the two were equal."""
+
+    EMPTY = "empty"
+    LEGACY_AHEAD = "legacy_ahead"
+    IN_SYNC = "in_sync"
+    AGENTKIT_AHEAD = "agentkit_ahead"
+    FORKED = "forked"
+
+
+# The pieces below read a row p of "Project" beside its newest snapshot (see homes.NEWEST).
+STANDING = f"""
+    CASE
+        WHEN newest.snapshot_at IS NULL THEN CASE WHEN {NO_COLUMNS} THEN 'empty' ELSE 'legacy_ahead' END
+        WHEN {CLOCK} = newest.legacy_at THEN
+            CASE WHEN newest.snapshot_at = newest.legacy_at THEN 'in_sync' ELSE 'agentkit_ahead' END
+        WHEN newest.snapshot_at = newest.legacy_at THEN 'legacy_ahead'
+        ELSE 'forked'
+    END"""
+
+# All five columns became SQL NULL over a snapshot with content: it looks like damage.
+EMPTIED = f"({NO_COLUMNS} AND newest.result -> 'state' <> '{{}}')"
+
+# The two homes hold different documents. Where the clocks say in sync, somebody went behind the trigger's back.
+DIFFERENT = f"({COLUMNS_AS_STATE}) IS DISTINCT FROM newest.result -> 'state'"

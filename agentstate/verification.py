@@ -1,0 +1,248 @@
+"""Verification: counts, parity and offenders, from one view of the database, without changing anything."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from django.db import connection, transaction
+from django.db.backends.utils import CursorWrapper
+
+from agentstate.backfill.errors import refuse_unknown
+from agentstate.backfill.options import SELECTED
+from agentstate.backfill.sessions import CHATS, UNMADE
+from agentstate.state.homes import COLUMNS_AS_STATE, NEWEST
+from agentstate.state.keys import STATE_KEYS
+from agentstate.state.legacy_snapshot import event_id, snapshot_events
+from agentstate.state.paths import first_difference
+from agentstate.state.standing import DIFFERENT, STANDING, Standing
+
+NAMED = 10
+
+# The plan's auditing queries, word for word but for the run's id.
+AUDIT_RUNS = (
+    "SELECT project_id, count(*) FROM \"AgentWorkflowRun\" WHERE status = 'succeeded' GROUP BY 1 ORDER BY 2 DESC;"
+)
+AUDIT_EVENTS = (
+    'SELECT run_id, type, created_at FROM "AgentWorkflowRunEvent" WHERE run_id = {run_id} ORDER BY created_at;'
+)
+
+# What belongs to the selected projects, table by table.
+_TABLES = {
+    "Project": f'"Project" p WHERE {SELECTED}',
+    "AgentWorkflowRun": '"AgentWorkflowRun" t WHERE {of_project}',
+    "AgentWorkflowRunEvent": '"AgentWorkflowRunEvent" t WHERE {of_run}',
+    "AgentSession": '"AgentSession" t WHERE {of_project}',
+}
+_OF_PROJECT = "(%(projects)s::text[] IS NULL OR t.project_id = ANY (%(projects)s::text[]))"
+_OF_RUN = """(%(projects)s::text[] IS NULL OR t.run_id IN (
+    SELECT id FROM "AgentWorkflowRun" WHERE project_id = ANY (%(projects)s::text[])))"""
+
+
+class Offender(NamedTuple):
+    """Something that keeps a database from being clean.
+
+    ``kind`` is ``legacy_ahead``, ``forked``, ``unequal``, ``event``, ``session`` or ``left_aside``; ``path`` the JSON
+    path of the first difference between the homes, of the first wrong event, or of what the session is made from.
+    ``project`` is None for a snapshot whose project was deleted.
+    """
+
+    project: str | None
+    kind: str
+    path: str | None
+
+
+@dataclass
+class Verification:
+    """What was found.
+
+    ``problems`` counts what is wrong by kind; ``equal`` has, for each state key, how many of the projects whose clocks
+    say in sync hold equal documents.
+    """
+
+    standing: dict[str, int] = field(default_factory=lambda: dict.fromkeys(Standing, 0))
+    problems: dict[str, int] = field(default_factory=dict)
+    equal: dict[str, int] = field(default_factory=dict)
+    tables: dict[str, int] = field(default_factory=dict)
+    offenders: list[Offender] = field(default_factory=list)
+
+    @property
+    def clean(self) -> bool:
+        """Nobody legacy ahead, forked or unequal, no wrong event or session, nothing left aside."""
+        return not any(self.problems.values())
+
+    @property
+    def unequal(self) -> int:
+        """Projects whose clocks say in sync and whose contents differ."""
+        return self.problems["unequal"]
+
+    @property
+    def left_aside(self) -> int:
+        """Projects that a pass could not move."""
+        return self.problems["left_aside"]
+
+
+def verify(projects: tuple[str, ...] = ()) -> Verification:
+    """Look at all projects, or at the named ones, in one repeatable-read view that writes nothing.
+
+    Raises:
+        UnknownProjects: an id is no project's.
+    """
+    refuse_unknown(projects)
+    found = Verification()
+    parameters = {"projects": list(projects) or None, "named": NAMED}
+    with transaction.atomic(durable=True), connection.cursor() as cursor:
+        cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+        cursor.execute("SELECT set_config('work_mem', '64MB', true), set_config('jit', 'off', true)")
+        for check in (_count_rows, _compare_homes, _check_events, _check_sessions, _check_left_aside):
+            check(cursor, parameters, found)
+    return found
+
+
+def _count_rows(cursor: CursorWrapper, parameters: dict[str, Any], found: Verification) -> None:
+    for table, rows in _TABLES.items():
+        cursor.execute(f"SELECT count(*) FROM {rows.format(of_project=_OF_PROJECT, of_run=_OF_RUN)}", parameters)
+        (found.tables[table],) = cursor.fetchone()
+
+
+def _compare_homes(cursor: CursorWrapper, parameters: dict[str, Any], found: Verification) -> None:
+    """Count standings and, where the clocks say in sync, compare the whole state; its keys only where that differs."""
+    differing = ", ".join(
+        f"count(*) FILTER (WHERE CASE WHEN unequal THEN \"{key.column}\" IS DISTINCT FROM state -> '{key.name}' "
+        "ELSE false END)"
+        for key in STATE_KEYS
+    )
+    cursor.execute(
+        f"""
+        SELECT standing, count(*), count(*) FILTER (WHERE unequal), {differing} FROM (
+            SELECT *, CASE WHEN standing = 'in_sync' THEN legacy IS DISTINCT FROM state ELSE false END AS unequal
+            FROM (
+                SELECT p.*, ({STANDING}) AS standing, newest.result -> 'state' AS state, {COLUMNS_AS_STATE} AS legacy
+                FROM "Project" p {NEWEST} WHERE {SELECTED}
+            ) homes OFFSET 0
+        ) compared
+        GROUP BY standing
+        """,
+        parameters,
+    )
+    found.equal = {key.name: 0 for key in STATE_KEYS}
+    unequal = 0
+    for standing, count, differing_here, *keys in cursor.fetchall():
+        found.standing[standing] = count
+        if standing == Standing.IN_SYNC:
+            unequal = differing_here
+            found.equal = {key.name: count - wrong for key, wrong in zip(STATE_KEYS, keys, strict=True)}
+    for kind, count, condition in (
+        ("legacy_ahead", found.standing[Standing.LEGACY_AHEAD], f"({STANDING}) = 'legacy_ahead'"),
+        ("forked", found.standing[Standing.FORKED], f"({STANDING}) = 'forked'"),
+        ("unequal", unequal, f"CASE {STANDING} WHEN 'in_sync' THEN {DIFFERENT} ELSE false END"),
+    ):
+        found.problems[kind] = count
+        if count:
+            cursor.execute(
+                f"""
+                SELECT id, {first_difference("legacy", "state")} FROM (
+                    SELECT p.id, {COLUMNS_AS_STATE} AS legacy, newest.result -> 'state' AS state
+                    FROM "Project" p {NEWEST} WHERE {SELECTED} AND {condition}
+                    ORDER BY p.id LIMIT %(named)s
+                ) offender ORDER BY id
+                """,
+                parameters,
+            )
+            found.offenders += [Offender(project, kind, path) for project, path in cursor.fetchall()]
+
+
+# A snapshot's events that are missing, superfluous or not what its content calls for.
+_WRONG_EVENTS = f"""
+    SELECT coalesce(expected.id, actual.id) AS id, expected.payload AS expected, actual.payload AS actual
+    FROM (
+        SELECT {event_id("t.id", "event.ordinal")} AS id, event.type, event.payload,
+               t.snapshot_at + event.ordinal * interval '1 microsecond' AS created_at
+        FROM {snapshot_events("(t.result -> 'state')")} event
+    ) expected
+    FULL JOIN (
+        SELECT id, type, payload, created_at FROM "AgentWorkflowRunEvent" WHERE run_id = t.id
+    ) actual ON actual.id = expected.id
+    WHERE (expected.type, expected.payload, expected.created_at)
+        IS DISTINCT FROM (actual.type, actual.payload, actual.created_at)"""
+_WITH_WRONG_EVENTS = f"""
+    "AgentWorkflowRun" t WHERE {_OF_PROJECT} AND t.workflow_id = 'legacy_snapshot' AND EXISTS ({_WRONG_EVENTS})"""
+
+
+def _check_events(cursor: CursorWrapper, parameters: dict[str, Any], found: Verification) -> None:
+    cursor.execute(f"SELECT count(*) FROM {_WITH_WRONG_EVENTS}", parameters)
+    (found.problems["event"],) = cursor.fetchone()
+    if found.problems["event"]:
+        cursor.execute(
+            f"""
+            SELECT project_id, wrong.id, {first_difference("wrong.expected", "wrong.actual")}
+            FROM (SELECT t.* FROM {_WITH_WRONG_EVENTS} ORDER BY t.id LIMIT %(named)s) t
+            CROSS JOIN LATERAL ({_WRONG_EVENTS} ORDER BY 1 LIMIT 1) wrong ORDER BY wrong.id
+            """,
+            parameters,
+        )
+        found.offenders += [
+            Offender(project, "event", f"{event}.{path}" if path else event)
+            for project, event, path in cursor.fetchall()
+        ]
+
+
+def _check_sessions(cursor: CursorWrapper, parameters: dict[str, Any], found: Verification) -> None:
+    cursor.execute(
+        f"SELECT p.id, count(*) OVER () FROM {CHATS} WHERE {SELECTED} AND {UNMADE} ORDER BY p.id LIMIT %(named)s",
+        parameters,
+    )
+    found.problems["session"] = 0
+    for project, count in cursor.fetchall():
+        found.problems["session"] = count
+        found.offenders.append(Offender(project, "session", "meta.chat"))
+
+
+def _check_left_aside(cursor: CursorWrapper, parameters: dict[str, Any], found: Verification) -> None:
+    """Count open entries; one whose project was deleted since has nothing to wait for."""
+    cursor.execute(
+        f"""
+        SELECT t.project_id, count(*) OVER () FROM "AgentStateLeftAside" t
+        WHERE {_OF_PROJECT} AND t.closed_at IS NULL
+          AND EXISTS (SELECT FROM "Project" p WHERE p.id = t.project_id)
+        ORDER BY t.project_id, t.direction LIMIT %(named)s
+        """,
+        parameters,
+    )
+    found.problems["left_aside"] = 0
+    for project, count in cursor.fetchall():
+        found.problems["left_aside"] = count
+        found.offenders.append(Offender(project, "left_aside", None))
+
+
+class Audit(NamedTuple):
+    """An auditing query, the names of its columns, its first rows, and whether there are more."""
+
+    sql: str
+    columns: list[str]
+    rows: list[tuple[Any, ...]]
+    more: bool
+
+
+def audit(projects: tuple[str, ...] = ()) -> list[Audit]:
+    """Run the plan's auditing queries: the runs of each project, and the events of one legacy snapshot."""
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(
+            f"""
+            SELECT t.id, quote_literal(t.id) FROM "AgentWorkflowRun" t
+            WHERE {_OF_PROJECT} AND t.workflow_id = 'legacy_snapshot' AND t.project_id IS NOT NULL
+            ORDER BY t.snapshot_at DESC, t.id LIMIT 1
+            """,
+            {"projects": list(projects) or None},
+        )
+        newest = cursor.fetchone()
+        return [_run(AUDIT_RUNS), *([_run(AUDIT_EVENTS.format(run_id=newest[1]))] if newest else [])]
+
+
+def _run(sql: str) -> Audit:
+    # On the server's side, since only the first rows are shown and a live database has millions.
+    with connection.chunked_cursor() as cursor:
+        cursor.execute(sql)
+        rows = cursor.fetchmany(NAMED + 1)
+        columns = [column.name for column in cursor.description or ()]
+    return Audit(sql, columns, rows[:NAMED], len(rows) > NAMED)

@@ -1,0 +1,116 @@
+"""Ctrl-C and SIGTERM: the batch under way is finished, the command says where it stands, and can go on later."""
+
+from __future__ import annotations
+
+import signal
+
+import pytest
+
+from agentstate.verification import verify
+from tests.faults.processes import FORWARD, REVERSE, Command, is_waiting_for_a_lock, run, wait_until
+from tests.rows import count, forward, one, reverse, save_in_agentkit, second_connection, seed, sql
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+BATCH = 10
+SMALL_BATCHES = ("--batch-size", str(BATCH))
+LAST_OUTCOME = 'SELECT outcome FROM "AgentStatePass" ORDER BY id DESC LIMIT 1'
+
+
+def started(*command: str) -> Command:
+    """Start a command, and wait until it has moved something."""
+    under_way = Command(*command, *SMALL_BATCHES)
+    wait_until(lambda: count("AgentStatePass", "outcome = 'running'"))
+    wait_until(lambda: count("AgentWorkflowRun", "legacy_at = snapshot_at") or not under_way.is_running)
+    return under_way
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_forward_ends_after_its_batch_and_goes_on_later(number: signal.Signals, workers: str) -> None:
+    seed(600)
+    command = started(FORWARD, "--workers", workers)
+    command.signal(number)
+
+    assert command.end() == 130
+    moved = count("AgentWorkflowRun")
+    candidates = one('SELECT candidates FROM "AgentStatePass"')
+    assert 0 < moved < candidates
+    assert command.stdout.startswith(f"{moved:,} of {candidates:,} projects moved, {moved:,} runs, ")
+    assert command.stdout.endswith("Interrupted after the batch under way. Run the command again to go on.\n")
+    assert "Traceback" not in command.stderr
+    assert sql('SELECT outcome, written, error, ended_at IS NOT NULL FROM "AgentStatePass"') == [
+        ("interrupted", moved, "", True)
+    ]
+
+    rest = run(FORWARD, "--format", "json")
+    assert (rest.process.returncode, rest.summary["written"]) == (0, candidates - moved)
+    assert verify().clean
+
+
+def test_reverse_ends_after_its_batch_and_goes_on_later() -> None:
+    seed(600)
+    forward()
+    save_in_agentkit(facts={"org": {}})
+    ahead = count("AgentWorkflowRun", "workflow_id = 'intake'")
+    command = Command(REVERSE, *SMALL_BATCHES)
+    wait_until(lambda: count("AgentWorkflowRun", "workflow_id = 'intake' AND legacy_at = snapshot_at"))
+    command.signal(signal.SIGINT)
+
+    assert command.end() == 130
+    seeded = count("AgentWorkflowRun", "workflow_id = 'intake' AND legacy_at = snapshot_at")
+    assert 0 < seeded < ahead
+    assert command.stdout.startswith(f"{seeded:,} of {ahead:,} projects seeded, ")
+    assert one(LAST_OUTCOME) == "interrupted"
+
+    reverse()
+    assert verify().clean
+
+
+def test_the_json_summary_says_what_was_moved_until_then() -> None:
+    seed(600)
+    command = started(FORWARD, "--format", "json")
+    command.signal(signal.SIGINT)
+
+    assert command.end() == 130
+    assert command.summary["written"] == count("AgentWorkflowRun")
+    assert command.summary["written"] < command.summary["candidates"]
+
+
+def test_a_dry_run_can_be_interrupted_too() -> None:
+    seed(2000)
+    command = Command(FORWARD, "--dry-run", "--batch-size", "1")
+    wait_until(
+        lambda: one(
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid() "
+            "AND query LIKE '%pg_column_size%'"
+        )
+    )
+    command.signal(signal.SIGINT)
+
+    assert command.end() == 130
+    assert "would be moved" in command.stdout
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_second_time_ends_it_at_once(number: signal.Signals, workers: str) -> None:
+    seed(60)
+    with second_connection() as other:
+        # A transaction that stays open keeps the batch from ending.
+        other.execute("BEGIN")
+        other.execute('LOCK TABLE "AgentWorkflowRunEvent" IN SHARE MODE')
+        command = Command(FORWARD, "--workers", workers, *SMALL_BATCHES)
+        wait_until(is_waiting_for_a_lock)
+        command.signal(number)
+        with pytest.raises(AssertionError):
+            wait_until(lambda: not command.is_running, seconds=0.5)
+        command.signal(number)
+
+        assert command.end(seconds=5) == (130 if number == signal.SIGINT else -signal.SIGTERM)
+        other.execute("ROLLBACK")
+
+    assert command.stderr == ("CommandError: Interrupted at once.\n" if number == signal.SIGINT else "")
+    assert one(LAST_OUTCOME) == ("interrupted" if number == signal.SIGINT else "running")
+    forward()
+    assert verify().clean

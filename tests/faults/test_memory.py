@@ -1,0 +1,47 @@
+"""The documents never pass through Python, so its memory does not grow with them."""
+
+from __future__ import annotations
+
+import psutil
+import pytest
+
+from tests.faults.processes import FORWARD, REVERSE, VERIFY, Command, wait_until
+from tests.rows import count, save_in_agentkit, seed, sql
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+MEGABYTE = 1024 * 1024
+
+
+def peak(*command: str) -> int:
+    """Run a command, and return the most memory that it held, in megabytes."""
+    under_way = Command(*command)
+    process, seen = psutil.Process(under_way.process.pid), 0
+
+    def is_over() -> bool:
+        nonlocal seen
+        if not under_way.is_running:
+            return True
+        seen = max(seen, process.memory_info().rss)
+        return False
+
+    wait_until(is_over, seconds=120)
+    assert under_way.end() == 0
+    return seen // MEGABYTE
+
+
+def test_memory_stays_under_150_megabytes() -> None:
+    seed(2000)
+    sql(
+        """
+        UPDATE "Project" SET "factsJson" =
+            (SELECT jsonb_agg(md5(number::text || id)) FROM generate_series(1, 100000) number)
+        WHERE id IN (SELECT id FROM "Project" ORDER BY id LIMIT 4)
+        """
+    )
+    assert count("Project", 'pg_column_size("factsJson") > 3000000') == 4
+
+    assert peak(FORWARD) < 150
+    save_in_agentkit(coverage=1)
+    assert peak(REVERSE, "--workers", "2") < 150
+    assert peak(VERIFY) < 150
