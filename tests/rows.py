@@ -12,6 +12,7 @@ from django.db import connection
 from agentstate.backfill import Outcome, PassOptions, run_pass
 from agentstate.models.passes import Direction
 from agentstate.samples import seed_projects
+from tests.factories import COLUMNS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,13 +20,6 @@ if TYPE_CHECKING:
 MOVED = ("AgentWorkflowRun", "AgentWorkflowRunEvent", "AgentSession")
 LEDGER = ("AgentStatePass", "AgentStateLeftAside")
 EVERYTHING = ("Project", *MOVED, *LEDGER)
-COLUMNS = {
-    "rfpNorm": "rfpNormJson",
-    "facts": "factsJson",
-    "coverage": "coverageJson",
-    "conflictLog": "conflictLogJson",
-    "eligibility": "eligibilityJson",
-}
 
 
 def sql(query: str, *parameters: object) -> list[tuple[Any, ...]]:

@@ -10,7 +10,7 @@ from agentstate.backfill.options import IN_BATCH, PassOptions
 from agentstate.backfill.outcome import Counts, Failure
 from agentstate.backfill.step import Step
 from agentstate.state.homes import CLOCK, COLUMNS_AS_STATE, NEWEST
-from agentstate.state.legacy_snapshot import insert_snapshot, insert_snapshot_events, run_id, snapshot_events
+from agentstate.state.legacy_snapshot import events_written, run_id, snapshot_events, take_in
 from agentstate.state.standing import EMPTIED, STANDING
 
 # A legacy-ahead project whose columns can be taken in as they are, at their clock. What is legacy ahead otherwise,
@@ -41,13 +41,8 @@ class TakeIn(Step):
         # Of two passes side by side the second finds the snapshot there, and leaves it.
         cursor.execute(
             f"""
-            WITH snapshots AS (
-                {insert_snapshot(self._ahead)}
-                ON CONFLICT DO NOTHING RETURNING id, snapshot_at, result -> 'state' AS state
-            ), events AS (
-                {insert_snapshot_events("snapshots")} RETURNING 1
-            )
-            SELECT (SELECT count(*) FROM snapshots), (SELECT count(*) FROM events)
+            WITH {take_in("snapshots", self._ahead, on_conflict="ON CONFLICT DO NOTHING")}
+            SELECT (SELECT count(*) FROM snapshots), (SELECT count(*) FROM snapshots_events)
             """,
             parameters,
         )
@@ -58,10 +53,7 @@ class TakeIn(Step):
         cursor.execute(
             f"""
             SELECT count(*), coalesce(sum(events.count), 0), coalesce(sum(pg_column_size(state) + events.size), 0)
-            FROM {self._ahead}
-            CROSS JOIN LATERAL (
-                SELECT count(*), sum(pg_column_size(payload)) AS size FROM {snapshot_events("ahead.state")} event
-            ) events
+            FROM {self._ahead} CROSS JOIN LATERAL {events_written(snapshot_events("ahead.state"))} events
             WHERE NOT EXISTS (
                 SELECT FROM "AgentWorkflowRun" run WHERE run.id = {run_id("ahead.project_id", "ahead.at")}
             )

@@ -12,14 +12,7 @@ from agentstate.backfill.options import SELECTED, PassOptions
 from agentstate.backfill.outcome import Counts
 from agentstate.backfill.step import Step
 from agentstate.state.homes import CLOCK, COLUMNS_AS_STATE, NEWEST, microseconds, set_columns, tick
-from agentstate.state.legacy_snapshot import (
-    event_id,
-    insert_run,
-    insert_snapshot,
-    insert_snapshot_events,
-    run_id,
-    snapshot_events,
-)
+from agentstate.state.legacy_snapshot import events_written, free_clock, record, snapshot_events, take_in
 from agentstate.state.replay import state_at
 from agentstate.state.standing import STANDING
 
@@ -42,16 +35,23 @@ _RESTORED = f"""
         SELECT *,
             EXISTS (SELECT FROM "AgentWorkflowRun" run WHERE run.project_id = target.project_id
                     AND run.snapshot_at = clock AND run.result -> 'state' = legacy) AS held,
-            CASE
-                WHEN clock > newest_at
-                    AND NOT EXISTS (SELECT FROM "AgentWorkflowRun" run WHERE run.id = {run_id("project_id", "clock")})
-                THEN clock ELSE {tick("clock", "newest_at")}
-            END AS kept_at
+            {free_clock("clock", "newest_at")} AS kept_at
         FROM target
     ), restored AS MATERIALIZED (
         SELECT *, {tick("kept_at", "newest_at", "clock")} AS restored_at FROM keeping
     )"""
-_RESTORED_RUN = f"'restore_' || project_id || '_' || {microseconds('restored_at')}"
+_RESTORE = record(
+    "runs",
+    "legacy_restore",
+    "restored",
+    run=f"'restore_' || project_id || '_' || {microseconds('restored_at')}",
+    at="restored_at",
+    legacy_at="restored_at",
+    state="state",
+    events="""(
+        SELECT 1 AS ordinal, 'snapshot.restored' AS type, jsonb_build_object('from', run_id) AS payload
+    )""",
+)
 
 
 def restore_columns(cursor: CursorWrapper, locked: list[str], as_of: datetime | None = None) -> Counts:
@@ -61,34 +61,15 @@ def restore_columns(cursor: CursorWrapper, locked: list[str], as_of: datetime | 
     """
     cursor.execute(
         f"""
-        {_RESTORED}, kept AS (
-            {insert_snapshot("restored WHERE NOT held", at="kept_at", state="legacy")}
-            RETURNING id, snapshot_at, result -> 'state' AS state
-        ), kept_events AS (
-            {insert_snapshot_events("kept")} RETURNING 1
-        ), runs AS (
-            {
-            insert_run(
-                "legacy_restore",
-                "restored",
-                run=_RESTORED_RUN,
-                at="restored_at",
-                legacy_at="restored_at",
-                state="state",
-            )
-        }
-            RETURNING 1
-        ), run_events AS (
-            INSERT INTO "AgentWorkflowRunEvent" (id, run_id, type, payload, created_at)
-            SELECT {event_id(_RESTORED_RUN, "1")}, {_RESTORED_RUN}, 'snapshot.restored',
-                   jsonb_build_object('from', run_id), restored_at
-            FROM restored RETURNING 1
-        ), seeded AS (
+        {_RESTORED},
+        {take_in("kept", "restored WHERE NOT held", at="kept_at", state="legacy")},
+        {_RESTORE},
+        seeded AS (
             UPDATE "Project" p SET {set_columns("restored.state")}, "stateUpdatedAt" = restored_at
             FROM restored WHERE p.id = restored.project_id RETURNING 1
         )
         SELECT (SELECT count(*) FROM seeded), (SELECT count(*) FROM kept) + (SELECT count(*) FROM runs),
-               (SELECT count(*) FROM kept_events) + (SELECT count(*) FROM run_events)
+               (SELECT count(*) FROM kept_events) + (SELECT count(*) FROM runs_events)
         """,
         {"found": locked, "as_of": as_of},
     )
@@ -117,9 +98,7 @@ class Restore(Step):
                 count(*) + coalesce(sum(kept.count) FILTER (WHERE NOT held), 0),
                 coalesce(sum(2 * pg_column_size(state)), 0)
                     + coalesce(sum(pg_column_size(legacy) + kept.size) FILTER (WHERE NOT held), 0)
-            FROM restored CROSS JOIN LATERAL (
-                SELECT count(*), sum(pg_column_size(payload)) AS size FROM {snapshot_events("restored.legacy")} event
-            ) kept
+            FROM restored CROSS JOIN LATERAL {events_written(snapshot_events("restored.legacy"))} kept
             """,
             {**parameters, "found": self.find(cursor, parameters)},
         )

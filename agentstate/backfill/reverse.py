@@ -10,7 +10,7 @@ from agentstate.backfill.outcome import Counts
 from agentstate.backfill.restore import restore_columns
 from agentstate.backfill.step import Step
 from agentstate.state.homes import CLOCK, COLUMNS_AS_STATE, NEWEST, set_columns
-from agentstate.state.legacy_snapshot import insert_snapshot, insert_snapshot_events, run_id, snapshot_events
+from agentstate.state.legacy_snapshot import events_written, run_id, snapshot_events, take_in
 from agentstate.state.replay import state_at
 from agentstate.state.standing import STANDING
 
@@ -40,12 +40,9 @@ def seed_columns(cursor: CursorWrapper, locked: list[str]) -> Counts:
     """Seed the columns of those of the locked projects that are AgentKit ahead."""
     cursor.execute(
         f"""
-        {_AHEAD}, kept AS (
-            {insert_snapshot("ahead WHERE seeds AND NOT held", at="clock", state="legacy")}
-            RETURNING id, snapshot_at, result -> 'state' AS state
-        ), kept_events AS (
-            {insert_snapshot_events("kept")} RETURNING 1
-        ), seeded AS (
+        {_AHEAD},
+        {take_in("kept", "ahead WHERE seeds AND NOT held", at="clock", state="legacy")},
+        seeded AS (
             UPDATE "Project" p SET {set_columns("ahead.state")}, "stateUpdatedAt" = ahead.newest_at
             FROM ahead WHERE p.id = ahead.project_id AND {CLOCK} = ahead.clock AND ahead.seeds
             RETURNING ahead.run_id
@@ -84,9 +81,7 @@ class Seed(Step):
                 coalesce(sum(kept.count) FILTER (WHERE NOT held), 0) + count(*) FILTER (WHERE NOT seeds),
                 coalesce(sum(pg_column_size(state)), 0)
                     + coalesce(sum(pg_column_size(legacy) + kept.size) FILTER (WHERE NOT held), 0)
-            FROM ahead CROSS JOIN LATERAL (
-                SELECT count(*), sum(pg_column_size(payload)) AS size FROM {snapshot_events("ahead.legacy")} event
-            ) kept
+            FROM ahead CROSS JOIN LATERAL {events_written(snapshot_events("ahead.legacy"))} kept
             """,
             {**parameters, "found": self.find(cursor, parameters)},
         )

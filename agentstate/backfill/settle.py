@@ -19,14 +19,7 @@ from agentstate.backfill.step import Step
 from agentstate.models.passes import Direction
 from agentstate.state.homes import CLOCK, COLUMNS_AS_STATE, NEWEST, microseconds, tick
 from agentstate.state.keys import STATE_KEYS
-from agentstate.state.legacy_snapshot import (
-    event_id,
-    insert_run,
-    insert_snapshot,
-    insert_snapshot_events,
-    run_id,
-    snapshot_events,
-)
+from agentstate.state.legacy_snapshot import events_written, free_clock, record, snapshot_events, take_in
 from agentstate.state.replay import state_at
 from agentstate.state.standing import DIFFERENT, EMPTIED, STANDING
 
@@ -78,11 +71,7 @@ _SETTLED = f"""
         SELECT homes.*, merged, clashes, from_legacy,
             standing = 'forked'
                 OR (coalesce(%(prefer)s::text = 'agentkit', false) AND (standing = 'in_sync' OR emptied)) AS merges,
-            CASE
-                WHEN clock > newest_at
-                    AND NOT EXISTS (SELECT FROM "AgentWorkflowRun" run WHERE run.id = {run_id("project_id", "clock")})
-                THEN clock ELSE {tick("clock", "newest_at")}
-            END AS kept_at
+            {free_clock("clock", "newest_at")} AS kept_at
         FROM homes JOIN merged USING (project_id)
         WHERE %(prefer)s::text IS NOT NULL OR (NOT emptied AND (standing <> 'forked' OR clashes = '[]'))
     ) kept"""
@@ -106,7 +95,16 @@ _MERGE_EVENTS = """(
         jsonb_build_object('keys', clashes, 'from', %(prefer)s::text)
     WHERE clashes <> '[]'
 )"""
-_MERGED_RUN = f"'merge_' || project_id || '_' || {microseconds('merged_at')}"
+_MERGE = record(
+    "merges",
+    "legacy_merge",
+    "settled WHERE merges",
+    run=f"'merge_' || project_id || '_' || {microseconds('merged_at')}",
+    at="merged_at",
+    legacy_at="kept_at",
+    state="merged",
+    events=_MERGE_EVENTS,
+)
 
 
 class Settle(Step):
@@ -128,35 +126,15 @@ class Settle(Step):
         locked = self.lock(cursor, parameters)
         cursor.execute(
             f"""
-            {_DECIDE}, kept AS (
-                {insert_snapshot("settled", at="kept_at", state="legacy")}
-                RETURNING id, snapshot_at, result -> 'state' AS state
-            ), kept_events AS (
-                {insert_snapshot_events("kept")} RETURNING 1
-            ), merges AS (
-                {
-                insert_run(
-                    "legacy_merge",
-                    "settled WHERE merges",
-                    run=_MERGED_RUN,
-                    at="merged_at",
-                    legacy_at="kept_at",
-                    state="merged",
-                )
-            }
-                RETURNING 1
-            ), merge_events AS (
-                INSERT INTO "AgentWorkflowRunEvent" (id, run_id, type, payload, created_at)
-                SELECT {event_id(_MERGED_RUN, "event.ordinal")}, {_MERGED_RUN}, event.type, event.payload,
-                       merged_at + (event.ordinal - 1) * interval '1 microsecond'
-                FROM settled CROSS JOIN LATERAL {_MERGE_EVENTS} event WHERE merges
-                RETURNING 1
-            ), clocks AS (
+            {_DECIDE},
+            {take_in("kept", "settled", at="kept_at", state="legacy")},
+            {_MERGE},
+            clocks AS (
                 UPDATE "Project" p SET "stateUpdatedAt" = kept_at FROM settled
                 WHERE p.id = settled.project_id AND settled.kept_at <> settled.clock
             )
             SELECT (SELECT count(*) FROM kept), (SELECT count(*) FROM merges),
-                   (SELECT count(*) FROM kept_events) + (SELECT count(*) FROM merge_events),
+                   (SELECT count(*) FROM kept_events) + (SELECT count(*) FROM merges_events),
                    {_LEFT}
             """,
             locked,
@@ -183,9 +161,7 @@ class Settle(Step):
                 coalesce(sum(pg_column_size(legacy) + kept.size), 0)
                     + coalesce(sum(pg_column_size(merged)) FILTER (WHERE merges), 0),
                 {_LEFT}
-            FROM settled CROSS JOIN LATERAL (
-                SELECT count(*), sum(pg_column_size(payload)) AS size FROM {snapshot_events("settled.legacy")} event
-            ) kept
+            FROM settled CROSS JOIN LATERAL {events_written(snapshot_events("settled.legacy"))} kept
             """,
             {**parameters, "found": self.find(cursor, parameters)},
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from agentstate.state.homes import microseconds
+from agentstate.state.homes import microseconds, tick
 from agentstate.state.keys import STATE_KEYS
 
 _KEYS = ", ".join(f"('{key.name}', {ordinal})" for ordinal, key in enumerate(STATE_KEYS))
@@ -16,27 +16,6 @@ def run_id(project: str, at: str) -> str:
 def event_id(run: str, ordinal: str) -> str:
     """Return the id of a synthetic run's event: at least five digits, and never cut."""
     return f"{run} || '_' || lpad({ordinal}::text, greatest(5, length({ordinal}::text)), '0')"
-
-
-def insert_run(workflow: str, source: str, *, run: str, at: str, legacy_at: str, state: str) -> str:
-    """Return the ``INSERT`` of a run that the database makes, carrying a snapshot; without its ``RETURNING``.
-
-    Args:
-        workflow: the workflow's name, which is the run's declared source too.
-        source: what to select from, rows with ``project_id``, with a ``WHERE`` if need be.
-        run, at, legacy_at, state: the SQL expressions of the run's id, clocks and state.
-    """
-    return f"""
-        INSERT INTO "AgentWorkflowRun" (id, workflow_id, project_id, status, input, result,
-                                        started_at, completed_at, snapshot_at, legacy_at)
-        SELECT {run}, '{workflow}', project_id, 'succeeded', '{{"source": "{workflow}"}}',
-               jsonb_build_object('state', {state}), {at}, {at}, {at}, {legacy_at}
-        FROM {source}"""
-
-
-def insert_snapshot(source: str, *, at: str = "at", state: str = "state") -> str:
-    """Return the ``INSERT`` of legacy snapshots, one for each row of the source."""
-    return insert_run("legacy_snapshot", source, run=run_id("project_id", at), at=at, legacy_at=at, state=state)
 
 
 def _entries(documents: str) -> str:
@@ -85,10 +64,75 @@ def snapshot_events(state: str) -> str:
     )"""
 
 
-def insert_snapshot_events(snapshots: str) -> str:
-    """Return the ``INSERT`` of the events of new snapshots, rows of ``(id, snapshot_at, state)``."""
+def events_written(events: str) -> str:
+    """Return a subquery of how many events a subquery of them has, and their bytes: ``(count, size)``."""
+    return f"(SELECT count(*), coalesce(sum(pg_column_size(payload)), 0) AS size FROM {events} event)"
+
+
+def free_clock(clock: str, newest: str) -> str:
+    """Return the clock value at which columns can be kept: their own or, where that is taken, a new one.
+
+    It is taken where a snapshot stands at or after it, or where a run of a deleted project has its id.
+    """
+    return f"""
+        CASE
+            WHEN {clock} > {newest}
+                AND NOT EXISTS (SELECT FROM "AgentWorkflowRun" run WHERE run.id = {run_id("project_id", clock)})
+            THEN {clock} ELSE {tick(clock, newest)}
+        END"""
+
+
+def take_in(name: str, source: str, *, at: str = "at", state: str = "state", on_conflict: str = "") -> str:
+    """Return two CTEs, ``name`` and ``name_events``, that write legacy snapshots and the events that they call for.
+
+    Args:
+        name: of the CTEs; both return a row for each row written.
+        source: what to select from, rows with ``project_id``, with a ``WHERE`` if need be.
+        at, state: the SQL expressions of the clock and of the columns as state.
+        on_conflict: what to do where a snapshot is there already.
+    """
+    run = run_id("project_id", at)
+    return f"""
+        {name} AS (
+            {_insert_run("legacy_snapshot", source, run=run, at=at, legacy_at=at, state=state)} {on_conflict}
+            RETURNING id, snapshot_at, result -> 'state' AS state
+        ), {name}_events AS (
+            {_insert_events(name, run="id", at="snapshot_at", events=snapshot_events("state"))} RETURNING 1
+        )"""
+
+
+def record(
+    name: str, workflow: str, source: str, *, run: str, at: str, legacy_at: str, state: str, events: str
+) -> str:
+    """Return two CTEs, ``name`` and ``name_events``, that write runs which carry a snapshot, and their events.
+
+    Args:
+        name: of the CTEs; both return a row for each row written.
+        workflow: the workflow's name, which is the run's declared source too.
+        source: what to select from, rows with ``project_id``, with a ``WHERE`` if need be.
+        run, at, legacy_at, state: the SQL expressions of the run's id, clocks and state.
+        events: a subquery of ``(ordinal, type, payload)``.
+    """
+    return f"""
+        {name} AS (
+            {_insert_run(workflow, source, run=run, at=at, legacy_at=legacy_at, state=state)} RETURNING 1
+        ), {name}_events AS (
+            {_insert_events(source, run=run, at=at, events=events)} RETURNING 1
+        )"""
+
+
+def _insert_run(workflow: str, source: str, *, run: str, at: str, legacy_at: str, state: str) -> str:
+    return f"""
+        INSERT INTO "AgentWorkflowRun" (id, workflow_id, project_id, status, input, result,
+                                        started_at, completed_at, snapshot_at, legacy_at)
+        SELECT {run}, '{workflow}', project_id, 'succeeded', '{{"source": "{workflow}"}}',
+               jsonb_build_object('state', {state}), {at}, {at}, {at}, {legacy_at}
+        FROM {source}"""
+
+
+def _insert_events(source: str, *, run: str, at: str, events: str) -> str:
     return f"""
         INSERT INTO "AgentWorkflowRunEvent" (id, run_id, type, payload, created_at)
-        SELECT {event_id("snapshot.id", "event.ordinal")}, snapshot.id, event.type, event.payload,
-               snapshot.snapshot_at + event.ordinal * interval '1 microsecond'
-        FROM {snapshots} snapshot CROSS JOIN LATERAL {snapshot_events("snapshot.state")} event"""
+        SELECT {event_id(run, "event.ordinal")}, {run}, event.type, event.payload,
+               {at} + event.ordinal * interval '1 microsecond'
+        FROM (SELECT * FROM {source}) source CROSS JOIN LATERAL {events} event"""

@@ -62,7 +62,7 @@ def test_the_merge_says_which_keys_came_from_legacy(project: str) -> None:
     assert scenes.events_of(merged.run) == [("fork.merged", '{"from": "legacy", "keys": ["coverage", "eligibility"]}')]
     assert outcome.counts.events == 3
     assert scenes.rows('SELECT created_at FROM "AgentWorkflowRunEvent" WHERE run_id = %s', merged.run) == [
-        (merged.at,)
+        (merged.at + timedelta(microseconds=1),)
     ]
 
 

@@ -65,7 +65,7 @@ def test_the_restored_run_tells_where_its_state_is_from(project: str) -> None:
         '{"state": {"facts": 2, "coverage": null}}',
         True,
         True,
-        restored.at,
+        restored.at + timedelta(microseconds=1),
     )
 
 
