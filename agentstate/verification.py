@@ -108,18 +108,17 @@ def _count_rows(cursor: CursorWrapper, parameters: dict[str, Any], found: Verifi
 def _compare_homes(cursor: CursorWrapper, parameters: dict[str, Any], found: Verification) -> None:
     """Count standings and, where the clocks say in sync, compare the whole state; its keys only where that differs."""
     differing = ", ".join(
-        f"count(*) FILTER (WHERE CASE WHEN unequal THEN \"{key.column}\" IS DISTINCT FROM state -> '{key.name}' "
-        "ELSE false END)"
+        f'count(*) FILTER (WHERE CASE WHEN unequal THEN "{key.column}" IS DISTINCT FROM '
+        f"result -> 'state' -> '{key.name}' ELSE false END)"
         for key in STATE_KEYS
     )
     cursor.execute(
         f"""
         SELECT standing, count(*), count(*) FILTER (WHERE unequal), {differing} FROM (
-            SELECT *, CASE WHEN standing = 'in_sync' THEN legacy IS DISTINCT FROM state ELSE false END AS unequal
-            FROM (
-                SELECT p.*, ({STANDING}) AS standing, newest.result -> 'state' AS state, {COLUMNS_AS_STATE} AS legacy
-                FROM "Project" p {NEWEST} WHERE {SELECTED}
-            ) homes OFFSET 0
+            SELECT p.*, newest.result, {STANDING} AS standing,
+                CASE {STANDING} WHEN 'in_sync' THEN {DIFFERENT} ELSE false END AS unequal
+            FROM "Project" p {NEWEST} WHERE {SELECTED}
+            OFFSET 0
         ) compared
         GROUP BY standing
         """,

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from django.db import connection, transaction
+from django.db.models import JSONField, Value
 
 from agentstate.models import AgentWorkflowRun, AgentWorkflowRunEvent, LegacyState
 
@@ -101,7 +101,7 @@ def orm_loop(count: int) -> int:
                 defaults={
                     "run": run,
                     "type": kind,
-                    "payload": payload,
+                    "payload": Value(None, JSONField()) if payload is None else payload,
                     "created_at": at + timedelta(microseconds=ordinal),
                 },
             )
@@ -120,7 +120,7 @@ def _events(documents: dict[str, Any]) -> list[tuple[str, Any]]:
     events += [("conflict.found", entry) for entry in _entries(conflicts)]
     items = eligibility.get("items") if isinstance(eligibility, dict) else None
     events += [("eligibility.flag", entry) for entry in _entries(items if isinstance(items, list) else eligibility)]
-    return [(kind, json.loads(json.dumps(payload))) for kind, payload in events]
+    return events
 
 
 def _entries(document: Any) -> list[Any]:

@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from agentstate.backfill import Outcome, PassOptions, Selection, run_pass
+from agentstate.backfill import Outcome, PassOptions, Progress, Selection, run_pass
 from agentstate.management.errors import INTERRUPTED, told
 from agentstate.management.progress import ProgressReport
 from agentstate.management.text import counted, named, stream_of
@@ -104,7 +104,13 @@ class BackfillCommand(BaseCommand):
                 "say --all."
             )
         with told(), stopped_by_signals() as stop, ProgressReport(stream_of(self.stderr), verbosity) as report:
-            outcome = run_pass(options, progress=report, stop=stop)
+
+            def show(progress: Progress) -> None:
+                if options.force and not options.dry_run and not progress.done:
+                    report.say(f"Restoring {counted(progress.total, 'project')}.")
+                report(progress)
+
+            outcome = run_pass(options, progress=show, stop=stop)
         if output == "json":
             self.stdout.write(json.dumps(as_json(options, outcome)))
         else:

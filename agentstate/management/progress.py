@@ -62,9 +62,17 @@ class ProgressReport:
                 self._tasks[progress.step] = self._bars.add_task(progress.step, total=progress.total)
             self._bars.update(self._tasks[progress.step], completed=progress.done)
         else:
-            self._say(progress)
+            self._show_line(progress)
 
-    def _say(self, progress: Progress) -> None:
+    def say(self, line: str) -> None:
+        """Write a line above the bar, or as it is."""
+        if self._bars:
+            self._bars.console.print(Text(line))
+        elif not self._silent:
+            self._stream.write(f"{line}\n")
+            self._stream.flush()
+
+    def _show_line(self, progress: Progress) -> None:
         now = time.monotonic()
         if progress.step != self._step:
             self._step, self._started, self._said = progress.step, now, now
@@ -75,5 +83,4 @@ class ProgressReport:
         if progress.done and elapsed > 0:
             rate = progress.done / elapsed
             line += f", {rate:,.0f}/s, {(progress.total - progress.done) / rate:.0f} s to go"
-        self._stream.write(f"{line}\n")
-        self._stream.flush()
+        self.say(line)

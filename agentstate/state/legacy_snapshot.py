@@ -26,14 +26,11 @@ def snapshot_events(state: str) -> str:
     """Return a subquery of the events that a state calls for: ``(ordinal, type, payload)``, ordinals from 1.
 
     The design, "The legacy snapshot", has the rules. JSON null makes no event of its own document; an entry that is
-    null makes one; no entry of the two lists is without its event.
+    null makes one; no entry of the two lists is without its event. Each ``OFFSET 0`` has what is inside computed once:
+    PostgreSQL would unpack the state anew for each document that is taken out of it.
     """
     return f"""(
-        WITH document AS (
-            SELECT {state} AS state, {state} -> 'coverage' AS coverage,
-                nullif({state} -> 'conflictLog', 'null') AS conflicts,
-                nullif({state} -> 'eligibility', 'null') AS eligibility
-        ), list AS (
+        SELECT event.ordinal, event.type, event.payload FROM (
             SELECT state, coverage,
                 jsonb_typeof(coverage) = 'object' AND jsonb_typeof(coverage -> 'score') = 'number' AS scored,
                 CASE WHEN conflicts IS NOT NULL THEN {_entries("conflicts")} ELSE '[]' END AS conflicts,
@@ -43,24 +40,30 @@ def snapshot_events(state: str) -> str:
                     WHEN eligibility IS NOT NULL THEN {_entries("eligibility")}
                     ELSE '[]'
                 END AS items
-            FROM document
-        ), start AS (
-            SELECT *, CASE WHEN scored THEN 3 ELSE 2 END AS first_conflict FROM list
-        )
-        SELECT 1 AS ordinal, 'snapshot.legacy' AS type, jsonb_build_object('keys', (
-            SELECT coalesce(jsonb_agg(name ORDER BY position), '[]') FROM (VALUES {_KEYS}) key (name, position)
-            WHERE state ? name
-        )) AS payload
-        FROM start
-        UNION ALL
-        SELECT 2, 'coverage.delta', jsonb_build_object('from', NULL, 'to', coverage -> 'score')
-        FROM start WHERE scored
-        UNION ALL
-        SELECT first_conflict + position - 1, 'conflict.found', entry
-        FROM start, jsonb_array_elements(conflicts) WITH ORDINALITY item (entry, position)
-        UNION ALL
-        SELECT first_conflict + jsonb_array_length(conflicts) + position - 1, 'eligibility.flag', entry
-        FROM start, jsonb_array_elements(items) WITH ORDINALITY item (entry, position)
+            FROM (
+                SELECT state, state -> 'coverage' AS coverage,
+                    nullif(state -> 'conflictLog', 'null') AS conflicts,
+                    nullif(state -> 'eligibility', 'null') AS eligibility
+                FROM (SELECT {state} AS state OFFSET 0) whole
+                OFFSET 0
+            ) document
+            OFFSET 0
+        ) list
+        CROSS JOIN LATERAL (SELECT CASE WHEN scored THEN 2 ELSE 1 END AS before_conflicts) start
+        CROSS JOIN LATERAL (
+            SELECT 1 AS ordinal, 'snapshot.legacy' AS type, jsonb_build_object('keys', (
+                SELECT coalesce(jsonb_agg(name ORDER BY position), '[]') FROM (VALUES {_KEYS}) key (name, position)
+                WHERE state ? name
+            )) AS payload
+            UNION ALL
+            SELECT 2, 'coverage.delta', jsonb_build_object('from', NULL, 'to', coverage -> 'score') WHERE scored
+            UNION ALL
+            SELECT before_conflicts + position, 'conflict.found', entry
+            FROM jsonb_array_elements(conflicts) WITH ORDINALITY item (entry, position)
+            UNION ALL
+            SELECT before_conflicts + jsonb_array_length(conflicts) + position, 'eligibility.flag', entry
+            FROM jsonb_array_elements(items) WITH ORDINALITY item (entry, position)
+        ) event
     )"""
 
 

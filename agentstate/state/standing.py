@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from agentstate.state.homes import CLOCK, COLUMNS_AS_STATE, NO_COLUMNS
+from agentstate.state.homes import CLOCK, COLUMNS, NO_COLUMNS
+from agentstate.state.keys import STATE_KEYS
 
 
 class Standing(StrEnum):
@@ -31,4 +32,9 @@ STANDING = f"""
 EMPTIED = f"({NO_COLUMNS} AND newest.result -> 'state' <> '{{}}')"
 
 # The two homes hold different documents. Where the clocks say in sync, somebody went behind the trigger's back.
-DIFFERENT = f"({COLUMNS_AS_STATE}) IS DISTINCT FROM newest.result -> 'state'"
+# Comparing document by document spares building the columns' state, which costs more than the rest together; OFFSET 0
+# has the snapshot unpacked once.
+_DOCUMENT_DIFFERS = " OR ".join(f"p.\"{key.column}\" IS DISTINCT FROM state -> '{key.name}'" for key in STATE_KEYS)
+DIFFERENT = f"""(
+    SELECT {_DOCUMENT_DIFFERS} OR num_nonnulls({COLUMNS}) <> (SELECT count(*) FROM jsonb_object_keys(state))
+    FROM (SELECT newest.result -> 'state' AS state OFFSET 0) snapshot)"""

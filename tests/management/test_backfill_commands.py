@@ -245,6 +245,7 @@ class TestSummary:
 
         ended = call(REVERSE, "--force", "--all")
         assert ended.code == 0
+        assert ended.stderr.startswith("Restoring 1 project.\n")
         assert ended.lines[0].startswith("1 of 1 project seeded, 2 runs, 2 events, 0 sessions, ")
         assert ended.lines[1:] == ["""1 project left alone, without an earlier snapshot: 'o'"'"'neill'."""]
         nothing = call(REVERSE, "--force", "--project", "p1", "--as-of", then.isoformat())
