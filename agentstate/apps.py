@@ -16,5 +16,7 @@ class AgentStateConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        """Look at the database before ``migrate`` changes anything."""
+        """Register the checks, and look at the database before ``migrate`` changes anything."""
+        from agentstate import checks  # noqa: F401
+
         pre_migrate.connect(check_before_migrating, sender=self, dispatch_uid="agentstate.adoption")

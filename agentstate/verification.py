@@ -230,7 +230,7 @@ def audit(projects: tuple[str, ...] = ()) -> list[Audit]:
             f"""
             SELECT t.id, quote_literal(t.id) FROM "AgentWorkflowRun" t
             WHERE {_OF_PROJECT} AND t.workflow_id = 'legacy_snapshot' AND t.project_id IS NOT NULL
-            ORDER BY t.snapshot_at DESC, t.id LIMIT 1
+            ORDER BY t.snapshot_at DESC, length(t.id), t.id LIMIT 1
             """,
             {"projects": list(projects) or None},
         )

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import getpass
 import json
-import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -15,21 +13,13 @@ from agentstate.backfill.locks import NAMESPACE
 from agentstate.backfill.options import PassOptions
 from agentstate.backfill.outcome import Failure, Outcome
 from agentstate.backfill.step import Step
+from agentstate.models.actors import actor
 from agentstate.models.passes import BackfillPass, Direction
 
 REPORT_EVERY = 2.0  # seconds
 
 # A pass's own lock, held while its process lives: (namespace + 1, the entry's id).
 _OWN_LOCK = NAMESPACE + 1
-
-
-def requester() -> str:
-    """Return the operating system's user and host, as ``user@host``."""
-    try:
-        user = getpass.getuser()
-    except (KeyError, OSError):  # a container's user without a name
-        user = "unknown"
-    return f"{user}@{socket.gethostname()}"
 
 
 @contextmanager
@@ -54,7 +44,7 @@ def entry(options: PassOptions, outcome: Outcome) -> Iterator[Entry]:
             VALUES (%s, %s, %s, 'running', '', clock_timestamp(), clock_timestamp(), 0, 0, 0, 0, 0, 0, 0)
             RETURNING id, pg_advisory_lock(%s, id::integer)
             """,
-            [options.direction, json.dumps(options.as_json()), requester(), _OWN_LOCK],
+            [options.direction, json.dumps(options.as_json()), actor(), _OWN_LOCK],
         )
         record = Entry(cursor.fetchone()[0], outcome)
     try:

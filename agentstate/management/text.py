@@ -12,6 +12,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+WIDE = 200
+
 
 def stream_of(output: OutputWrapper) -> TextIO:
     """Return the stream below a command's output, which would end every write with a line break."""
@@ -38,4 +40,5 @@ def print_table(stream: TextIO, title: str, columns: Sequence[str], rows: Iterab
     for row in rows:
         table.add_row(*(Text(f"{cell:,}" if isinstance(cell, int) else str(cell)) for cell in row))
     stream.write(f"{title}\n")
-    Console(file=stream, highlight=False).print(table)
+    # A file or a pipe has no width, and ids are better searched for in one piece.
+    Console(file=stream, highlight=False, width=None if stream.isatty() else WIDE).print(table)

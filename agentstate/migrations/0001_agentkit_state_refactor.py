@@ -282,7 +282,7 @@ class Migration(migrations.Migration):
                                                 function="jsonb_typeof",
                                                 output_field=models.TextField(),
                                             ),
-                                            Value(""),
+                                            Value("", output_field=models.TextField()),
                                         ),
                                         Value("object"),
                                     ),

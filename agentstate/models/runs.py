@@ -57,7 +57,7 @@ class AgentWorkflowRun(models.Model):
                     Exact(
                         Coalesce(
                             Func(F("result__state"), function="jsonb_typeof", output_field=models.TextField()),
-                            Value(""),
+                            Value("", output_field=models.TextField()),
                         ),
                         Value("object"),
                     ),

@@ -26,7 +26,7 @@ OUR_TABLES = {
     "AgentWorkflowRun",
     "AgentWorkflowRunEvent",
 }
-MIGRATIONS = ["0001", "0002", "0003", "0004", "0005"]
+MIGRATIONS = ["0001", "0002", "0003", "0004", "0005", "0006"]
 DJANGO_TABLES = re.compile(r"(auth|django|waffle)_\w+")
 VALIDATED = """
     SELECT conname, convalidated FROM pg_constraint WHERE confrelid = '"Project"'::regclass AND conname LIKE 'Agent%'
@@ -62,7 +62,8 @@ def test_a_database_in_use_is_adopted_and_nothing_else_in_it_changes(prisma: Dat
     }
     assert {line.split()[0] for line in added_to_legacy} <= {"column", "constraint", "trigger", "function", "type"}
     assert len([line for line in added_to_legacy if line.startswith("column")]) == 1
-    assert all(re.search("stateUpdatedAt|agentstate_state_clock|^type", line) for line in added_to_legacy)
+    ours = re.compile("stateUpdatedAt|agentstate_(state_clock|keep_flag_changes|lock_flag)|^type")
+    assert all(ours.search(line) for line in added_to_legacy)
 
 
 def test_only_our_tables_and_djangos_are_new(prisma: Database, adopted: Database) -> None:

@@ -219,14 +219,21 @@ def test_nothing_else_of_ours_is_in_the_database() -> None:
     tables = rows("""SELECT relname FROM pg_class WHERE relkind IN ('r', 'v', 'm') AND relname LIKE 'Agent%%'""")
     triggers = rows(
         """
-        SELECT tgname, tgenabled, proname FROM pg_trigger JOIN pg_proc ON pg_proc.oid = tgfoid
+        SELECT tgrelid::regclass::text, tgname, tgenabled, proname FROM pg_trigger JOIN pg_proc ON pg_proc.oid = tgfoid
         WHERE NOT tgisinternal AND tgrelid = ANY (SELECT quote_ident(name)::regclass FROM unnest(%s::text[]) name)
         """,
         TABLES,
     )
 
     assert sorted([*(table for (table,) in tables), ADOPTED]) == TABLES
-    assert triggers == [("zz_agentstate_state_clock", "A", "agentstate_state_clock")]
+    assert sorted(triggers) == [
+        ('"AgentStateFlag"', "agentstate_keep_flag_changes", "O", "agentstate_keep_flag_changes"),
+        ('"AgentStateFlag_groups"', "agentstate_keep_flag_changes", "O", "agentstate_keep_flag_changes"),
+        ('"AgentStateFlag_groups"', "agentstate_lock_flag", "O", "agentstate_lock_flag"),
+        ('"AgentStateFlag_users"', "agentstate_keep_flag_changes", "O", "agentstate_keep_flag_changes"),
+        ('"AgentStateFlag_users"', "agentstate_lock_flag", "O", "agentstate_lock_flag"),
+        ('"Project"', "zz_agentstate_state_clock", "A", "agentstate_state_clock"),
+    ]
 
 
 def test_the_migrations_say_what_the_models_say() -> None:

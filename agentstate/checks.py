@@ -1,0 +1,160 @@
+"""Checks that the flags do not contradict each other: ``manage.py check --database default``.
+
+They are warnings, so that ``migrate``, which makes them too, still runs. Users whom a read gate lets in do not count
+here: they see more of the new home, and leave no project worse off.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from django.core.checks import CheckMessage, Tags, Warning, register  # noqa: A004
+from django.db import ProgrammingError, connections, transaction
+from django.db.migrations.recorder import MigrationRecorder
+from psycopg.errors import UndefinedColumn, UndefinedTable
+
+from agentstate.gates import (
+    AGENTKIT_READS,
+    AGENTKIT_SHADOW_READS,
+    AGENTKIT_WRITES,
+    BUCKETS,
+    GATES,
+    LEGACY_WRITES,
+    Answers,
+    Rollout,
+)
+from agentstate.models import Flag
+from agentstate.state.homes import NEWEST
+from agentstate.state.standing import STANDING, Standing
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+NAMED = 5
+# The migration that makes the flags' rows: before it, none is missing.
+ROWS_MADE_BY = ("agentstate", "0005_gates")
+
+
+@register(Tags.database)
+def check_flags(databases: Sequence[str] | None = None, **kwargs: Any) -> list[CheckMessage]:
+    """Say where the flags contradict each other, or the projects; nothing where their tables are not there yet."""
+    return [message for alias in databases or () for message in _of_database(alias)]
+
+
+def _of_database(alias: str) -> list[CheckMessage]:
+    if connections[alias].vendor != "postgresql":
+        return []
+    try:
+        with transaction.atomic(alias):
+            flags = list(Flag.objects.using(alias).prefetch_related("users", "groups").filter(name__in=GATES))
+            rollout = Rollout.of(flags)
+            return [
+                *_contradictions(rollout),
+                *_unread_state(alias, rollout),
+                *_missing_rows(alias, flags),
+                *_settings_without_effect(flags),
+            ]
+    except ProgrammingError as error:
+        if isinstance(error.__cause__, UndefinedTable | UndefinedColumn):
+            return []  # not migrated yet
+        raise
+
+
+def _contradictions(rollout: Rollout) -> Iterable[CheckMessage]:
+    if where := _where(rollout, lambda gates: gates.agentkit_reads and not gates.agentkit_writes):
+        yield Warning(
+            f"{AGENTKIT_READS.name} is on and {AGENTKIT_WRITES.name} is off for {where}: what is saved there does not "
+            "reach the home that is read first.",
+            hint=f"Open {AGENTKIT_WRITES.name} for them first, or close {AGENTKIT_READS.name}.",
+            id="agentstate.W001",
+        )
+    if where := _where(rollout, lambda gates: not gates.agentkit_writes and not gates.legacy_writes):
+        yield Warning(
+            f"{AGENTKIT_WRITES.name} and {LEGACY_WRITES.name} are both off for {where}: saving is refused there.",
+            hint="Let their percents add up to 100 or more, or run "
+            f"manage.py waffle_flag {LEGACY_WRITES.name} --everyone.",
+            id="agentstate.W002",
+        )
+    if where := _where(rollout, lambda gates: gates.agentkit_shadow_reads and not gates.agentkit_writes):
+        yield Warning(
+            f"{AGENTKIT_SHADOW_READS.name} is on and {AGENTKIT_WRITES.name} is off for {where}: after the first save "
+            "there is nothing to compare.",
+            hint=f"Open {AGENTKIT_WRITES.name} for them first, or close {AGENTKIT_SHADOW_READS.name}.",
+            id="agentstate.W004",
+        )
+    if where := _where(
+        rollout, lambda gates: gates.agentkit_writes and not gates.legacy_writes and not gates.agentkit_reads
+    ):
+        yield Warning(
+            f"{LEGACY_WRITES.name} and {AGENTKIT_READS.name} are both off for {where}: what is saved there is not in "
+            "the home that is read.",
+            hint=f"Open {AGENTKIT_READS.name} for them before closing {LEGACY_WRITES.name}.",
+            id="agentstate.W005",
+        )
+
+
+def _where(rollout: Rollout, is_wrong: Callable[[Answers], bool]) -> str:
+    """Name the projects about which the gates' answers are wrong: a share of all, and those that flags name."""
+    count = sum(is_wrong(rollout.in_bucket(number)) for number in range(BUCKETS))
+    if count == BUCKETS:
+        return "all projects"
+    named = [name for name in rollout.named if is_wrong(rollout.for_project(name))]
+    parts = [f"{count * 100 / BUCKETS:g} % of the projects"] if count else []
+    if named:
+        parts.append(f"the named {', '.join(named[:NAMED])}{', …' if len(named) > NAMED else ''}")
+    return " and ".join(parts)
+
+
+def _unread_state(alias: str, rollout: Rollout) -> Iterable[CheckMessage]:
+    if rollout.agentkit_reads.is_everything:
+        return
+    is_read, parameters = rollout.agentkit_reads.in_sql()
+    with connections[alias].cursor() as cursor:
+        # One project is enough, and no document is read.
+        cursor.execute(
+            f"""
+            SELECT p.id FROM "Project" p {NEWEST}
+            WHERE {STANDING} = '{Standing.AGENTKIT_AHEAD}' AND NOT {is_read} LIMIT 1
+            """,
+            parameters,
+        )
+        found = cursor.fetchone()
+    if found:
+        yield Warning(
+            f"{AGENTKIT_READS.name} is off for projects whose newest state is in the AgentKit home only, such as "
+            f"{found[0]}: readers get an older state.",
+            hint=f"Run manage.py reverse_backfill_agentkit_state, or open {AGENTKIT_READS.name} for them.",
+            id="agentstate.W003",
+        )
+
+
+def _missing_rows(alias: str, flags: Iterable[Flag]) -> Iterable[CheckMessage]:
+    missing = GATES.keys() - {flag.name for flag in flags}
+    if not missing or ROWS_MADE_BY not in MigrationRecorder(connections[alias]).applied_migrations():
+        return
+    for gate in (gate for gate in GATES.values() if gate.name in missing):
+        option = " --everyone" if gate.initially else ""
+        yield Warning(
+            f"The flag {gate.name} has no row, so that it is {'on for everyone' if gate.initially else 'off'}.",
+            hint=f"Run manage.py waffle_flag {gate.name} --create{option} to make it.",
+            id="agentstate.W006",
+        )
+
+
+def _settings_without_effect(flags: Iterable[Flag]) -> Iterable[CheckMessage]:
+    for flag in flags:
+        settings = {"testing": flag.testing, "rollout": flag.rollout, "languages": flag.languages}
+        if not GATES[flag.name].is_for_users:
+            settings |= {
+                "authenticated": flag.authenticated,
+                "staff": flag.staff,
+                "superusers": flag.superusers,
+                "users": flag.users.all(),
+                "groups": flag.groups.all(),
+            }
+        if names := [name for name, setting in settings.items() if setting]:
+            yield Warning(
+                f"{flag.name} has settings that this gate does not read: {', '.join(names)}.",
+                hint="Roll out by percent or by projects; users count for the two read gates only.",
+                id="agentstate.W007",
+            )

@@ -1,0 +1,81 @@
+"""The history of the flags: every change is kept, whoever makes it."""
+
+from __future__ import annotations
+
+from django.db import migrations
+
+# After each statement that touches a flag, its users or its groups, every flag is held against its newest entry, and
+# what differs becomes an entry. So the entries of a flag are a chain, and nothing that a statement can do is missed.
+#
+# Two transactions may change the members of one flag at once: each would see its own change only. So a change of
+# members locks the flag's row, as a change of the flag itself does, and the second sees the first.
+#
+# agentstate.actor is what our own code sets, for one transaction; who does not set it is named by their role.
+HISTORY = """
+CREATE FUNCTION agentstate_keep_flag_changes() RETURNS trigger LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
+BEGIN
+    INSERT INTO "AgentStateFlagChange" (flag, before, after, changed_at, changed_by)
+    SELECT coalesce(present.flag, past.flag), past.after, present.settings, clock_timestamp(),
+        coalesce(nullif(current_setting('agentstate.actor', true), ''), session_user)
+    FROM (
+        SELECT flag.name AS flag,
+            to_jsonb(flag) - ARRAY['id', 'name', 'created', 'modified'] || jsonb_build_object(
+                'users', coalesce((SELECT jsonb_agg(user_id ORDER BY user_id)
+                                   FROM "AgentStateFlag_users" WHERE flag_id = flag.id), '[]'),
+                'groups', coalesce((SELECT jsonb_agg(group_id ORDER BY group_id)
+                                    FROM "AgentStateFlag_groups" WHERE flag_id = flag.id), '[]')
+            ) AS settings
+        FROM "AgentStateFlag" flag
+    ) present
+    FULL JOIN (
+        SELECT flag, after FROM "AgentStateFlagChange"
+        WHERE id IN (SELECT max(id) FROM "AgentStateFlagChange" GROUP BY flag)
+    ) past ON past.flag = present.flag
+    WHERE past.after IS DISTINCT FROM present.settings
+    ORDER BY 1;
+    RETURN NULL;
+END
+$$;
+
+CREATE FUNCTION agentstate_lock_flag() RETURNS trigger LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
+BEGIN
+    IF TG_OP = 'DELETE' THEN
+        PERFORM FROM "AgentStateFlag" WHERE id = OLD.flag_id FOR NO KEY UPDATE;
+        RETURN OLD;
+    END IF;
+    PERFORM FROM "AgentStateFlag" WHERE id = NEW.flag_id FOR NO KEY UPDATE;
+    RETURN NEW;
+END
+$$;
+
+CREATE TRIGGER agentstate_keep_flag_changes AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON "AgentStateFlag"
+    FOR EACH STATEMENT EXECUTE FUNCTION agentstate_keep_flag_changes();
+CREATE TRIGGER agentstate_keep_flag_changes AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON "AgentStateFlag_users"
+    FOR EACH STATEMENT EXECUTE FUNCTION agentstate_keep_flag_changes();
+CREATE TRIGGER agentstate_keep_flag_changes AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON "AgentStateFlag_groups"
+    FOR EACH STATEMENT EXECUTE FUNCTION agentstate_keep_flag_changes();
+CREATE TRIGGER agentstate_lock_flag BEFORE INSERT OR UPDATE OR DELETE ON "AgentStateFlag_users"
+    FOR EACH ROW EXECUTE FUNCTION agentstate_lock_flag();
+CREATE TRIGGER agentstate_lock_flag BEFORE INSERT OR UPDATE OR DELETE ON "AgentStateFlag_groups"
+    FOR EACH ROW EXECUTE FUNCTION agentstate_lock_flag();
+
+-- The present settings are the first entries: a statement that changes no row fires the trigger too.
+SET LOCAL agentstate.actor = 'migration';
+UPDATE "AgentStateFlag" SET note = note WHERE false;
+"""
+
+# The entries stay: they go with their table.
+NO_HISTORY = """
+DROP TRIGGER agentstate_keep_flag_changes ON "AgentStateFlag";
+DROP TRIGGER agentstate_keep_flag_changes ON "AgentStateFlag_users";
+DROP TRIGGER agentstate_keep_flag_changes ON "AgentStateFlag_groups";
+DROP TRIGGER agentstate_lock_flag ON "AgentStateFlag_users";
+DROP TRIGGER agentstate_lock_flag ON "AgentStateFlag_groups";
+DROP FUNCTION agentstate_keep_flag_changes();
+DROP FUNCTION agentstate_lock_flag();
+"""
+
+
+class Migration(migrations.Migration):
+    dependencies = [("agentstate", "0005_gates")]
+    operations = [migrations.RunSQL(HISTORY, NO_HISTORY)]

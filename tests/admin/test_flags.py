@@ -1,0 +1,271 @@
+"""The flags in the admin: changed by those who may, shown to those who may see them, deleted by nobody."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from django.contrib.auth.models import Group, Permission, User
+from django.urls import reverse
+
+from agentstate import gates
+from agentstate.models import Flag, FlagChange
+from tests.factories import ProjectFactory
+from tests.flags import turn
+
+if TYPE_CHECKING:
+    from django.test import Client
+
+pytestmark = pytest.mark.django_db
+
+LIST = reverse("admin:agentstate_flag_changelist")
+HISTORY = reverse("admin:agentstate_flagchange_changelist")
+NOTHING = {"everyone": "unknown", "percent": "", "project_ids": "", "note": "", "users": ""}
+
+
+def page(flag: Flag) -> str:
+    return reverse("admin:agentstate_flag_change", args=[flag.pk])
+
+
+def log_in(client: Client, *permissions: str) -> User:
+    user = User.objects.create(username="ada", is_staff=True)
+    user.user_permissions.set(Permission.objects.filter(codename__in=permissions))
+    client.force_login(user)
+    return user
+
+
+def text_of(response: Any) -> str:
+    assert response.status_code == 200
+    return str(response.content.decode())
+
+
+def save(client: Client, flag: Flag, **fields: Any) -> Any:
+    return client.post(page(flag), NOTHING | fields)
+
+
+@pytest.fixture
+def editor(client: Client) -> User:
+    return log_in(client, "view_flag", "change_flag", "view_flagchange")
+
+
+@pytest.mark.usefixtures("editor")
+def test_a_change_in_the_form_is_what_the_gate_says_and_is_kept_with_who(client: Client) -> None:
+    flag = turn("agentkit_writes")
+    assert not gates.agentkit_writes("p1")
+
+    response = save(client, flag, percent="100", note="since Monday")
+
+    assert response.status_code == 302
+    assert gates.agentkit_writes("p1")
+    change = FlagChange.objects.latest("pk")
+    assert (change.flag, change.changed_by) == ("agentkit_writes", "ada")
+    assert change.differences() == {"percent": (None, 100.0), "note": ("", "since Monday")}
+
+
+@pytest.mark.usefixtures("editor")
+@pytest.mark.parametrize(("choice", "everyone"), [("true", True), ("false", False), ("unknown", None)])
+def test_everyone_is_on_off_or_neither(client: Client, choice: str, everyone: bool | None) -> None:
+    flag = turn("legacy_writes", everyone=None if everyone else True)
+
+    assert "Neither: the settings below decide" in text_of(client.get(page(flag)))
+    save(client, flag, everyone=choice)
+
+    assert Flag.objects.get(name="legacy_writes").everyone is everyone
+
+
+@pytest.mark.usefixtures("editor")
+def test_projects_are_a_list_of_lines(client: Client) -> None:
+    for name in ("p1", "p2", "a project, with a comma"):
+        ProjectFactory(id=name)
+    flag = turn("agentkit_reads")
+
+    save(client, flag, project_ids="p1\r\n\r\n  p2 \r\na project, with a comma\r\np1")
+
+    assert Flag.objects.get(name="agentkit_reads").project_ids == ["p1", "p2", "a project, with a comma"]
+    assert "p1\np2\na project, with a comma</textarea>" in text_of(client.get(page(flag)))
+    save(client, flag)
+    assert Flag.objects.get(name="agentkit_reads").project_ids == []
+
+
+@pytest.mark.usefixtures("editor")
+def test_ids_that_no_project_has_are_refused_unless_they_were_there(client: Client) -> None:
+    ProjectFactory(id="p1")
+    flag = turn("agentkit_reads", project_ids=["gone"])
+
+    refused = save(client, flag, project_ids="gone\np1\np2")
+    assert "No project has this id: p2." in text_of(refused)
+    assert Flag.objects.get(name="agentkit_reads").project_ids == ["gone"]
+
+    save(client, flag, project_ids="gone\np1")
+    assert Flag.objects.get(name="agentkit_reads").project_ids == ["gone", "p1"]
+
+
+@pytest.mark.usefixtures("editor")
+@pytest.mark.parametrize(
+    ("field", "value", "error"),
+    [
+        ("percent", "101", "less than or equal to 100"),
+        ("percent", "-1", "greater than or equal to 0"),
+        ("percent", "5.55", "no more than 1 decimal place"),
+        ("project_ids", "p\x001", "Null characters are not allowed"),
+    ],
+)
+def test_what_no_flag_can_be_is_refused(client: Client, field: str, value: str, error: str) -> None:
+    flag = turn("agentkit_writes", percent=10)
+
+    assert error in text_of(save(client, flag, **{field: value}))
+    assert Flag.objects.get(name="agentkit_writes").percent == 10
+
+
+@pytest.mark.usefixtures("editor")
+def test_users_and_groups_are_for_the_gates_that_ask_for_them(client: Client) -> None:
+    ben, testers = User.objects.create(username="ben"), Group.objects.create(name="testers")
+    reads, writes = turn("agentkit_reads"), turn("agentkit_writes")
+
+    save(client, reads, staff="on", users=str(ben.pk), groups=[testers.pk])
+    save(client, writes, staff="on", users=str(ben.pk), groups=[testers.pk])
+
+    change = FlagChange.objects.filter(flag="agentkit_reads").latest("pk")
+    assert (change.changed_by, change.after["users"], change.after["groups"]) == ("ada", [ben.pk], [testers.pk])
+    assert change.after["staff"] is True
+    assert not Flag.objects.get(name="agentkit_writes").staff
+    assert not Flag.objects.get(name="agentkit_writes").users.exists()
+    assert 'name="staff"' in text_of(client.get(page(reads)))
+    assert 'name="staff"' not in text_of(client.get(page(writes)))
+
+
+@pytest.mark.usefixtures("editor")
+def test_the_name_is_shown_and_never_changed(client: Client) -> None:
+    flag = turn("agentkit_writes")
+
+    save(client, flag, name="other")
+
+    assert 'name="name"' not in text_of(client.get(page(flag)))
+    assert Flag.objects.filter(pk=flag.pk, name="agentkit_writes").exists()
+
+
+@pytest.mark.parametrize("superuser", [True, False])
+def test_nobody_adds_or_deletes(client: Client, superuser: bool) -> None:
+    user = log_in(client, "add_flag", "change_flag", "delete_flag", "view_flag")
+    user.is_superuser = superuser
+    user.save()
+    flag = turn("agentkit_writes")
+
+    assert client.get(reverse("admin:agentstate_flag_add")).status_code == 403
+    for method in (client.get, client.post):
+        assert method(reverse("admin:agentstate_flag_delete", args=[flag.pk])).status_code == 403
+    client.post(LIST, {"action": "delete_selected", "_selected_action": [flag.pk], "post": "yes"})
+    client.post(LIST, {"action": "delete_individually", "_selected_action": [flag.pk]})
+
+    assert Flag.objects.filter(pk=flag.pk).exists()
+    text = text_of(client.get(LIST)) + text_of(client.get(page(flag)))
+    assert not re.search(r"deletelink|/delete/|delete_selected|flag/add/", text)
+
+
+def test_a_viewer_sees_and_changes_nothing(client: Client) -> None:
+    log_in(client, "view_flag")
+    flag = turn("agentkit_writes", percent=12.5, project_ids=["p1", "p2"])
+
+    text = text_of(client.get(page(flag)))
+    refused = save(client, flag, percent="100")
+
+    assert "12.5" in text
+    assert "p1, p2" in text
+    assert "<textarea" not in text
+    assert 'name="_save"' not in text
+    assert refused.status_code == 403
+    assert Flag.objects.get(name="agentkit_writes").percent == 12.5
+
+
+def test_others_see_nothing(client: Client) -> None:
+    log_in(client, "view_flagchange")
+    flag = turn("agentkit_writes")
+
+    assert [client.get(url).status_code for url in (LIST, page(flag), HISTORY)] == [403, 403, 200]
+
+
+@pytest.mark.usefixtures("editor")
+def test_the_list_says_what_each_flag_does(client: Client) -> None:
+    Flag.objects.all().delete()
+    turn("agentkit_writes", percent=12.5, project_ids=["p1", "p2"])
+    turn("legacy_writes", everyone=True)
+    turn("agentkit_reads", percent=100)
+    turn("agentkit_shadow_reads", everyone=False, percent=5)
+    turn("other")
+
+    states = re.findall(r'field-state">(.*?)</td>', text_of(client.get(LIST)))
+
+    assert states == [
+        "100 % of the projects",
+        "off for everyone",
+        "12.5 % of the projects and 2 by name",
+        "on for everyone",
+        "off",
+    ]
+
+
+@pytest.mark.usefixtures("editor")
+def test_a_flags_page_shows_its_latest_changes_only(client: Client) -> None:
+    flag = turn("agentkit_writes")
+    turn("agentkit_reads", percent=77)
+    for percent in range(1, 13):
+        save(client, flag, percent=str(percent))
+
+    text = text_of(client.get(page(flag)))
+
+    assert re.findall(r"<td>(percent: .*?)</td>", text) == [
+        f"percent: {percent}.0 → {percent + 1}.0" for percent in range(11, 1, -1)
+    ]
+    assert text.count("<td>ada</td>") == 10
+    assert f'href="{HISTORY}?flag=agentkit_writes"' in text
+    assert text_of(client.get(f"{HISTORY}?flag=agentkit_writes")).count("percent: ") == 12
+
+
+def test_no_link_leads_where_a_user_may_not_go(client: Client) -> None:
+    log_in(client, "change_flag")
+    flag = turn("agentkit_writes")
+
+    text = text_of(client.get(page(flag)))
+
+    assert "Latest changes" in text
+    assert HISTORY not in text
+
+
+@pytest.mark.usefixtures("editor")
+def test_what_was_typed_is_shown_as_text(client: Client) -> None:
+    flag = turn("agentkit_writes", note="<script>alert(1)</script>", project_ids=["<b>"])
+
+    for url in (LIST, page(flag), HISTORY):
+        text = text_of(client.get(url))
+        assert "<script>alert" not in text
+        assert "<b>" not in text
+
+
+@pytest.mark.usefixtures("editor")
+def test_the_pages_have_no_inline_style_or_script(client: Client) -> None:
+    flag = turn("agentkit_reads", percent=10)
+
+    for url in (LIST, page(flag), HISTORY):
+        text = text_of(client.get(url))
+        assert not re.search(r"<style|\sstyle=|\son\w+=|<script(?![^>]*\ssrc=)(?![^>]*application/json)", text)
+
+
+def test_the_history_is_read_only(client: Client) -> None:
+    user = log_in(client)
+    user.is_superuser = True
+    user.save()
+    turn("agentkit_reads", percent=10)
+    change = FlagChange.objects.latest("pk")
+    url = reverse("admin:agentstate_flagchange_change", args=[change.pk])
+
+    assert 'name="_save"' not in text_of(client.get(url))
+    assert client.post(url, {"changed_by": "ben"}).status_code == 403
+    assert client.post(reverse("admin:agentstate_flagchange_delete", args=[change.pk])).status_code == 403
+    assert FlagChange.objects.get(pk=change.pk).changed_by == change.changed_by
+
+
+@pytest.mark.usefixtures("editor")
+@pytest.mark.parametrize("key", ["0", "nothing", "9" * 30])
+def test_a_flag_that_is_not_there_is_no_error(client: Client, key: str) -> None:
+    assert client.get(reverse("admin:agentstate_flag_change", args=[key])).status_code == 302

@@ -1,0 +1,151 @@
+"""A toggle made in one process is seen by every other within two seconds, and a gate asks nothing in between."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import pytest
+from django.db import connection
+
+from agentstate import gates
+from agentstate.models import FlagChange
+from agentstate.models.actors import process_owner
+from tests.faults.processes import CLONE, database_url, run
+from tests.flags import turn
+from tests.project.processes import ENVIRONMENT
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+SECONDS = 2.0
+# Asks a gate all the time. A line for each answer that is another than before: the answer, when it was first given,
+# how often the gate was asked and how many queries that took since the line before.
+WATCH = """
+import os, sys, time
+os.environ["DJANGO_SETTINGS_MODULE"] = "project.settings"
+import django
+django.setup()
+from django.db import connection
+from agentstate import gates
+
+queries = asked = 0
+last = None
+
+def count(execute, *arguments):
+    global queries
+    queries += 1
+    return execute(*arguments)
+
+with connection.execute_wrapper(count):
+    while True:
+        answer = getattr(gates, sys.argv[1])("p1")
+        asked += 1
+        if answer != last:
+            print(answer, time.time(), asked, queries, flush=True)
+            last, asked, queries = answer, 0, 0
+        time.sleep(0.002)
+"""
+
+
+class Watcher:
+    """A process that asks a gate all the time."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self.process = process
+
+    def next(self) -> tuple[bool, float, int, int]:
+        """Return the next answer that is another: the answer, when, how often asked, with how many queries."""
+        assert self.process.stdout is not None
+        answer, at, asked, queries = self.process.stdout.readline().split()
+        return answer == "True", float(at), int(asked), int(queries)
+
+
+@contextmanager
+def watching(gate: str) -> Iterator[Watcher]:
+    process = subprocess.Popen(
+        [sys.executable, "-c", WATCH, gate],
+        cwd=CLONE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**ENVIRONMENT, "DATABASE_URL": database_url(), "SECRET_KEY": "a key for tests only"},
+    )
+    try:
+        yield Watcher(process)
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def by_command(*arguments: str) -> None:
+    command = run("waffle_flag", *arguments)
+    assert (command.process.returncode, command.stderr) == (0, "")
+
+
+def by_sql(settings: str, flag: str) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(f'UPDATE "AgentStateFlag" SET {settings} WHERE name = %s', [flag])
+
+
+TOGGLES: dict[str, tuple[str, Callable[[], None], Callable[[], None]]] = {
+    "the command": (
+        "agentkit_reads",
+        lambda: by_command("agentkit_reads", "--percent", "100"),
+        lambda: by_command("agentkit_reads", "--percent", "0"),
+    ),
+    "everyone": (
+        "legacy_writes",
+        lambda: by_command("legacy_writes", "--everyone"),
+        lambda: by_command("legacy_writes", "--deactivate"),
+    ),
+    "plain SQL": (
+        "agentkit_writes",
+        lambda: by_sql("project_ids = '{p1}'", "agentkit_writes"),
+        lambda: by_sql("project_ids = '{}'", "agentkit_writes"),
+    ),
+    "code": (
+        "agentkit_shadow_reads",
+        lambda: turn("agentkit_shadow_reads", percent=100) and None,
+        lambda: turn("agentkit_shadow_reads") and None,
+    ),
+}
+
+
+@pytest.mark.parametrize(("gate", "turn_on", "turn_off"), TOGGLES.values(), ids=TOGGLES.keys())
+def test_another_process_sees_a_toggle_in_time_and_asks_once_a_second(
+    gate: str, turn_on: Callable[[], None], turn_off: Callable[[], None]
+) -> None:
+    turn(gate)
+
+    with watching(gate) as watcher:
+        answer, seen, _, _ = watcher.next()
+        assert not answer
+        for toggle, expected in ((turn_on, True), (turn_off, False)):
+            started = seen
+            toggle()
+            answer, seen, asked, queries = watcher.next()
+
+            assert answer is expected
+            assert seen - FlagChange.objects.latest("pk").changed_at.timestamp() < SECONDS
+            assert queries <= seen - started + 1
+            assert asked > 10 * queries
+
+
+def test_this_process_sees_what_the_command_did_and_the_history_tells_who() -> None:
+    turn("agentkit_reads")
+    assert not gates.agentkit_reads("p1")
+
+    by_command("agentkit_reads", "--everyone")
+
+    deadline = time.monotonic() + SECONDS
+    while not gates.agentkit_reads("p1"):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    change = FlagChange.objects.latest("pk")
+    assert (change.flag, change.changed_by) == ("agentkit_reads", process_owner())
+    assert change.differences() == {"everyone": (None, True)}

@@ -1,0 +1,209 @@
+"""`manage.py check --database default`: it says it when the flags contradict each other, and only then."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from django.contrib.auth.models import Group, User
+from django.core.checks import Tags, run_checks
+from django.core.management import call_command
+
+from agentstate import checks, gates
+from agentstate.models import Flag
+from tests.factories import ProjectFactory, RunFactory
+from tests.flags import turn
+
+if TYPE_CHECKING:
+    from pytest_django import DjangoAssertNumQueries
+
+pytestmark = pytest.mark.django_db
+
+LOW = next(name for name in (f"p{number}" for number in range(12_000)) if gates.bucket(name) == 0)
+HIGH = next(name for name in (f"p{number}" for number in range(12_000)) if gates.bucket(name) == 999)
+
+
+@pytest.fixture(autouse=True)
+def initial_rows() -> None:
+    for gate in gates.GATES.values():
+        turn(gate.name, everyone=gate.initially or None)
+
+
+def found() -> dict[str, str]:
+    """Return what the checks say, by their ids' last part."""
+    messages = run_checks(databases=["default"], tags=[Tags.database])
+    assert all(message.hint and message.id for message in messages)
+    return {str(message.id).removeprefix("agentstate."): str(message.msg) for message in messages}
+
+
+def ahead(**fields: Any) -> str:
+    """Make a project whose newest state is in the AgentKit home only."""
+    project = ProjectFactory(**fields)
+    clock = project.state_updated_at
+    RunFactory(project=project, state={}, started_at=clock + timedelta(seconds=1), legacy_at=clock)
+    return str(project.id)
+
+
+# Flags, as they are beside the initial rows, and what the checks say about them.
+ROLLOUTS: dict[str, tuple[dict[str, dict[str, Any]], set[str]]] = {
+    "everything legacy": ({}, set()),
+    "a share writes to both": ({"agentkit_writes": {"percent": 10}}, set()),
+    "and reads are shadowed": (
+        {"agentkit_writes": {"percent": 10}, "agentkit_shadow_reads": {"percent": 10}},
+        set(),
+    ),
+    "and some of it reads": ({"agentkit_writes": {"percent": 10}, "agentkit_reads": {"percent": 5}}, set()),
+    "one project is first": (
+        {name: {"project_ids": [HIGH]} for name in ("agentkit_writes", "agentkit_reads", "agentkit_shadow_reads")},
+        set(),
+    ),
+    "everything AgentKit": (
+        {"agentkit_writes": {"everyone": True}, "agentkit_reads": {"everyone": True}, "legacy_writes": {}},
+        set(),
+    ),
+    "legacy fades out": (
+        {"agentkit_writes": {"percent": 40}, "agentkit_reads": {"percent": 40}, "legacy_writes": {"percent": 60}},
+        set(),
+    ),
+    "shares add up to more": (
+        {"agentkit_writes": {"percent": 50}, "agentkit_reads": {"percent": 50}, "legacy_writes": {"percent": 60}},
+        set(),
+    ),
+    "staff reads first": ({"agentkit_reads": {"staff": True}}, set()),
+    # W001
+    "reads without writes": ({"agentkit_reads": {"everyone": True}}, {"W001"}),
+    "more reads than writes": ({"agentkit_writes": {"percent": 10}, "agentkit_reads": {"percent": 10.1}}, {"W001"}),
+    "a named project reads only": (
+        {"agentkit_writes": {"percent": 10}, "agentkit_reads": {"project_ids": [HIGH]}},
+        {"W001"},
+    ),
+    "a named project within the share reads": (
+        {"agentkit_writes": {"percent": 10}, "agentkit_reads": {"project_ids": [LOW]}},
+        set(),
+    ),
+    # W002
+    "no home at all": ({"legacy_writes": {}}, {"W002"}),
+    "shares with a gap": (
+        {"agentkit_writes": {"percent": 40}, "agentkit_reads": {"percent": 40}, "legacy_writes": {"percent": 59.9}},
+        {"W002"},
+    ),
+    "a gap but for named projects": (
+        {"agentkit_writes": {"project_ids": [LOW, HIGH]}, "legacy_writes": {"everyone": False}},
+        {"W002", "W005"},
+    ),
+    # W004
+    "shadows without writes": ({"agentkit_shadow_reads": {"percent": 1}}, {"W004"}),
+    "a named project is shadowed only": ({"agentkit_shadow_reads": {"project_ids": [LOW]}}, {"W004"}),
+    # W005
+    "legacy is closed too early": ({"agentkit_writes": {"everyone": True}, "legacy_writes": {}}, {"W005"}),
+    "legacy is closed too early for some": (
+        {"agentkit_writes": {"everyone": True}, "agentkit_reads": {"percent": 10}, "legacy_writes": {"percent": 80}},
+        {"W005"},
+    ),
+    # W007
+    "users on a gate of writes": ({"agentkit_writes": {"staff": True}}, {"W007"}),
+    "languages": ({"agentkit_reads": {"languages": "en"}}, {"W007"}),
+    "testing": ({"agentkit_shadow_reads": {"testing": True}}, {"W007"}),
+}
+
+
+@pytest.mark.parametrize(("flags", "ids"), ROLLOUTS.values(), ids=ROLLOUTS.keys())
+def test_contradictions_are_named_and_nothing_else(flags: dict[str, dict[str, Any]], ids: set[str]) -> None:
+    for name, settings in flags.items():
+        turn(name, **settings)
+
+    assert found().keys() == ids
+
+
+def test_members_of_a_gate_of_writes_are_named() -> None:
+    turn("legacy_writes", everyone=True, users=[User.objects.create(username="ada")])
+    turn("agentkit_reads", groups=[Group.objects.create(name="testers")])
+
+    assert found() == {"W007": "legacy_writes has settings that this gate does not read: users."}
+
+
+@pytest.mark.parametrize(
+    ("settings", "where"),
+    [
+        ({"everyone": True}, "for all projects:"),
+        ({"percent": 100, "project_ids": [LOW]}, "for all projects:"),
+        ({"percent": 12.5}, "for 12.5 % of the projects:"),
+        ({"project_ids": ["b", "a"]}, "for the named a, b:"),
+        ({"percent": 50, "project_ids": [HIGH]}, f"for 50 % of the projects and the named {HIGH}:"),
+        ({"project_ids": list("abcdefg")}, "for the named a, b, c, d, e, …:"),
+    ],
+    ids=str,
+)
+def test_the_projects_are_named(settings: dict[str, Any], where: str) -> None:
+    turn("agentkit_reads", **settings)
+
+    assert where in found()["W001"]
+
+
+def test_state_that_readers_do_not_see_is_named() -> None:
+    turn("agentkit_writes", everyone=True)
+    project = ahead()
+
+    assert f"such as {project}:" in found()["W003"]
+
+
+@pytest.mark.parametrize("reads", [{"everyone": True}, {"percent": 0.1}, {"project_ids": [LOW]}], ids=str)
+def test_state_that_readers_see_is_not(reads: dict[str, Any]) -> None:
+    turn("agentkit_writes", everyone=True)
+    turn("agentkit_reads", **reads)
+    ahead(id=LOW)
+
+    assert "W003" not in found()
+    if reads != {"everyone": True}:
+        ahead(id=HIGH)
+        assert f"such as {HIGH}:" in found()["W003"]
+
+
+def test_projects_of_any_other_standing_are_fine() -> None:
+    clock = timedelta(seconds=1)
+    ProjectFactory()
+    ProjectFactory(documents={"facts": "[]"})
+    in_sync, legacy_ahead, forked = ProjectFactory(), ProjectFactory(), ProjectFactory()
+    RunFactory(project=in_sync, state={}, started_at=in_sync.state_updated_at)
+    RunFactory(project=legacy_ahead, state={}, started_at=legacy_ahead.state_updated_at - clock)
+    before = forked.state_updated_at - clock
+    RunFactory(project=forked, state={}, started_at=forked.state_updated_at + clock, legacy_at=before)
+
+    assert found() == {}
+
+
+def test_missing_rows_are_named_and_how_to_make_them(capsys: pytest.CaptureFixture[str]) -> None:
+    Flag.objects.filter(name__in=["agentkit_reads", "legacy_writes"]).delete()
+
+    messages = run_checks(databases=["default"], tags=[Tags.database])
+
+    assert [(message.id, message.msg) for message in messages] == [
+        ("agentstate.W006", "The flag legacy_writes has no row, so that it is on for everyone."),
+        ("agentstate.W006", "The flag agentkit_reads has no row, so that it is off."),
+    ]
+    for message in messages:
+        assert message.hint
+        call_command(*message.hint.removeprefix("Run manage.py ").removesuffix(" to make it.").split())
+    assert found() == {}
+    assert gates.legacy_writes("p1")
+    assert not gates.agentkit_reads("p1")
+
+
+def test_flags_that_are_no_gates_are_left_alone() -> None:
+    turn("another", everyone=True, testing=True)
+
+    assert found() == {}
+
+
+def test_it_costs_few_queries(django_assert_num_queries: DjangoAssertNumQueries) -> None:
+    with django_assert_num_queries(6):  # a savepoint and its release, flags, users, groups, projects
+        checks.check_flags(databases=["default"])
+
+
+def test_without_a_database_they_say_nothing(django_assert_num_queries: DjangoAssertNumQueries) -> None:
+    Flag.objects.all().delete()
+
+    with django_assert_num_queries(0):
+        assert run_checks() == []
+        assert checks.check_flags() == []
