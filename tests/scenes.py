@@ -13,11 +13,16 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from django.db import connection
+from django.utils import timezone
 
+from agentstate import state
 from agentstate.backfill import Outcome, PassOptions, Selection, run_pass
+from agentstate.models import AgentWorkflowRun, Flag
 from agentstate.models.fields import new_id
 from agentstate.models.passes import Direction
+from agentstate.state.documents import decode
 from agentstate.state.homes import NEWEST
+from agentstate.state.keys import STATE_KEYS
 from agentstate.state.standing import STANDING
 from tests.factories import COLUMNS, KEYS, write_columns
 
@@ -88,6 +93,8 @@ def save(
     what it saved before stands in its events. ``clock_ahead`` lets the server's clock run ahead for this save; after
     it, the clock is set back. Nothing is written, and None returned, where the document is there already.
     """
+    if not clock_ahead:
+        return _save(project, key, document, agentkit=agentkit, legacy=legacy, reads_agentkit=reads_agentkit, run=run)
     if standing_of(project) == "forked":
         forward(project, prefer="agentkit" if reads_agentkit else "legacy", sessions=False)
     if agentkit and standing_of(project) == "legacy_ahead":
@@ -97,6 +104,34 @@ def save(
     if legacy:
         reverse(project)
     return _write(project, key, document, agentkit=agentkit, legacy=legacy, run=run, clock_ahead=clock_ahead)
+
+
+def _save(
+    project: str, key: str, document: str, *, agentkit: bool, legacy: bool, reads_agentkit: bool, run: str | None
+) -> str | None:
+    """Save in earnest; of a run that was made for this and has nothing to tell, nothing stays."""
+    open_gates(agentkit_writes=agentkit, legacy_writes=legacy, agentkit_reads=reads_agentkit)
+    live = run or _start_run(project)
+    attribute = next(each.attribute for each in STATE_KEYS if each.name == key)
+    saved = state.save(project, run=live, **{attribute: decode(document)})
+    if saved.run_id is None and run is None:
+        run_sql('DELETE FROM "AgentWorkflowRun" WHERE id = %s', live)
+    return saved.run_id
+
+
+def _start_run(project: str) -> str:
+    run = AgentWorkflowRun(project_id=project, workflow_id="live", status="running", started_at=timezone.now())
+    run.save(force_insert=True)
+    return run.pk
+
+
+def open_gates(**gates: bool) -> None:
+    """Open or close gates for everyone."""
+    for name, is_open in gates.items():
+        flag, _ = Flag.objects.get_or_create(name=name)
+        if flag.everyone is not is_open:
+            flag.everyone = is_open
+            flag.save()
 
 
 def _write(

@@ -11,13 +11,7 @@ from agentstate.backfill.outcome import Counts, Failure
 from agentstate.backfill.step import Step
 from agentstate.state.homes import CLOCK, COLUMNS_AS_STATE, NEWEST
 from agentstate.state.legacy_snapshot import events_written, run_id, snapshot_events, take_in
-from agentstate.state.standing import EMPTIED, STANDING
-
-# A legacy-ahead project whose columns can be taken in as they are, at their clock. What is legacy ahead otherwise,
-# emptied or older than the newest snapshot, needs a look under a lock: settle.py.
-TAKES_IN = f"""(({STANDING}) = 'legacy_ahead'
-    AND (newest.snapshot_at IS NULL OR {CLOCK} > newest.snapshot_at)
-    AND NOT (%(prefer)s::text IS DISTINCT FROM 'legacy' AND {EMPTIED}))"""
+from agentstate.state.merging import TAKES_IN
 
 
 class TakeIn(Step):

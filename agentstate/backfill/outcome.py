@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field, fields
 from typing import NamedTuple
 
+from agentstate.state.legacy_snapshot import Written
+
 
 class Failure(NamedTuple):
     """A project that could not be moved."""
@@ -30,6 +32,11 @@ class Counts:
     size: int = 0
     forked: list[str] = field(default_factory=list)
     failures: list[Failure] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, written: Written) -> Counts:
+        """Return the counts of a move of projects."""
+        return cls(written=written.projects, runs=written.runs, events=written.events, size=written.size)
 
     def __iadd__(self, other: Counts) -> Counts:
         for each in fields(self):

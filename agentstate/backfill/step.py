@@ -49,10 +49,10 @@ class Step(ABC):
         )
         return [project_id for (project_id,) in cursor.fetchall()]
 
-    def lock(self, cursor: CursorWrapper, parameters: dict[str, Any]) -> dict[str, Any]:
-        """Lock a batch's candidates in the order of their ids, and return the parameters with these as ``found``.
+    def lock(self, cursor: CursorWrapper, parameters: dict[str, Any]) -> list[str]:
+        """Lock a batch's candidates in the order of their ids, and return these.
 
         ``FOR NO KEY UPDATE``: stronger locks deadlock with the foreign keys of a forward batch. The look at what was
         locked is a statement of its own, since this one's view is older than the locks.
         """
-        return {**parameters, "found": self.find(cursor, parameters, "FOR NO KEY UPDATE OF p")}
+        return self.find(cursor, parameters, "FOR NO KEY UPDATE OF p")

@@ -1,1 +1,33 @@
-"""A project's state: its keys, its two homes, and where it stands between them."""
+"""A project's state: its keys, its two homes, where it stands between them; loading, saving and its history."""
+
+from agentstate.state.documents import ABSENT
+from agentstate.state.errors import (
+    ProjectNotFound,
+    StateError,
+    StateWriteDisabled,
+    UnsuitableDocument,
+    UnsuitableRun,
+    UnsuitableTransaction,
+)
+from agentstate.state.history import Moment, PastState, at, history
+from agentstate.state.loading import ProjectState, load, load_many
+from agentstate.state.saving import Saved, save
+
+__all__ = [
+    "ABSENT",
+    "Moment",
+    "PastState",
+    "ProjectNotFound",
+    "ProjectState",
+    "Saved",
+    "StateError",
+    "StateWriteDisabled",
+    "UnsuitableDocument",
+    "UnsuitableRun",
+    "UnsuitableTransaction",
+    "at",
+    "history",
+    "load",
+    "load_many",
+    "save",
+]

@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from agentstate.state.homes import microseconds, tick
 from agentstate.state.keys import STATE_KEYS
 
 _KEYS = ", ".join(f"('{key.name}', {ordinal})" for ordinal, key in enumerate(STATE_KEYS))
+
+
+class Written(NamedTuple):
+    """What a move wrote, or would write; ``size`` in bytes of jsonb before compression, in previews only."""
+
+    projects: int
+    runs: int
+    events: int
+    size: int = 0
 
 
 def run_id(project: str, at: str) -> str:
@@ -18,8 +29,20 @@ def event_id(run: str, ordinal: str) -> str:
     return f"{run} || '_' || lpad({ordinal}::text, greatest(5, length({ordinal}::text)), '0')"
 
 
-def _entries(documents: str) -> str:
-    return f"CASE jsonb_typeof({documents}) WHEN 'array' THEN {documents} ELSE jsonb_build_array({documents}) END"
+def entries_of_conflicts(log: str) -> str:
+    """Return the entries of a conflict log as an array: its own, or it as the only one; none of JSON null."""
+    return f"""CASE coalesce(jsonb_typeof({log}), 'null')
+        WHEN 'array' THEN {log} WHEN 'null' THEN '[]' ELSE jsonb_build_array({log}) END"""
+
+
+def entries_of_eligibility(eligibility: str) -> str:
+    """Return the items of an eligibility document as an array: its ``items``, itself, or it as the only one."""
+    return f"""CASE coalesce(jsonb_typeof({eligibility}), 'null')
+        WHEN 'array' THEN {eligibility}
+        WHEN 'null' THEN '[]'
+        ELSE CASE WHEN jsonb_typeof({eligibility}) = 'object' AND jsonb_typeof({eligibility} -> 'items') = 'array'
+                  THEN {eligibility} -> 'items' ELSE jsonb_build_array({eligibility}) END
+        END"""
 
 
 def snapshot_events(state: str) -> str:
@@ -33,17 +56,10 @@ def snapshot_events(state: str) -> str:
         SELECT event.ordinal, event.type, event.payload FROM (
             SELECT state, coverage,
                 jsonb_typeof(coverage) = 'object' AND jsonb_typeof(coverage -> 'score') = 'number' AS scored,
-                CASE WHEN conflicts IS NOT NULL THEN {_entries("conflicts")} ELSE '[]' END AS conflicts,
-                CASE
-                    WHEN jsonb_typeof(eligibility) = 'object' AND jsonb_typeof(eligibility -> 'items') = 'array'
-                        THEN eligibility -> 'items'
-                    WHEN eligibility IS NOT NULL THEN {_entries("eligibility")}
-                    ELSE '[]'
-                END AS items
+                {entries_of_conflicts("conflicts")} AS conflicts, {entries_of_eligibility("eligibility")} AS items
             FROM (
-                SELECT state, state -> 'coverage' AS coverage,
-                    nullif(state -> 'conflictLog', 'null') AS conflicts,
-                    nullif(state -> 'eligibility', 'null') AS eligibility
+                SELECT state, state -> 'coverage' AS coverage, state -> 'conflictLog' AS conflicts,
+                    state -> 'eligibility' AS eligibility
                 FROM (SELECT {state} AS state OFFSET 0) whole
                 OFFSET 0
             ) document

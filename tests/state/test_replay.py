@@ -67,9 +67,9 @@ def test_earlier_saves_of_a_run_that_saved_again(project: Project) -> None:
     changed(live, 9, facts=9)
 
     assert state(project, 3) == (first.id, '{"facts": 1, "coverage": null}', at(1))
-    assert state(project, 4) == (first.id, '{"facts": 4, "coverage": null}', at(4))
-    assert state(project, 7) == (first.id, '{"facts": 4, "coverage": null, "eligibility": 6}', at(6))
-    assert state(project, 8) == (first.id, '{"facts": 4, "coverage": null, "eligibility": 8}', at(8))
+    assert state(project, 4) == (live.id, '{"facts": 4, "coverage": null}', at(4))
+    assert state(project, 7) == (live.id, '{"facts": 4, "coverage": null, "eligibility": 6}', at(6))
+    assert state(project, 8) == (live.id, '{"facts": 4, "coverage": null, "eligibility": 8}', at(8))
     assert state(project, 9) == (live.id, '{"facts": 9, "eligibility": 8}', at(9))
 
 

@@ -1,0 +1,62 @@
+"""What can be wrong with a load or a save."""
+
+from __future__ import annotations
+
+
+class StateError(Exception):
+    """The base of these errors."""
+
+
+class ProjectNotFound(StateError):
+    """No project has this id.
+
+    Attributes:
+        project_id: the id.
+    """
+
+    def __init__(self, project_id: str) -> None:
+        super().__init__(f"No project has the id {project_id!r}.")
+        self.project_id = project_id
+
+
+class StateWriteDisabled(StateError):
+    """Both write gates are closed for this project.
+
+    Attributes:
+        project_id: its id.
+    """
+
+    def __init__(self, project_id: str) -> None:
+        super().__init__(
+            f"State of project {project_id!r} cannot be saved: agentkit_writes and legacy_writes are both off for it. "
+            "Open one of them with manage.py waffle_flag."
+        )
+        self.project_id = project_id
+
+
+class UnsuitableDocument(StateError, ValueError):
+    """A value is not JSON that PostgreSQL can hold. Nothing was written.
+
+    Attributes:
+        path: where in the given documents it stands.
+    """
+
+    def __init__(self, path: str, fact: str) -> None:
+        super().__init__(f"{path} {fact}. Nothing was written.")
+        self.path = path
+
+
+class UnsuitableTransaction(StateError):
+    """The transaction around a save sees an old view of the database."""
+
+
+class UnsuitableRun(StateError):
+    """State cannot be saved in this run.
+
+    Attributes:
+        run_id: its id.
+    """
+
+    def __init__(self, run_id: str, fact: str) -> None:
+        super().__init__(f"State cannot be saved in the run {run_id!r}: {fact}.")
+        self.run_id = run_id

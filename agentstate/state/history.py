@@ -1,0 +1,90 @@
+"""History: a project's state as it was, and the moments at which it changed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import NamedTuple
+
+from django.db import connection
+
+from agentstate.models.projects import Project
+from agentstate.state.documents import ABSENT, decode
+from agentstate.state.errors import ProjectNotFound
+from agentstate.state.keys import STATE_KEYS
+from agentstate.state.loading import Documents
+from agentstate.state.replay import state_at
+
+_AT = f"""
+    SELECT past.state::text, past.at, past.run_id FROM "Project" p
+    LEFT JOIN LATERAL {state_at("%(moment)s::timestamptz")} past ON true WHERE p.id = %(project)s"""
+
+# What a run saved before it saved again may have been kept once more, as a legacy snapshot at the same clock value: it
+# was the run that saved it.
+_HISTORY = """
+    SELECT DISTINCT ON (at) at, run_id, workflow_id FROM (
+        SELECT event.created_at AS at, run.id AS run_id, run.workflow_id, 1 AS place
+        FROM "AgentWorkflowRun" run JOIN "AgentWorkflowRunEvent" event ON event.run_id = run.id
+        WHERE run.project_id = %(project)s AND event.type = 'state.changed'
+        UNION ALL
+        SELECT snapshot_at, id, workflow_id, 2 FROM "AgentWorkflowRun"
+        WHERE project_id = %(project)s AND snapshot_at IS NOT NULL
+    ) saved
+    ORDER BY at, place"""
+
+
+@dataclass(frozen=True)
+class PastState(Documents):
+    """A project's five documents as they were.
+
+    Attributes:
+        as_of: when this state was saved, None where nothing had been saved yet.
+        run_id: the run that saved it.
+    """
+
+    as_of: datetime | None = None
+    run_id: str | None = None
+
+
+class Moment(NamedTuple):
+    """A clock value at which a project's state was saved, and the run that did it."""
+
+    at: datetime
+    run_id: str
+    workflow_id: str
+
+
+def at(project_id: str, when: datetime) -> PastState:
+    """Return a project's state as it was at a moment, rebuilt from snapshots and ``state.changed`` events.
+
+    It knows what the AgentKit home was told: saves with ``agentkit_writes`` on, and other writers' changes once a pass
+    took them in.
+
+    Args:
+        when: an aware datetime; the clock values that :func:`history` lists are precise to the microsecond.
+
+    Raises:
+        ProjectNotFound: no project has this id.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(_AT, {"project": project_id, "moment": when})
+        found = cursor.fetchone()
+    if found is None:
+        raise ProjectNotFound(project_id)
+    text, as_of, run_id = found
+    state = decode(text) if text is not None else {}
+    documents = {key.attribute: state.get(key.name, ABSENT) for key in STATE_KEYS}
+    return PastState(project_id, **documents, as_of=as_of, run_id=run_id)
+
+
+def history(project_id: str) -> list[Moment]:
+    """Return the moments at which a project's state was saved, the oldest first.
+
+    Raises:
+        ProjectNotFound: no project has this id.
+    """
+    if Project.objects.unknown([project_id]):
+        raise ProjectNotFound(project_id)
+    with connection.cursor() as cursor:
+        cursor.execute(_HISTORY, {"project": project_id})
+        return [Moment(*row) for row in cursor.fetchall()]

@@ -1,0 +1,64 @@
+"""The events that tell of a save: what changed, and what that means for coverage, conflicts and eligibility."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db.backends.utils import CursorWrapper
+
+from agentstate.state.legacy_snapshot import entries_of_conflicts, entries_of_eligibility
+
+# A cuid made by the database: a letter, then lower-case letters and digits, from random bits.
+NEW_ID = "'c' || left(replace(gen_random_uuid()::text, '-', ''), 23)"
+
+_SCORE = "CASE WHEN jsonb_typeof({0} -> 'score') = 'number' THEN {0} -> 'score' END"
+
+# An entry is new where no entry of the document before equals it.
+_NEW_CONFLICTS = f"""
+    SELECT entry, position, jsonb_typeof(entry) = 'object' AND entry -> 'resolved' <> 'null'
+        AND EXISTS (SELECT FROM jsonb_array_elements({entries_of_conflicts("before")}) earlier
+                    WHERE jsonb_typeof(earlier) = 'object' AND earlier - 'resolved' = entry - 'resolved') AS resolves
+    FROM jsonb_array_elements({entries_of_conflicts("after")}) WITH ORDINALITY item (entry, position)
+    WHERE entry NOT IN (SELECT jsonb_array_elements({entries_of_conflicts("before")}))"""
+_NEW_ITEMS = f"""
+    SELECT entry, position
+    FROM jsonb_array_elements({entries_of_eligibility("after")}) WITH ORDINALITY item (entry, position)
+    WHERE entry NOT IN (SELECT jsonb_array_elements({entries_of_eligibility("before")}))"""
+
+_EVENTS = f"""
+    WITH changed AS MATERIALIZED (
+        SELECT given.key, given.document AS after, newest.result -> 'state' -> given.key AS before
+        FROM unnest(%(keys)s::text[], %(documents)s::jsonb[]) given (key, document)
+        CROSS JOIN "AgentWorkflowRun" newest WHERE newest.id = %(newest)s
+    ), events AS (
+        SELECT 1 AS part, 1::bigint AS position, 'state.changed' AS type,
+            coalesce(jsonb_object_agg(key, after) FILTER (WHERE after IS NOT NULL), '{{}}')
+            || CASE WHEN bool_or(after IS NULL)
+                    THEN jsonb_build_object('absent', jsonb_agg(key) FILTER (WHERE after IS NULL)) ELSE '{{}}' END
+            AS payload
+        FROM changed
+        UNION ALL
+        SELECT 2, 1, 'coverage.delta', jsonb_build_object('from', was, 'to', now) FROM (
+            SELECT {_SCORE.format("before")} AS was, {_SCORE.format("after")} AS now
+            FROM changed WHERE key = 'coverage'
+        ) score WHERE was IS DISTINCT FROM now
+        UNION ALL
+        SELECT 3, position, CASE WHEN resolves THEN 'conflict.resolved' ELSE 'conflict.found' END, entry
+        FROM changed CROSS JOIN LATERAL ({_NEW_CONFLICTS}) item WHERE key = 'conflictLog'
+        UNION ALL
+        SELECT 4, position, 'eligibility.flag', entry
+        FROM changed CROSS JOIN LATERAL ({_NEW_ITEMS}) item WHERE key = 'eligibility'
+    )
+    INSERT INTO "AgentWorkflowRunEvent" (id, run_id, type, payload, created_at)
+    SELECT {NEW_ID}, %(run)s, type, payload,
+           %(at)s + (row_number() OVER (ORDER BY part, position) - 1) * interval '1 microsecond'
+    FROM events"""
+
+
+def insert_live_events(cursor: CursorWrapper, parameters: dict[str, Any]) -> None:
+    """Write the events of a save, before its snapshot: ``state.changed`` at the save's clock value, the others after.
+
+    Args:
+        parameters: ``run``, ``newest`` (the run with the state before), ``at``, ``keys`` and ``documents``.
+    """
+    cursor.execute(_EVENTS, parameters)

@@ -1,0 +1,169 @@
+"""Loading: a project's state from the home that the gates name, in one query."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from django.db import DatabaseError, connection
+
+from agentstate import gates
+from agentstate.state.documents import ABSENT, decode
+from agentstate.state.errors import ProjectNotFound
+from agentstate.state.homes import CLOCK, COLUMNS, NEWEST, NO_COLUMNS
+from agentstate.state.keys import STATE_KEYS
+from agentstate.state.standing import STANDING, Standing
+
+if TYPE_CHECKING:
+    from django.http import HttpRequest
+
+
+@dataclass(frozen=True)
+class Documents:
+    """A project's five documents.
+
+    One that is not there is ``ABSENT``, JSON null is None. Numbers that a float does not hold exactly are ``Decimal``.
+    """
+
+    project_id: str
+    rfp_norm: Any
+    facts: Any
+    coverage: Any
+    conflict_log: Any
+    eligibility: Any
+
+
+@dataclass(frozen=True)
+class ProjectState(Documents):
+    """A project's five documents as one home holds them.
+
+    Attributes:
+        source: ``agentkit``, ``legacy``, or ``none`` where neither home holds anything.
+        as_of: the answering home's clock, None where there is none.
+        standing: where the project stands between its homes; None where the database could not tell.
+        fell_back: why the legacy home answers although the gate names the other one: ``no_snapshot``,
+            ``legacy_ahead``, ``malformed`` or ``error``; None where it did not.
+        behind: the gate makes the older home answer.
+    """
+
+    source: str
+    as_of: datetime | None
+    standing: Standing | None
+    fell_back: str | None = None
+    behind: bool = False
+
+
+_COLUMNS = ", ".join(f"CASE WHEN source = 'legacy' THEN \"{key.column}\"::text END" for key in STATE_KEYS)
+
+# Nothing is read of the home that does not answer: each CASE leaves its documents packed.
+_LOAD = f"""
+    SELECT id, standing, source, fell_back, "stateUpdatedAt", snapshot_at,
+           CASE WHEN source = 'agentkit' THEN (result -> 'state')::text END, {_COLUMNS}
+    FROM (
+        SELECT *, CASE WHEN asked AND fell_back IS NULL THEN 'agentkit'
+                       WHEN standing = 'empty' THEN 'none'
+                       ELSE 'legacy' END AS source
+        FROM (
+            SELECT *, CASE WHEN NOT asked THEN NULL
+                           WHEN snapshot_at IS NULL THEN 'no_snapshot'
+                           WHEN standing = 'legacy_ahead' THEN 'legacy_ahead'
+                           WHEN jsonb_typeof(result -> 'state') IS DISTINCT FROM 'object' THEN 'malformed'
+                      END AS fell_back
+            FROM (
+                SELECT p.id, {CLOCK}, {COLUMNS}, newest.snapshot_at, newest.result, wanted.asked,
+                       {STANDING} AS standing
+                FROM unnest(%(ids)s::text[], %(asked)s::boolean[]) wanted (id, asked)
+                JOIN "Project" p ON p.id = wanted.id {NEWEST}
+            ) homes
+        ) judged
+    ) chosen"""
+
+_LOAD_LEGACY = f"""
+    SELECT p.id, {CLOCK}, {NO_COLUMNS}, {", ".join(f'p."{key.column}"::text' for key in STATE_KEYS)}
+    FROM "Project" p WHERE p.id = ANY (%(ids)s)"""
+
+
+def load(project_id: str, request: HttpRequest | None = None) -> ProjectState:
+    """Return a project's state, from the home that ``agentkit_reads`` names.
+
+    The AgentKit home answers where the gate is on, unless it has no snapshot, the legacy home is ahead, or the
+    snapshot is malformed; a read never fails because of the new home. One query, which reads the answering documents
+    only.
+
+    Args:
+        request: with one, the gate counts its user too.
+
+    Raises:
+        ProjectNotFound: no project has this id.
+    """
+    states = load_many([project_id], request)
+    if project_id not in states:
+        raise ProjectNotFound(project_id)
+    return states[project_id]
+
+
+def load_many(project_ids: Sequence[str], request: HttpRequest | None = None) -> dict[str, ProjectState]:
+    """Return the states of several projects by id, those that exist, as :func:`load` does; two queries at most."""
+    asked = [gates.agentkit_reads(project_id, request) for project_id in project_ids]
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute(_LOAD, {"ids": list(project_ids), "asked": asked})
+            return {row[0]: _state(*row) for row in cursor.fetchall()}
+    except DatabaseError:
+        # In a transaction that has failed no query can answer.
+        if connection.in_atomic_block:
+            raise
+        return _load_legacy(project_ids, asked)
+
+
+def _state(
+    project_id: str,
+    standing: str,
+    source: str,
+    fell_back: str | None,
+    clock: datetime,
+    snapshot_at: datetime | None,
+    state: str | None,
+    *columns: str | None,
+) -> ProjectState:
+    documents = {key.attribute: decode(text) for key, text in zip(STATE_KEYS, columns, strict=True)}
+    if source == "agentkit":
+        snapshot = decode(state)
+        documents = {key.attribute: snapshot.get(key.name, ABSENT) for key in STATE_KEYS}
+    return ProjectState(
+        project_id,
+        **documents,
+        source=source,
+        as_of={"agentkit": snapshot_at, "legacy": clock, "none": None}[source],
+        standing=Standing(standing),
+        fell_back=fell_back,
+        behind=_is_behind(Standing(standing), source, clock, snapshot_at),
+    )
+
+
+def _is_behind(standing: Standing, source: str, clock: datetime, snapshot_at: datetime | None) -> bool:
+    if standing == Standing.AGENTKIT_AHEAD:
+        return source == "legacy"
+    if standing == Standing.FORKED and snapshot_at is not None:
+        return (source == "legacy") == (clock < snapshot_at)
+    return False
+
+
+def _load_legacy(project_ids: Sequence[str], asked: Sequence[bool]) -> dict[str, ProjectState]:
+    """Return what the columns hold: the new home, which tells the standing too, cannot be asked."""
+    named = dict(zip(project_ids, asked, strict=True))
+    with connection.cursor() as cursor:
+        cursor.execute(_LOAD_LEGACY, {"ids": list(project_ids)})
+        return {
+            project_id: ProjectState(
+                project_id,
+                **{key.attribute: decode(text) for key, text in zip(STATE_KEYS, columns, strict=True)},
+                source="none" if empty else "legacy",
+                as_of=None if empty else clock,
+                standing=None,
+                fell_back="error" if named[project_id] else None,
+            )
+            for project_id, clock, empty, *columns in cursor.fetchall()
+        }
