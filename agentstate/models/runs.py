@@ -2,13 +2,98 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 from django.db import models
-from django.db.models import F, Func, Q, Value
-from django.db.models.functions import Coalesce
-from django.db.models.lookups import Exact
+from django.db.models import F, Func, OuterRef, Q, Subquery, Value
+from django.db.models.functions import Coalesce, Greatest
+from django.db.models.lookups import Exact, LessThan
 
 from agentstate.models.fields import new_id
 from agentstate.models.projects import Project
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+    from datetime import timedelta
+    from typing import Self
+
+# How the error of a run begins that was closed because it gave no sign of life.
+CLOSED_AS_STALE = "Closed as stale"
+
+
+class RunNotFound(LookupError):
+    """No run has this id.
+
+    Attributes:
+        run_id: the id.
+    """
+
+    def __init__(self, run_id: str) -> None:
+        super().__init__(f"No run has the id {run_id!r}.")
+        self.run_id = run_id
+
+
+class IllegalStatusChange(Exception):
+    """A run's status does not move that way. Nothing was written.
+
+    Attributes:
+        run_id: the run's id.
+        status: what it is in the database.
+        wanted: what it was to become.
+    """
+
+    def __init__(self, run_id: str, status: str, wanted: str) -> None:
+        super().__init__(
+            f"Run {run_id} is {status}, and does not become {wanted} from there: another process may have moved it."
+        )
+        self.run_id, self.status, self.wanted = run_id, status, wanted
+
+
+class ClockTimestamp(Func):
+    """The server's time at this moment, where ``Now`` gives that of the statement's start."""
+
+    function = "clock_timestamp"
+    output_field = models.DateTimeField()
+
+
+class _WithOutput(Func):
+    """The run's result with another output, given as JSON text; whatever else is in it stays as it is."""
+
+    template = (
+        "(CASE jsonb_typeof(result) WHEN 'object' THEN result ELSE '{}' END"
+        " || jsonb_build_object('output', %(expressions)s::jsonb))"
+    )
+    output_field = models.JSONField()
+
+
+class AgentWorkflowRunQuerySet(models.QuerySet["AgentWorkflowRun"]):
+    """Questions about runs."""
+
+    def closed_as_stale(self) -> Self:
+        """Return the runs that were closed because they gave no sign of life."""
+        return self.filter(status=AgentWorkflowRun.Status.FAILED, error__startswith=CLOSED_AS_STALE)
+
+    def unfinished(self) -> Self:
+        """Return the runs whose status may still move."""
+        return self.filter(status__in=[AgentWorkflowRun.Status.PENDING, AgentWorkflowRun.Status.RUNNING])
+
+    def stale(self, older_than: timedelta) -> Self:
+        """Return the running runs without a sign of life for longer than that.
+
+        It reads the whole table, which is for an operator now and then.
+        """
+        running = self.filter(status=AgentWorkflowRun.Status.RUNNING)
+        return running.filter(LessThan(last_sign(), ClockTimestamp() - older_than))
+
+
+def last_sign() -> Greatest:
+    """Return the expression of when a run last gave a sign of life: its newest event or heartbeat, or its start."""
+    return Greatest("started_at", _newest_event())
+
+
+def _newest_event() -> Subquery:
+    newest = AgentWorkflowRunEvent.objects.filter(run=OuterRef("pk")).order_by("-created_at")
+    return Subquery(newest.values("created_at")[:1])
 
 
 class AgentWorkflowRun(models.Model):
@@ -16,6 +101,9 @@ class AgentWorkflowRun(models.Model):
 
     ``snapshot_at`` is when that state was taken, ``legacy_at`` the legacy clock that it has taken in. A project's
     state is its newest snapshot.
+
+    A status moves by the verbs below and in no other way. Each is a compare-and-set: of two that move the same run at
+    once, one raises ``IllegalStatusChange``. What a verb left to the database is read again when it is asked for.
     """
 
     class Status(models.TextChoices):
@@ -39,6 +127,8 @@ class AgentWorkflowRun(models.Model):
     completed_at = models.DateTimeField(null=True, blank=True)
     snapshot_at = models.DateTimeField(null=True, blank=True)
     legacy_at = models.DateTimeField(null=True, blank=True)
+
+    objects = AgentWorkflowRunQuerySet.as_manager()
 
     class Meta:
         db_table = "AgentWorkflowRun"
@@ -68,6 +158,76 @@ class AgentWorkflowRun(models.Model):
 
     def __str__(self) -> str:
         return f"{self.workflow_id} {self.id}"
+
+    @property
+    def is_closed_as_stale(self) -> bool:
+        """Whether the run was closed because it gave no sign of life."""
+        return self.status == self.Status.FAILED and (self.error or "").startswith(CLOSED_AS_STALE)
+
+    def start(self) -> None:
+        """Begin a pending run: ``started_at``, so far when it was recorded, is now."""
+        self._move([self.Status.PENDING], self.Status.RUNNING, started_at=ClockTimestamp())
+
+    def interrupt(self) -> None:
+        """Let a running run wait, for a person's approval say."""
+        self._move([self.Status.RUNNING], self.Status.PENDING)
+
+    def resume(self) -> None:
+        """Go on with a run that was interrupted."""
+        self._move([self.Status.PENDING], self.Status.RUNNING)
+
+    def succeed(self) -> None:
+        """End a running run well."""
+        self._end([self.Status.RUNNING], self.Status.SUCCEEDED)
+
+    def fail(self, error: str) -> None:
+        """End a running run with what went wrong."""
+        self._end([self.Status.RUNNING], self.Status.FAILED, error=error)
+
+    def cancel(self, error: str | None = None) -> None:
+        """End a run that is pending or running because somebody wants no more of it."""
+        self._end([self.Status.PENDING, self.Status.RUNNING], self.Status.CANCELED, error=error)
+
+    def set_output(self, output: str) -> bool:
+        """Set the output beside the state, which stays as it is.
+
+        Args:
+            output: JSON text.
+
+        Returns:
+            Whether it was set: a finished run takes none, unless it was closed as stale.
+        """
+        mine = type(self).objects.filter(pk=self.pk)
+        taking = mine.unfinished() | mine.closed_as_stale()
+        self.read_again("result")
+        return bool(taking.update(result=_WithOutput(Value(output, output_field=models.TextField()))))
+
+    def _end(self, sources: Collection[str], status: Status, **changes: Any) -> None:
+        ended = Greatest(ClockTimestamp(), last_sign())
+        self._move(sources, status, completed_at=ended, **changes)
+
+    def _move(self, sources: Collection[str], status: Status, **changes: Any) -> None:
+        """Set the status if it is one of these.
+
+        Raises:
+            IllegalStatusChange: it is another; the instance then knows which.
+            RunNotFound: the run is gone.
+        """
+        moved = type(self).objects.filter(pk=self.pk, status__in=sources).update(status=status, **changes)
+        self.read_again(*changes)
+        if moved:
+            self.status = status
+            return
+        try:
+            self.refresh_from_db(fields=["status", "error"])
+        except type(self).DoesNotExist:
+            raise RunNotFound(self.pk) from None
+        raise IllegalStatusChange(self.pk, self.status, status)
+
+    def read_again(self, *fields: str) -> None:
+        """Let Django read these fields from the database when they are next asked for."""
+        for name in fields:
+            self.__dict__.pop(name, None)
 
 
 class AgentWorkflowRunEvent(models.Model):
