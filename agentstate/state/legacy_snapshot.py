@@ -88,15 +88,19 @@ def events_written(events: str) -> str:
     return f"(SELECT count(*), coalesce(sum(pg_column_size(payload)), 0) AS size FROM {events} event)"
 
 
-def free_clock(clock: str, newest: str) -> str:
+def free_clock(project: str, clock: str, newest: str) -> str:
     """Return the clock value at which columns can be kept: their own or, where that is taken, a new one.
 
     It is taken where a snapshot stands at or after it, or where a run of a deleted project has its id.
+
+    Args:
+        project: the SQL expression of the project's id, with its table's name, since runs have a ``project_id`` too.
+        clock, newest: those of the columns' clock and of the newest snapshot's.
     """
     return f"""
         CASE
             WHEN {clock} > {newest}
-                AND NOT EXISTS (SELECT FROM "AgentWorkflowRun" run WHERE run.id = {run_id("project_id", clock)})
+                AND NOT EXISTS (SELECT FROM "AgentWorkflowRun" run WHERE run.id = {run_id(project, clock)})
             THEN {clock} ELSE {tick(clock, newest)}
         END"""
 

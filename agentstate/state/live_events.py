@@ -13,17 +13,19 @@ NEW_ID = "'c' || left(replace(gen_random_uuid()::text, '-', ''), 23)"
 
 _SCORE = "CASE WHEN jsonb_typeof({0} -> 'score') = 'number' THEN {0} -> 'score' END"
 
-# An entry is new where no entry of the document before equals it.
+# An entry is new where no entry of the document before equals it: an anti-join, which does not mind long lists.
 _NEW_CONFLICTS = f"""
     SELECT entry, position, jsonb_typeof(entry) = 'object' AND entry -> 'resolved' <> 'null'
         AND EXISTS (SELECT FROM jsonb_array_elements({entries_of_conflicts("before")}) earlier
                     WHERE jsonb_typeof(earlier) = 'object' AND earlier - 'resolved' = entry - 'resolved') AS resolves
     FROM jsonb_array_elements({entries_of_conflicts("after")}) WITH ORDINALITY item (entry, position)
-    WHERE entry NOT IN (SELECT jsonb_array_elements({entries_of_conflicts("before")}))"""
+    WHERE NOT EXISTS (
+        SELECT FROM jsonb_array_elements({entries_of_conflicts("before")}) earlier WHERE earlier = entry)"""
 _NEW_ITEMS = f"""
     SELECT entry, position
     FROM jsonb_array_elements({entries_of_eligibility("after")}) WITH ORDINALITY item (entry, position)
-    WHERE entry NOT IN (SELECT jsonb_array_elements({entries_of_eligibility("before")}))"""
+    WHERE NOT EXISTS (
+        SELECT FROM jsonb_array_elements({entries_of_eligibility("before")}) earlier WHERE earlier = entry)"""
 
 _EVENTS = f"""
     WITH changed AS MATERIALIZED (

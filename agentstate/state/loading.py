@@ -57,7 +57,8 @@ class ProjectState(Documents):
 
 _COLUMNS = ", ".join(f"CASE WHEN source = 'legacy' THEN \"{key.column}\"::text END" for key in STATE_KEYS)
 
-# Nothing is read of the home that does not answer: each CASE leaves its documents packed.
+# Nothing is read of the home that does not answer: each CASE leaves its documents packed. Each OFFSET 0 has what is
+# judged inside judged once: PostgreSQL would unpack the snapshot anew wherever the judgement is asked for.
 _LOAD = f"""
     SELECT id, standing, source, fell_back, "stateUpdatedAt", snapshot_at,
            CASE WHEN source = 'agentkit' THEN (result -> 'state')::text END, {_COLUMNS}
@@ -77,7 +78,9 @@ _LOAD = f"""
                 FROM unnest(%(ids)s::text[], %(asked)s::boolean[]) wanted (id, asked)
                 JOIN "Project" p ON p.id = wanted.id {NEWEST}
             ) homes
+            OFFSET 0
         ) judged
+        OFFSET 0
     ) chosen"""
 
 _LOAD_LEGACY = f"""

@@ -71,7 +71,7 @@ _SETTLED = f"""
         SELECT homes.*, merged, clashes, from_legacy,
             standing = 'forked'
                 OR (coalesce(%(prefer)s::text = 'agentkit', false) AND (standing = 'in_sync' OR emptied)) AS merges,
-            {free_clock("clock", "newest_at")} AS kept_at
+            {free_clock("homes.project_id", "clock", "newest_at")} AS kept_at
         FROM homes JOIN merged USING (project_id)
         WHERE %(prefer)s::text IS NOT NULL OR (NOT emptied AND (standing <> 'forked' OR clashes = '[]'))
     ) kept"""

@@ -30,7 +30,7 @@ _RESTORED = f"""
         SELECT *,
             EXISTS (SELECT FROM "AgentWorkflowRun" run WHERE run.project_id = target.project_id
                     AND run.snapshot_at = clock AND run.result -> 'state' = legacy) AS held,
-            {free_clock("clock", "newest_at")} AS kept_at
+            {free_clock("target.project_id", "clock", "newest_at")} AS kept_at
         FROM target
     ), restored AS MATERIALIZED (
         SELECT *, {tick("kept_at", "newest_at", "clock")} AS restored_at FROM keeping

@@ -142,7 +142,7 @@ def _take_in_columns(cursor: CursorWrapper, project_id: str) -> None:
     cursor.execute(
         f"""
         WITH columns AS MATERIALIZED (
-            SELECT project_id, clock, state, {free_clock("clock", "newest_at")} AS at FROM (
+            SELECT project_id, clock, state, {free_clock("looked_at.project_id", "clock", "newest_at")} AS at FROM (
                 SELECT p.id AS project_id, {CLOCK} AS clock, {COLUMNS_AS_STATE} AS state,
                        coalesce(newest.snapshot_at, '-infinity') AS newest_at
                 FROM "Project" p {NEWEST} WHERE p.id = %s AND ({STANDING}) IN ('empty', 'legacy_ahead')

@@ -355,3 +355,21 @@ def test_what_emptied_the_columns_of_a_fork_clashes_in_every_key(project: str, p
             json.dumps({"from": prefer, "keys": ["rfpNorm", "facts", "coverage", "conflictLog"]}),
         ),
     ]
+
+
+def test_a_run_of_a_deleted_project_that_has_the_snapshots_id_is_not_in_the_way(project: str) -> None:
+    save(project, "facts", "1")
+    write_columns(project, {"coverage": "1"})
+    scenes.run_sql(
+        """INSERT INTO "AgentWorkflowRun" (id, workflow_id, status, started_at)
+           SELECT 'legacy_' || id || '_' || (extract(epoch FROM "stateUpdatedAt") * 1000000)::bigint,
+                  'legacy_snapshot', 'succeeded', now()
+           FROM "Project" WHERE id = %s""",
+        project,
+    )
+
+    outcome = scenes.forward()
+
+    assert (outcome.counts.merged, outcome.counts.failures) == (1, [])
+    kept = scenes.homes_of(project).snapshots[-2]
+    assert kept.state == {**scenes.homes_of(project).columns, "coverage": "1"}
