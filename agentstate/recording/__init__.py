@@ -1,0 +1,22 @@
+"""Runs and their events as they happen."""
+
+from agentstate.models.runs import IllegalStatusChange, RunNotFound
+from agentstate.recording.asynchronous import AsyncRecorder, arecord, aresume
+from agentstate.recording.events import RunFinished
+from agentstate.recording.recorder import Recorder, ToolCall, record, resume
+from agentstate.recording.stale import StaleRun, close_stale_runs
+
+__all__ = [
+    "AsyncRecorder",
+    "IllegalStatusChange",
+    "Recorder",
+    "RunFinished",
+    "RunNotFound",
+    "StaleRun",
+    "ToolCall",
+    "arecord",
+    "aresume",
+    "close_stale_runs",
+    "record",
+    "resume",
+]
