@@ -114,7 +114,7 @@ class Hostile:
     __hash__ = None  # type: ignore[assignment]
 
 
-HERE = "tests.test_storable"
+HERE = "tests.recording.test_storable"
 
 
 @pytest.mark.parametrize(

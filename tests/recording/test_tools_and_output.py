@@ -1,0 +1,176 @@
+"""Tools, state and output of a run, and what comes late for one that was closed as stale."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from agentstate.models import AgentWorkflowRun
+from agentstate.recording import (
+    record,
+)
+from agentstate.state import load
+from tests.factories import ProjectFactory
+from tests.flags import turn
+from tests.recording.recorded import close_as_stale, events_of, in_threads, the_run
+from tests.rows import one, sql
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def test_a_tool_leaves_its_call_and_its_result() -> None:
+    with record("intake") as recorder, recorder.tool("search", {"query": "deadline"}) as call:
+        recorder.event("inside")
+        call.output = ["page 7"]
+    invocation, inside, result = events_of(recorder.run_id)
+    assert invocation == (
+        "tool.invocation",
+        {"call_id": call.call_id, "tool": "search", "arguments": {"query": "deadline"}},
+    )
+    assert inside == ("inside", {})
+    duration = result[1].pop("duration_ms")
+    assert result == (
+        "tool.result",
+        {"call_id": call.call_id, "tool": "search", "status": "ok", "output": ["page 7"], "error": None},
+    )
+    assert 0 < duration < 60_000
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "run_status"),
+    [(ValueError("no page"), "error", "failed"), (KeyboardInterrupt(), "canceled", "canceled")],
+)
+def test_a_tool_that_breaks(error: BaseException, status: str, run_status: str) -> None:
+    with pytest.raises(type(error)), record("intake") as recorder, recorder.tool("search"):
+        raise error
+    (_, invocation), (_, result) = events_of(recorder.run_id)
+    assert invocation["arguments"] == {}
+    assert (result["status"], result["call_id"], result["output"]) == (status, invocation["call_id"], None)
+    assert result["error"] == ("ValueError: no page" if status == "error" else "KeyboardInterrupt")
+    assert the_run().status == run_status
+
+
+def test_a_tool_that_breaks_and_is_coped_with() -> None:
+    with record("intake") as recorder:
+        with pytest.raises(ValueError, match="no page"), recorder.tool("search"):
+            raise ValueError("no page")
+        recorder.event("coped")
+    assert the_run().status == "succeeded"
+
+
+def test_tools_side_by_side_keep_their_pairs() -> None:
+    with record("intake") as recorder:
+
+        def call_tool(place: int) -> None:
+            with recorder.tool("search", {"place": place}) as call:
+                call.output = place
+
+        in_threads(call_tool, 6)
+    payloads = [payload for _, payload in events_of(recorder.run_id)]
+    asked = {each["call_id"]: each["arguments"]["place"] for each in payloads if "arguments" in each}
+    told = {each["call_id"]: each["output"] for each in payloads if "output" in each}
+    assert asked == told
+    assert len(asked) == 6
+
+
+def test_saving_state_and_setting_the_output_leave_each_other_alone() -> None:
+    turn("agentkit_writes", everyone=True)
+    project = ProjectFactory(documents={"facts": '{"amount": 0.10}'})
+    with record("intake", project.id) as recorder:
+        recorder.set_output({"pages": 1})
+        recorder.save(coverage={"score": 0.5})
+        recorder.set_output({"pages": 2, "bad": float("nan")})
+    (result,) = sql(
+        """SELECT result -> 'state' #>> '{facts,amount}', result -> 'output' FROM "AgentWorkflowRun"
+        WHERE id = %s""",
+        recorder.run_id,
+    )
+    assert result[0] == "0.10"
+    assert json.loads(result[1]) == {"pages": 2, "bad": {"$unstorable": "number", "value": "NaN"}}
+    assert load(project.id).coverage == {"score": 0.5}
+    assert [type_ for type_, _ in events_of(recorder.run_id)] == ["state.changed", "coverage.delta"]
+
+
+def test_state_that_was_saved_stays_when_the_run_fails() -> None:
+    turn("agentkit_writes", everyone=True)
+    project = ProjectFactory()
+
+    def work() -> None:
+        with record("intake", project.id) as recorder:
+            recorder.save(facts=[1])
+            raise ValueError("later")
+
+    with pytest.raises(ValueError, match="later"):
+        work()
+    assert AgentWorkflowRun.objects.get(workflow_id="intake").status == "failed"
+    assert load(project.id).facts == [1]
+
+
+def test_a_run_without_project_saves_no_state() -> None:
+    with record("intake") as recorder, pytest.raises(ValueError, match="give record"):
+        recorder.save(facts=[1])
+
+
+@pytest.mark.parametrize("result", ["null", "[1]", None])
+def test_an_output_goes_into_an_object(result: str | None) -> None:
+    with record("intake") as recorder:
+        sql('UPDATE "AgentWorkflowRun" SET result = %s::jsonb', result)
+        recorder.set_output([1])
+        recorder.set_output(None)
+    assert one('SELECT result::text FROM "AgentWorkflowRun"') == '{"output": null}'
+
+
+def test_input_that_cannot_be_stored_is_marked() -> None:
+    with record("in\0take", input={"text": "a\0b", "when": float("inf")}):
+        pass
+    run = the_run()
+    assert run.workflow_id == "in\\u0000take"
+    assert run.input["text"] == {"$unstorable": "string", "value": "a\\u0000b"}
+
+
+def test_a_type_and_a_tool_that_cannot_be_stored_are_marked() -> None:
+    with record("intake") as recorder:
+        recorder.event("odd\0type")
+        with recorder.tool("odd\0tool", {"x": {1, 2}}):
+            pass
+    (odd, _), (_, invocation), _ = events_of(recorder.run_id)
+    assert odd == "odd\\u0000type"
+    assert invocation["tool"]["$unstorable"] == "string"
+    assert invocation["arguments"]["x"] == {"$unstorable": "set", "value": [1, 2]}
+
+
+def test_what_comes_late_for_a_run_closed_as_stale_is_kept_and_marked() -> None:
+    with record("intake") as recorder:
+        recorder.event("in.time", {"a": 1})
+        close_as_stale(recorder.run_id)
+        recorder.event("late", {"a": 1})
+        recorder.event("late.list", [1])
+        with recorder.tool("search"):
+            pass
+        recorder.heartbeat()
+        recorder.set_output({"pages": 7})
+    run = the_run()
+    assert (run.status, run.result) == ("failed", {"output": {"pages": 7}})
+    assert run.error.startswith("Closed as stale: ")
+    events = events_of(recorder.run_id)
+    assert events[:3] == [
+        ("in.time", {"a": 1}),
+        ("late", {"a": 1, "$late": True}),
+        ("late.list", {"$late": True, "value": [1]}),
+    ]
+    assert [type_ for type_, _ in events[3:]] == ["tool.invocation", "tool.result", "heartbeat", "run.ended"]
+    assert events[-1][1] == {"status": "succeeded", "error": None, "$late": True}
+
+
+def test_a_run_closed_as_stale_that_fails_late_tells_why() -> None:
+    def work() -> None:
+        with record("intake") as recorder:
+            close_as_stale(recorder.run_id)
+            raise ValueError("no page")
+
+    with pytest.raises(ValueError, match="no page"):
+        work()
+    ((type_, payload),) = events_of(the_run().pk)
+    assert (type_, payload["status"], payload["$late"]) == ("run.ended", "failed", True)
+    assert payload["error"].startswith("ValueError: no page\n")
