@@ -47,8 +47,8 @@ def told() -> Iterator[None]:
         raise
     except OperationalError as error:
         raise CommandError(
-            f"The database server failed: {_first_line(error)}. What was moved stays moved: run the command again "
-            "when the server is well."
+            f"The database server failed: {_first_line(error)}. What was moved stays moved: look at the server and at "
+            "DATABASE_URL, then run the command again."
         ) from error
 
 
