@@ -8,7 +8,8 @@ def state_at(moment: str) -> str:
 
     ``at`` is when that state was saved, by the run ``run_id``. A run that has saved again carries its later snapshot
     only; the documents that it saved before stand in its ``state.changed`` events, each at its save's clock value, and
-    those that it took away are listed there as ``absent``.
+    those that it took away are listed there as ``absent``. Where columns with such an earlier state were kept again at
+    its clock value, the run that saved it is told.
     """
     return f"""(
         SELECT coalesce(changed.run_id, anchor.id) AS run_id,
@@ -35,7 +36,7 @@ def state_at(moment: str) -> str:
                     SELECT key, NULL FROM jsonb_array_elements_text(coalesce(event.payload -> 'absent', '[]')) key
                 ) document
                 WHERE run.project_id = p.id AND event.type = 'state.changed'
-                  AND event.created_at > anchor.snapshot_at AND event.created_at <= {moment}
+                  AND event.created_at >= anchor.snapshot_at AND event.created_at <= {moment}
                 ORDER BY document.key, event.created_at DESC
             ) newest_documents
         ) changed

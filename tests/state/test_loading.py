@@ -1,0 +1,471 @@
+"""Loading answers from the home that the gate names, whatever the other one holds."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+import pytest
+from django.contrib.auth.models import AnonymousUser, User
+from django.db import DatabaseError, connection, transaction
+from django.test import RequestFactory
+from django.test.utils import CaptureQueriesContext
+
+from agentstate import gates, state
+from agentstate.models import Project
+from agentstate.state import ABSENT, ProjectNotFound, ProjectState
+from agentstate.state.loading import _LOAD
+from tests import scenes
+from tests.factories import ProjectFactory, RunFactory, write_columns
+from tests.flags import turn
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+STANDINGS = ("empty", "legacy_ahead", "in_sync", "agentkit_ahead", "forked")
+
+
+# -- scenes
+
+
+def project_that_is(standing: str) -> str:
+    """Make a project whose documents say in which home they stand, where the homes differ."""
+    project = ProjectFactory(documents=None if standing == "empty" else {"facts": '"columns"', "eligibility": "null"})
+    if standing not in ("empty", "legacy_ahead"):
+        scenes.forward(project.id, sessions=False)
+    if standing in ("agentkit_ahead", "forked"):
+        scenes.save(project.id, "facts", '"snapshot"', legacy=False)
+    if standing == "forked":
+        write_columns(project.id, {"coverage": '"columns"'})
+    assert scenes.standing_of(project.id) == standing
+    return project.id
+
+
+def project_with_an_older_snapshot() -> str:
+    """Make a legacy-ahead project that has a snapshot."""
+    project = project_that_is("in_sync")
+    write_columns(project, {"facts": '"newer"'})
+    assert scenes.standing_of(project) == "legacy_ahead"
+    return project
+
+
+@contextmanager
+def without_check_of_snapshots() -> Iterator[None]:
+    """Let rows in that the check constraint refuses, and delete them in the end."""
+    (definition,) = scenes.one(
+        "SELECT pg_get_constraintdef(oid) FROM pg_constraint WHERE conname = 'AgentWorkflowRun_snapshot_check'"
+    )
+    scenes.run_sql('ALTER TABLE "AgentWorkflowRun" DROP CONSTRAINT "AgentWorkflowRun_snapshot_check"')
+    try:
+        yield
+    finally:
+        scenes.run_sql('DELETE FROM "AgentWorkflowRun"')
+        scenes.run_sql(f'ALTER TABLE "AgentWorkflowRun" ADD CONSTRAINT "AgentWorkflowRun_snapshot_check" {definition}')
+
+
+@contextmanager
+def without_runs() -> Iterator[None]:
+    """Take the run table away."""
+    scenes.run_sql('ALTER TABLE "AgentWorkflowRun" RENAME TO "Gone"')
+    try:
+        yield
+    finally:
+        scenes.run_sql('ALTER TABLE "Gone" RENAME TO "AgentWorkflowRun"')
+
+
+@contextmanager
+def queries(number: int) -> Iterator[None]:
+    """Expect a number of queries about projects, those about flags aside."""
+    with CaptureQueriesContext(connection) as captured:
+        yield
+    about_state = [query["sql"] for query in captured if '"Project"' in query["sql"]]
+    assert len(about_state) == number
+
+
+def documents(loaded: ProjectState) -> dict[str, Any]:
+    names = ("rfp_norm", "facts", "coverage", "conflict_log", "eligibility")
+    found = {name: getattr(loaded, name) for name in names}
+    return {name: document for name, document in found.items() if document is not ABSENT}
+
+
+# -- which home answers
+
+LEGACY = {"facts": "columns", "eligibility": None}
+AGENTKIT = {"facts": "snapshot", "eligibility": None}
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("writes", [(False, False), (False, True), (True, False), (True, True)], ids=str)
+@pytest.mark.parametrize("shadow", [False, True])
+@pytest.mark.parametrize(
+    ("standing", "reads_agentkit", "source", "content", "fell_back", "behind"),
+    [
+        ("empty", False, "none", {}, None, False),
+        ("empty", True, "none", {}, "no_snapshot", False),
+        ("legacy_ahead", False, "legacy", LEGACY, None, False),
+        ("legacy_ahead", True, "legacy", LEGACY, "no_snapshot", False),
+        ("in_sync", False, "legacy", LEGACY, None, False),
+        ("in_sync", True, "agentkit", LEGACY, None, False),
+        ("agentkit_ahead", False, "legacy", LEGACY, None, True),
+        ("agentkit_ahead", True, "agentkit", AGENTKIT, None, False),
+        ("forked", False, "legacy", LEGACY | {"coverage": "columns"}, None, False),
+        ("forked", True, "agentkit", AGENTKIT, None, True),
+    ],
+)
+def test_the_home_that_answers(
+    standing: str,
+    reads_agentkit: bool,
+    source: str,
+    content: dict[str, Any],
+    fell_back: str | None,
+    behind: bool,
+    writes: tuple[bool, bool],
+    shadow: bool,
+) -> None:
+    project = project_that_is(standing)
+    agentkit_writes, legacy_writes = writes
+    scenes.open_gates(
+        agentkit_writes=agentkit_writes,
+        legacy_writes=legacy_writes,
+        agentkit_reads=reads_agentkit,
+        agentkit_shadow_reads=shadow,
+    )
+    homes = scenes.homes_of(project)
+
+    loaded = state.load(project)
+
+    assert (loaded.project_id, loaded.source, loaded.standing) == (project, source, standing)
+    assert documents(loaded) == content
+    assert (loaded.fell_back, loaded.behind) == (fell_back, behind)
+    if source == "none":
+        assert loaded.as_of is None
+    else:
+        assert loaded.as_of == (homes.newest.at if source == "agentkit" else homes.clock)
+
+
+@pytest.mark.django_db
+def test_reads_fall_back_while_the_columns_are_ahead_of_a_snapshot() -> None:
+    project = project_with_an_older_snapshot()
+    scenes.open_gates(agentkit_reads=True)
+
+    loaded = state.load(project)
+
+    assert (loaded.source, loaded.fell_back, loaded.behind) == ("legacy", "legacy_ahead", False)
+    assert loaded.facts == "newer"
+    assert loaded.as_of == scenes.homes_of(project).clock
+
+
+@pytest.mark.django_db
+def test_a_fork_in_which_the_columns_are_the_older_ones() -> None:
+    project = project_that_is("agentkit_ahead")
+    scenes.write_with_clock_set_back(project, {"coverage": '"columns"'})
+    assert scenes.standing_of(project) == "forked"
+
+    scenes.open_gates(agentkit_reads=False)
+    assert state.load(project).behind
+    scenes.open_gates(agentkit_reads=True)
+    assert not state.load(project).behind
+
+
+@pytest.mark.django_db
+def test_a_snapshot_that_holds_nothing_is_an_answer() -> None:
+    project = project_that_is("empty")
+    scenes.save(project, "facts", "1")
+    scenes.open_gates(agentkit_reads=True)
+    state.save(project, facts=ABSENT)
+
+    loaded = state.load(project)
+
+    assert (loaded.source, loaded.standing, loaded.fell_back) == ("agentkit", "in_sync", None)
+    assert documents(loaded) == {}
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("reads_agentkit", [False, True])
+def test_absent_and_null_are_two_things(reads_agentkit: bool) -> None:
+    project = project_that_is("in_sync")
+    scenes.open_gates(agentkit_reads=reads_agentkit)
+
+    loaded = state.load(project)
+
+    assert loaded.eligibility is None
+    assert loaded.coverage is ABSENT
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("reads_agentkit", [False, True])
+def test_digits_are_loaded_as_they_stand(reads_agentkit: bool) -> None:
+    project = ProjectFactory(documents={"coverage": '{"score": 0.10, "was": 0.30000000000000004, "big": 1e400}'})
+    scenes.forward(project.id, sessions=False)
+    scenes.open_gates(agentkit_reads=reads_agentkit)
+
+    coverage = state.load(project.id).coverage
+
+    assert coverage == {"score": Decimal("0.10"), "was": 0.30000000000000004, "big": 10**400}
+    assert str(coverage["score"]) == "0.10"
+
+
+@pytest.mark.django_db
+def test_a_loaded_state_cannot_be_changed() -> None:
+    loaded = state.load(project_that_is("in_sync"))
+
+    with pytest.raises(AttributeError):
+        loaded.facts = 1  # type: ignore[misc]
+
+
+@pytest.mark.django_db
+def test_no_such_project() -> None:
+    with pytest.raises(ProjectNotFound, match="No project has the id 'nobody'") as unknown:
+        state.load("nobody")
+
+    assert unknown.value.project_id == "nobody"
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("project_id", ["", 'o\'neill/%s "ünïcode" \\ {}', "x" * 2000])
+def test_a_project_with_an_odd_id(project_id: str) -> None:
+    ProjectFactory(id=project_id, documents={"facts": "1"})
+
+    assert state.load(project_id).facts == 1
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("name", ["source", "result", "standing", "snapshot_at", "asked", "fell_back"])
+def test_other_columns_of_the_legacy_table_do_not_matter(name: str) -> None:
+    project = project_that_is("in_sync")
+    scenes.run_sql(f'ALTER TABLE "Project" ADD COLUMN "{name}" text')
+
+    assert state.load(project).facts == "columns"
+
+
+# -- who asks
+
+
+@pytest.mark.django_db
+def test_the_user_of_a_request_counts() -> None:
+    project = project_that_is("agentkit_ahead")
+    turn("agentkit_reads", staff=True)
+    request = RequestFactory().get("/")
+
+    request.user = AnonymousUser()
+    assert state.load(project, request).source == "legacy"
+    request.user = User(username="someone", is_staff=True)
+    assert state.load(project, request).source == "agentkit"
+    assert state.load_many([project], request)[project].source == "agentkit"
+    assert state.load(project).source == "legacy"
+
+
+# -- one query, and only the home that answers
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("standing", STANDINGS)
+@pytest.mark.parametrize("reads_agentkit", [False, True])
+def test_one_query(standing: str, reads_agentkit: bool) -> None:
+    project = project_that_is(standing)
+    scenes.open_gates(agentkit_reads=reads_agentkit)
+
+    with queries(1):
+        state.load(project)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_one_query_and_none_for_the_gate(django_assert_num_queries: Any) -> None:
+    project = project_that_is("in_sync")
+    gates.agentkit_reads(project)
+
+    with django_assert_num_queries(1):
+        state.load(project)
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("malformed", ["[]", "null", '{"state": null}', '{"state": [1]}', '"text"', None])
+def test_a_malformed_snapshot_is_judged_by_the_database(malformed: str | None) -> None:
+    project = project_that_is("in_sync")
+    clock = scenes.homes_of(project).clock
+    with without_check_of_snapshots():
+        scenes.run_sql('UPDATE "AgentWorkflowRun" SET result = %s::jsonb', malformed)
+
+        scenes.open_gates(agentkit_reads=True)
+        loaded = state.load(project)
+        assert (loaded.source, loaded.fell_back, loaded.standing) == ("legacy", "malformed", "in_sync")
+        assert (loaded.facts, loaded.as_of) == ("columns", clock)
+
+        scenes.open_gates(agentkit_reads=False)
+        loaded = state.load(project)
+        assert (loaded.source, loaded.fell_back) == ("legacy", None)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_columns_that_answer_for_a_malformed_snapshot_may_be_behind() -> None:
+    project = project_that_is("agentkit_ahead")
+    scenes.open_gates(agentkit_reads=True)
+    with without_check_of_snapshots():
+        scenes.run_sql("""UPDATE "AgentWorkflowRun" SET result = '[]' WHERE legacy_at <> snapshot_at""")
+
+        loaded = state.load(project)
+
+    assert (loaded.source, loaded.fell_back, loaded.behind) == ("legacy", "malformed", True)
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("reads_agentkit", [False, True])
+def test_the_home_that_does_not_answer_stays_packed(reads_agentkit: bool) -> None:
+    """The other home's documents are large, stored out of line, and not fetched."""
+    project = project_that_is("in_sync")
+    big = "to_jsonb((SELECT string_agg(md5(n::text), '') FROM generate_series(1, 100000) n))"
+    with scenes.behind_the_trigger():
+        scenes.run_sql(f'UPDATE "Project" SET "coverageJson" = {big}')
+    scenes.run_sql(f"""UPDATE "AgentWorkflowRun" SET result = result || jsonb_build_object('output', {big})""")
+    scenes.open_gates(agentkit_reads=reads_agentkit)
+    table = '"Project"' if reads_agentkit else '"AgentWorkflowRun"'
+    (toast,) = scenes.one("SELECT reltoastrelid::regclass::text FROM pg_class WHERE oid = %s::regclass", table)
+
+    before = fetches_from(toast)
+    loaded = state.load(project)
+
+    assert loaded.source == ("agentkit" if reads_agentkit else "legacy")
+    assert fetches_from(toast) == before
+
+
+@pytest.mark.django_db
+def test_a_large_snapshot_is_unpacked_to_judge_it_and_to_answer() -> None:
+    project = project_that_is("empty")
+    scenes.open_gates(agentkit_writes=True, agentkit_reads=True)
+    state.save(project, facts=[str(uuid4()) for _ in range(10_000)])
+    (toast,) = scenes.one(
+        """SELECT reltoastrelid::regclass::text FROM pg_class WHERE oid = '"AgentWorkflowRun"'::regclass"""
+    )
+
+    before = fetches_from(toast)
+    state.load(project)
+
+    assert fetches_from(toast) - before == 2
+
+
+def fetches_from(toast: str) -> int:
+    """Return how often this transaction has fetched a value that is stored out of line."""
+    (number,) = scenes.one(
+        "SELECT coalesce(idx_scan, 0) FROM pg_stat_xact_all_tables WHERE relid = %s::regclass", toast
+    )
+    return int(number)
+
+
+# -- an error of the new home
+
+
+@pytest.mark.django_db(transaction=True)
+def test_an_error_of_the_new_home_is_answered_by_the_columns() -> None:
+    project, empty = project_that_is("agentkit_ahead"), project_that_is("empty")
+    scenes.open_gates(agentkit_reads=True)
+    clock = scenes.homes_of(project).clock
+    with without_runs():
+        loaded, nothing = state.load(project), state.load(empty)
+        with pytest.raises(ProjectNotFound):
+            state.load("nobody")
+        with queries(2):
+            both = state.load_many([project, empty, "nobody"])
+
+    assert (loaded.source, loaded.fell_back, loaded.standing, loaded.behind) == ("legacy", "error", None, False)
+    assert (documents(loaded), loaded.as_of) == (LEGACY, clock)
+    assert (nothing.source, nothing.fell_back, nothing.as_of) == ("none", "error", None)
+    assert both == {project: loaded, empty: nothing}
+
+
+@pytest.mark.django_db(transaction=True)
+def test_an_error_of_the_new_home_does_not_fail_a_read_of_the_legacy_one() -> None:
+    project = project_that_is("in_sync")
+    scenes.open_gates(agentkit_reads=False)
+    with without_runs():
+        loaded = state.load(project)
+
+    assert (loaded.source, loaded.fell_back, loaded.standing) == ("legacy", None, None)
+    assert documents(loaded) == LEGACY
+
+
+@pytest.mark.django_db(transaction=True)
+def test_within_a_transaction_an_error_is_the_callers() -> None:
+    project = project_that_is("in_sync")
+    scenes.open_gates(agentkit_reads=True)
+    with without_runs(), pytest.raises(DatabaseError, match="AgentWorkflowRun"), transaction.atomic():
+        state.load(project)
+
+
+# -- many
+
+
+@pytest.mark.django_db
+def test_many_at_once() -> None:
+    projects = {standing: project_that_is(standing) for standing in STANDINGS}
+    scenes.open_gates(agentkit_reads=True)
+
+    with queries(1):
+        loaded = state.load_many([*projects.values(), "nobody", projects["in_sync"]])
+
+    assert {standing: loaded[project].standing for standing, project in projects.items()} == {
+        standing: standing for standing in STANDINGS
+    }
+    assert loaded == {project: state.load(project) for project in projects.values()}
+
+
+@pytest.mark.django_db
+def test_each_of_many_is_asked_for_by_itself() -> None:
+    one, other = project_that_is("in_sync"), project_that_is("in_sync")
+    turn("agentkit_reads", project_ids=[one])
+
+    loaded = state.load_many([one, other])
+
+    assert (loaded[one].source, loaded[other].source) == ("agentkit", "legacy")
+
+
+@pytest.mark.django_db
+def test_none_at_once() -> None:
+    assert state.load_many([]) == {}
+    assert state.load_many(["nobody"]) == {}
+
+
+# -- as many runs as there may be
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("reads_agentkit", [False, True])
+def test_ten_thousand_runs_cost_one_index_row(reads_agentkit: bool) -> None:
+    project = project_that_is("in_sync")
+    RunFactory(project=Project.objects.get(pk=project), state=None)
+    scenes.run_sql(
+        """
+        INSERT INTO "AgentWorkflowRun"
+            (id, workflow_id, project_id, status, result, started_at, snapshot_at, legacy_at)
+        SELECT 'run-' || n, 'draft', %s, 'succeeded', '{"state": {"facts": 1}}', now(), moment, moment
+        FROM generate_series(1, 10000) n CROSS JOIN LATERAL (SELECT now() + n * interval '1 second' AS moment) later
+        """,
+        project,
+    )
+    scenes.run_sql(
+        """INSERT INTO "Project" (id, "userId", name) SELECT 'other-' || n, '', '' FROM generate_series(1, 10000) n"""
+    )
+    scenes.run_sql('ANALYZE "Project", "AgentWorkflowRun"')
+
+    plan = explain(project, reads_agentkit)
+
+    (runs,) = [node for node in plan if node.get("Relation Name") == "AgentWorkflowRun"]
+    assert runs["Node Type"] == "Index Scan"
+    assert runs["Index Name"] == "AgentWorkflowRun_project_snapshot_key"
+    assert runs["Actual Rows"] * runs["Actual Loops"] == 1
+    (projects,) = [node for node in plan if node.get("Relation Name") == "Project"]
+    assert projects["Node Type"] == "Index Scan"
+    assert projects["Actual Rows"] * projects["Actual Loops"] == 1
+
+
+def explain(project: str, asked: bool) -> list[dict[str, Any]]:
+    """Return the nodes of the plan by which a project is loaded."""
+    with connection.cursor() as cursor:
+        cursor.execute(f"EXPLAIN (ANALYZE, FORMAT json, TIMING off) {_LOAD}", {"ids": [project], "asked": [asked]})
+        waiting = [cursor.fetchone()[0][0]["Plan"]]
+    nodes = []
+    while waiting:
+        nodes.append(waiting.pop())
+        waiting += nodes[-1].get("Plans", [])
+    return nodes
