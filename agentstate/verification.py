@@ -8,10 +8,11 @@ from typing import Any, NamedTuple
 from django.db import connection, transaction
 from django.db.backends.utils import CursorWrapper
 
+from agentstate.backfill.batches import TUNE
 from agentstate.backfill.errors import refuse_unknown
 from agentstate.backfill.options import SELECTED
 from agentstate.backfill.sessions import CHATS, UNMADE
-from agentstate.state.homes import COLUMNS_AS_STATE, NEWEST
+from agentstate.state.homes import COLUMNS, COLUMNS_AS_STATE, NEWEST
 from agentstate.state.keys import STATE_KEYS
 from agentstate.state.legacy_snapshot import event_id, snapshot_events
 from agentstate.state.paths import first_difference
@@ -93,7 +94,7 @@ def verify(projects: tuple[str, ...] = ()) -> Verification:
     parameters = {"projects": list(projects) or None, "named": NAMED}
     with transaction.atomic(durable=True), connection.cursor() as cursor:
         cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
-        cursor.execute("SELECT set_config('work_mem', '64MB', true), set_config('jit', 'off', true)")
+        cursor.execute(TUNE)
         for check in (_count_rows, _compare_homes, _check_events, _check_sessions, _check_left_aside):
             check(cursor, parameters, found)
     return found
@@ -115,7 +116,7 @@ def _compare_homes(cursor: CursorWrapper, parameters: dict[str, Any], found: Ver
     cursor.execute(
         f"""
         SELECT standing, count(*), count(*) FILTER (WHERE unequal), {differing} FROM (
-            SELECT p.*, newest.result, {STANDING} AS standing,
+            SELECT {COLUMNS}, newest.result, {STANDING} AS standing,
                 CASE {STANDING} WHEN 'in_sync' THEN {DIFFERENT} ELSE false END AS unequal
             FROM "Project" p {NEWEST} WHERE {SELECTED}
             OFFSET 0

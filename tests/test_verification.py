@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import threading
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from django.db import connection
 
-from agentstate.backfill import PassOptions, UnknownProjects, run_pass
-from agentstate.models.passes import Direction
+from agentstate.backfill import UnknownProjects
 from agentstate.state.keys import STATE_KEYS
 from agentstate.verification import Offender, Verification, audit, verify
 from tests.rows import (
@@ -18,13 +17,18 @@ from tests.rows import (
     count,
     dump,
     empty_columns,
+    forward,
     make_fork,
     make_project,
+    reverse,
     save_in_agentkit,
     second_connection,
     seed,
     sql,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -45,10 +49,6 @@ def project() -> str:
     forward()
     assert verify().clean
     return "p1"
-
-
-def forward() -> None:
-    run_pass(PassOptions(Direction.FORWARD))
 
 
 def change_behind_the_triggers_back(project: str, column: str, value: str | None) -> None:
@@ -340,3 +340,40 @@ class TestAudit:
         runs, events = audit(("p3",))
         assert (len(runs.rows), runs.more, len(events.rows), events.more) == (10, True, 10, True)
         assert events.rows[0][0].startswith("legacy_p3_")
+
+
+# Names that the passes' and verification's own statements use.
+NAMES = (
+    "result",
+    "standing",
+    "unequal",
+    "state",
+    "legacy",
+    "held",
+    "taken",
+    "kept_at",
+    "restored_at",
+    "clock",
+    "step",
+)
+
+
+@pytest.fixture
+def other_columns() -> Iterator[None]:
+    """Columns of the legacy application that happen to have these names."""
+    for name in NAMES:
+        sql(f'ALTER TABLE "Project" ADD COLUMN "{name}" text')
+    yield
+    for name in NAMES:
+        sql(f'ALTER TABLE "Project" DROP COLUMN "{name}"')
+
+
+def test_other_columns_of_the_legacy_table_do_not_matter(project: str, other_columns: None) -> None:
+    forward()
+    make_fork(project, {"facts": ["legacy's"]}, {"facts": ["AgentKit's"]})
+    assert forward(prefer="agentkit").counts.merged == 1
+    assert reverse().counts.written == 1
+    change_columns(project, facts=["damaged"])
+    assert reverse(force=True).counts.written == 1
+
+    assert verify().clean

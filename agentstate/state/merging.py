@@ -135,7 +135,7 @@ def settle(cursor: CursorWrapper, locked: list[str], prefer: str | None) -> Sett
         {take_in("kept", "settled", at="kept_at", state="legacy")},
         {_MERGE},
         clocks AS (
-            UPDATE "Project" p SET "stateUpdatedAt" = kept_at FROM settled
+            UPDATE "Project" p SET "stateUpdatedAt" = settled.kept_at FROM settled
             WHERE p.id = settled.project_id AND settled.kept_at <> settled.clock
         )
         SELECT (SELECT count(*) FROM kept), (SELECT count(*) FROM merges),

@@ -60,7 +60,7 @@ def restore(cursor: CursorWrapper, locked: list[str], as_of: datetime | None = N
         {take_in("kept", "restored WHERE NOT held", at="kept_at", state="legacy")},
         {_RESTORE},
         seeded AS (
-            UPDATE "Project" p SET {set_columns("restored.state")}, "stateUpdatedAt" = restored_at
+            UPDATE "Project" p SET {set_columns("restored.state")}, "stateUpdatedAt" = restored.restored_at
             FROM restored WHERE p.id = restored.project_id RETURNING 1
         )
         SELECT (SELECT count(*) FROM seeded), (SELECT count(*) FROM kept) + (SELECT count(*) FROM runs),

@@ -68,7 +68,7 @@ def save(project_id: str, *, run: str | None = None, **documents: Any) -> Saved:
         raise StateWriteDisabled(project_id)
     with transaction.atomic(), connection.cursor() as cursor:
         _refuse_old_view(cursor)
-        _lock(cursor, project_id, run if to_agentkit else None)
+        _lock(cursor, project_id, run)
         _bring_up(cursor, project_id, to_agentkit=to_agentkit, to_legacy=to_legacy)
         return _apply(cursor, project_id, given, run, to_agentkit=to_agentkit, to_legacy=to_legacy)
 

@@ -24,8 +24,8 @@ _AHEAD = f"""
     WITH ahead AS MATERIALIZED (
         SELECT *, newest_at > clock AND (held OR NOT taken) AS seeds FROM (
             SELECT p.id AS project_id, {CLOCK} AS clock, newest.id AS run_id, newest.snapshot_at AS newest_at,
-                   newest.result -> 'state' AS state, {COLUMNS_AS_STATE} AS legacy, held,
-                   CASE WHEN NOT held THEN {_TAKEN} END AS taken
+                   newest.result -> 'state' AS state, {COLUMNS_AS_STATE} AS legacy, content.held,
+                   CASE WHEN NOT content.held THEN {_TAKEN} END AS taken
             FROM "Project" p {NEWEST} CROSS JOIN LATERAL (SELECT {_HELD} AS held OFFSET 0) content
             WHERE p.id = ANY (%(found)s) AND ({STANDING}) = 'agentkit_ahead'
         ) looked_at

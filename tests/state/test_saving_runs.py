@@ -110,7 +110,8 @@ def test_runs_save_in_turns() -> None:
         ("nobody's", "it belongs to the project None"),
     ],
 )
-def test_a_run_that_cannot_take_it_is_refused(status: str, fact: str) -> None:
+@pytest.mark.parametrize("writes", ["both", "agentkit", "legacy"])
+def test_a_run_that_cannot_take_it_is_refused(status: str, fact: str, writes: str) -> None:
     project = legacy_ahead()
     if status == "unknown":
         run = "unknown"
@@ -120,7 +121,7 @@ def test_a_run_that_cannot_take_it_is_refused(status: str, fact: str) -> None:
         run = RunFactory(project=None, status="running").pk
     else:
         run = run_of(project, status)
-    open_gates()
+    open_gates(writes)
     before = rows_as_they_lie()
 
     with pytest.raises(UnsuitableRun, match=fact) as refused:
