@@ -20,6 +20,9 @@ class ReadOnlyAdmin(ModelAdmin):
     show_full_result_count = False
     list_per_page = 50
 
+    class Media:
+        css = {"all": ["agentstate/admin.css"]}
+
     def has_add_permission(self, request: HttpRequest, *args: Any) -> bool:
         return False
 

@@ -1,0 +1,51 @@
+"""How values read on our pages."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+
+import pytest
+
+from agentstate.admin.formats import indented, length_of_time, pretty_json
+from agentstate.state import ABSENT
+from agentstate.state.documents import decode
+
+
+def test_json_is_indented_and_otherwise_the_same() -> None:
+    text = r'{"a": [1, {"b": "x, {y}: \"z\" [\\"}], "empty": {}, "none": [ ], "n": 0.10, "big": 1e400}'
+    assert indented(text) == (
+        '{\n  "a": [\n    1,\n    {\n      "b": "x, {y}: \\"z\\" [\\\\"\n    }\n  ],\n'
+        '  "empty": {},\n  "none": [ ],\n  "n": 0.10,\n  "big": 1e400\n}'
+    )
+
+
+def test_no_digit_is_lost() -> None:
+    assert pretty_json(decode("[0.10, 12345678901234567890123.5]")) == "[\n  0.10,\n  12345678901234567890123.5\n]"
+
+
+def test_what_is_absent_is_said_so() -> None:
+    assert pretty_json(ABSENT) == "not there"
+    assert pretty_json(None) == "null"
+
+
+def test_deep_documents_are_shown() -> None:
+    text = "[" * 5000 + "]" * 5000
+    assert json.dumps(indented(text)).count("[") == 5000
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0, "0 ms"),
+        (0.35, "350 ms"),
+        (1.24, "1.2 s"),
+        (60, "1 min"),
+        (185, "3 min 5 s"),
+        (7440, "2 h 4 min"),
+        (187_200, "2 d 4 h"),
+        (-2, "\N{MINUS SIGN}2.0 s"),
+    ],
+)
+def test_lengths_of_time(seconds: float, text: str) -> None:
+    assert length_of_time(timedelta(seconds=seconds)) == text

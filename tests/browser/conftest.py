@@ -1,0 +1,119 @@
+"""A real Chromium that looks at a real server.
+
+Without a Chromium on the PATH these tests are skipped; ``AGENTSTATE_REQUIRE_BROWSER=1`` makes that a failure.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from typing import TYPE_CHECKING
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from django.conf import settings
+from django.contrib.auth.models import User
+from django.test import Client
+from playwright.sync_api import Browser, sync_playwright
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from playwright.sync_api import Page
+    from pytest_django.live_server_helper import LiveServer
+
+PHONE, DESKTOP = {"width": 390, "height": 844}, {"width": 1440, "height": 900}
+
+# Chromium asks its makers for updates and the like as long as it is let.
+OPTIONS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+]
+
+
+def chromium() -> str:
+    names = ("chromium", "chromium-browser", "google-chrome")
+    path = next(filter(None, map(shutil.which, names)), None)
+    if path is None:
+        say = pytest.fail if os.environ.get("AGENTSTATE_REQUIRE_BROWSER") else pytest.skip
+        say(f"No Chromium is on the PATH ({', '.join(names)}): install it, on Debian with apt-get install chromium.")
+    return path
+
+
+# Of a module, not of the session: as long as it runs, no other test could run an event loop.
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    path = chromium()
+    with pytest.MonkeyPatch.context() as patch, sync_playwright() as playwright:
+        patch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "1")  # Playwright's own loop runs in this thread
+        browser = playwright.chromium.launch(executable_path=path, args=OPTIONS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def screen() -> dict[str, int]:
+    """The size of the page; a test may parametrize it."""
+    return DESKTOP
+
+
+@pytest.fixture
+def color_scheme() -> str:
+    return "light"
+
+
+@pytest.fixture
+def complaints() -> list[str]:
+    """What the console or a script complained about."""
+    return []
+
+
+@pytest.fixture
+def page(
+    browser: Browser,
+    live_server: LiveServer,
+    transactional_db: None,
+    screen: dict[str, int],
+    color_scheme: str,
+    complaints: list[str],
+) -> Iterator[Page]:
+    """A page of a superuser who is logged in. What the console or a script complains about fails the test."""
+    context = browser.new_context(base_url=live_server.url, viewport=screen, color_scheme=color_scheme)
+    context.set_default_timeout(10_000)
+    context.add_cookies([log_in(live_server)])
+    page = context.new_page()
+    page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    yield page
+    context.close()
+    assert complaints == []
+
+
+def log_in(live_server: LiveServer) -> dict[str, str]:
+    """Return the cookie of a superuser's session."""
+    client = Client()
+    client.force_login(User.objects.create_superuser("ada"))
+    name = settings.SESSION_COOKIE_NAME
+    return {"name": name, "value": client.cookies[name].value, "url": live_server.url}
+
+
+@pytest.fixture
+def accessible(page: Page, complaints: list[str]) -> Callable[[str], None]:
+    """A check that axe finds nothing to object to in our content."""
+
+    def check(selector: str = "#content") -> None:
+        before = len(complaints)
+        results = Axe().run(page, context=selector)
+        del complaints[before:]  # axe sets styles of its own, which our policy refuses
+        assert results.violations_count == 0, results.generate_report()
+
+    return check
+
+
+def fits(page: Page) -> bool:
+    """Tell whether the page is no wider than the window."""
+    return page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
