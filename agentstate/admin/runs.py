@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from django.contrib import admin
 from django.http import HttpRequest
 
-from agentstate.admin.read_only import ReadOnlyAdmin
+from agentstate.admin.timeline import TimelinePages
 from agentstate.models import AgentWorkflowRun
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 @admin.register(AgentWorkflowRun)
-class AgentWorkflowRunAdmin(ReadOnlyAdmin):
+class AgentWorkflowRunAdmin(TimelinePages):
     list_display = ("id", "workflow_id", "project_id", "status", "started_at", "completed_at", "snapshot_at")
     search_fields = ("=id", "=project__id")
     ordering = ("pk",)
