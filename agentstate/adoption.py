@@ -32,6 +32,8 @@ OUR_TABLES = (
     "AgentStateFlagChange",
     "AgentStatePass",
     "AgentStateLeftAside",
+    "AgentStateReadCount",
+    "AgentStateReadDifference",
 )
 CLOCK = "stateUpdatedAt"
 NAMED = 10

@@ -16,7 +16,9 @@ class AgentStateConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        """Register the checks, and look at the database before ``migrate`` changes anything."""
+        """Register the checks, look at the database before ``migrate`` changes anything, and count what reads find."""
         from agentstate import checks  # noqa: F401
+        from agentstate.rollout.read_counts import start_counting
 
         pre_migrate.connect(check_before_migrating, sender=self, dispatch_uid="agentstate.adoption")
+        start_counting()

@@ -8,6 +8,9 @@ from django.test import TransactionTestCase
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis
 
+from agentstate.rollout.read_counts import DISPATCH_UID
+from agentstate.state.shadowing import readings_made
+
 # An example is a number of rounds to the database, so that neither its time nor how it was found says anything.
 hypothesis.register_profile(
     "quick", max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
@@ -35,6 +38,12 @@ def delete_rows(test: TransactionTestCase) -> None:
         # The history last, since deleting flags adds to it.
         for table in [*(tables - kept - {history}), history]:
             cursor.execute(f'DELETE FROM "{table}"')
+
+
+@pytest.fixture(autouse=True, scope="session")
+def nothing_counts_by_itself() -> None:
+    """Keep the thread that counts what reads find out of tests that are not about it."""
+    readings_made.disconnect(dispatch_uid=DISPATCH_UID)
 
 
 @pytest.fixture(autouse=True)

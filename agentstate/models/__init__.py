@@ -3,6 +3,7 @@
 from agentstate.models.flags import Flag, FlagChange
 from agentstate.models.passes import BackfillPass, LeftAside
 from agentstate.models.projects import LegacyState, Project
+from agentstate.models.reads import ReadCount, ReadDifference
 from agentstate.models.runs import AgentWorkflowRun, AgentWorkflowRunEvent
 from agentstate.models.sessions import AgentSession
 
@@ -16,4 +17,6 @@ __all__ = [
     "LeftAside",
     "LegacyState",
     "Project",
+    "ReadCount",
+    "ReadDifference",
 ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from django.db import DatabaseError, connection
 
@@ -14,6 +14,7 @@ from agentstate.state.documents import ABSENT, decode
 from agentstate.state.errors import ProjectNotFound
 from agentstate.state.homes import CLOCK, COLUMNS, NEWEST, NO_COLUMNS
 from agentstate.state.keys import STATE_KEYS
+from agentstate.state.shadowing import DIFFERENCES, Reading, differences_from, lag, readings_made
 from agentstate.state.standing import STANDING, Standing
 
 if TYPE_CHECKING:
@@ -57,10 +58,12 @@ class ProjectState(Documents):
 
 _COLUMNS = ", ".join(f"CASE WHEN source = 'legacy' THEN \"{key.column}\"::text END" for key in STATE_KEYS)
 
+
 # Nothing is read of the home that does not answer: each CASE leaves its documents packed. Each OFFSET 0 has what is
 # judged inside judged once: PostgreSQL would unpack the snapshot anew wherever the judgement is asked for.
-_LOAD = f"""
-    SELECT id, standing, source, fell_back, "stateUpdatedAt", snapshot_at,
+def _loading(differences: str) -> str:
+    return f"""
+    SELECT id, standing, source, fell_back, "stateUpdatedAt", snapshot_at, shadowed, {differences},
            CASE WHEN source = 'agentkit' THEN (result -> 'state')::text END, {_COLUMNS}
     FROM (
         SELECT *, CASE WHEN asked AND fell_back IS NULL THEN 'agentkit'
@@ -73,15 +76,21 @@ _LOAD = f"""
                            WHEN jsonb_typeof(result -> 'state') IS DISTINCT FROM 'object' THEN 'malformed'
                       END AS fell_back
             FROM (
-                SELECT p.id, {CLOCK}, {COLUMNS}, newest.snapshot_at, newest.result, wanted.asked,
+                SELECT p.id, {CLOCK}, {COLUMNS}, newest.snapshot_at, newest.result, wanted.asked, wanted.shadowed,
                        {STANDING} AS standing
-                FROM unnest(%(ids)s::text[], %(asked)s::boolean[]) wanted (id, asked)
+                FROM unnest(%(ids)s::text[], %(asked)s::boolean[], %(shadowed)s::boolean[])
+                    wanted (id, asked, shadowed)
                 JOIN "Project" p ON p.id = wanted.id {NEWEST}
             ) homes
             OFFSET 0
         ) judged
         OFFSET 0
     ) chosen"""
+
+
+_LOAD = _loading("NULL")
+# A statement of its own: planning the comparison takes longer than a plain read does.
+_LOAD_SHADOWED = _loading(DIFFERENCES)
 
 _LOAD_LEGACY = f"""
     SELECT p.id, {CLOCK}, {NO_COLUMNS}, {", ".join(f'p."{key.column}"::text' for key in STATE_KEYS)}
@@ -110,40 +119,69 @@ def load(project_id: str, request: HttpRequest | None = None) -> ProjectState:
 def load_many(project_ids: Sequence[str], request: HttpRequest | None = None) -> dict[str, ProjectState]:
     """Return the states of several projects by id, those that exist, as :func:`load` does; two queries at most."""
     asked = [gates.agentkit_reads(project_id, request) for project_id in project_ids]
+    shadowed = [gates.agentkit_shadow_reads(project_id, request) for project_id in project_ids]
     try:
         with connection.cursor() as cursor:
-            cursor.execute(_LOAD, {"ids": list(project_ids), "asked": asked})
-            return {row[0]: _state(*row) for row in cursor.fetchall()}
+            cursor.execute(
+                _LOAD_SHADOWED if any(shadowed) else _LOAD,
+                {"ids": list(project_ids), "asked": asked, "shadowed": shadowed},
+            )
+            found = cursor.fetchall()
     except DatabaseError:
         # In a transaction that has failed no query can answer.
         if connection.in_atomic_block:
             raise
-        return _load_legacy(project_ids, asked)
+        return _load_legacy(project_ids, asked, shadowed)
+    rows = [_Row._make([*row[:9], row[9:]]) for row in found]
+    states = {row.project_id: _state(row) for row in rows}
+    _tell([_reading(row) for row in rows if row.fell_back or row.shadowed])
+    return states
 
 
-def _state(
-    project_id: str,
-    standing: str,
-    source: str,
-    fell_back: str | None,
-    clock: datetime,
-    snapshot_at: datetime | None,
-    state: str | None,
-    *columns: str | None,
-) -> ProjectState:
-    documents = {key.attribute: decode(text) for key, text in zip(STATE_KEYS, columns, strict=True)}
-    if source == "agentkit":
-        snapshot = decode(state)
+class _Row(NamedTuple):
+    project_id: str
+    standing: str
+    source: str
+    fell_back: str | None
+    clock: datetime
+    snapshot_at: datetime | None
+    shadowed: bool
+    differences: str | None
+    state: str | None
+    columns: Sequence[str | None]
+
+
+def _state(row: _Row) -> ProjectState:
+    documents = {key.attribute: decode(text) for key, text in zip(STATE_KEYS, row.columns, strict=True)}
+    if row.source == "agentkit":
+        snapshot = decode(row.state)
         documents = {key.attribute: snapshot.get(key.name, ABSENT) for key in STATE_KEYS}
     return ProjectState(
-        project_id,
+        row.project_id,
         **documents,
-        source=source,
-        as_of={"agentkit": snapshot_at, "legacy": clock, "none": None}[source],
-        standing=Standing(standing),
-        fell_back=fell_back,
-        behind=_is_behind(Standing(standing), source, clock, snapshot_at),
+        source=row.source,
+        as_of={"agentkit": row.snapshot_at, "legacy": row.clock, "none": None}[row.source],
+        standing=Standing(row.standing),
+        fell_back=row.fell_back,
+        behind=_is_behind(Standing(row.standing), row.source, row.clock, row.snapshot_at),
     )
+
+
+def _reading(row: _Row) -> Reading:
+    differences = differences_from(row.differences)
+    return Reading(
+        row.project_id,
+        # An empty project has nothing to fall back to.
+        fell_back=row.fell_back if row.source == "legacy" else None,
+        lag=lag(row.standing, row.snapshot_at is not None, differences is not None) if row.shadowed else None,
+        differences=differences,
+    )
+
+
+def _tell(readings: Sequence[Reading]) -> None:
+    """Let those who count know. Nobody's failure to count is the reader's."""
+    if telling := [reading for reading in readings if reading.tells_something]:
+        readings_made.send_robust(sender=None, readings=telling)
 
 
 def _is_behind(standing: Standing, source: str, clock: datetime, snapshot_at: datetime | None) -> bool:
@@ -154,19 +192,28 @@ def _is_behind(standing: Standing, source: str, clock: datetime, snapshot_at: da
     return False
 
 
-def _load_legacy(project_ids: Sequence[str], asked: Sequence[bool]) -> dict[str, ProjectState]:
+def _load_legacy(
+    project_ids: Sequence[str], asked: Sequence[bool], shadowed: Sequence[bool]
+) -> dict[str, ProjectState]:
     """Return what the columns hold: the new home, which tells the standing too, cannot be asked."""
-    named = dict(zip(project_ids, asked, strict=True))
+    named = dict(zip(project_ids, zip(asked, shadowed, strict=True), strict=True))
     with connection.cursor() as cursor:
         cursor.execute(_LOAD_LEGACY, {"ids": list(project_ids)})
-        return {
+        states = {
             project_id: ProjectState(
                 project_id,
                 **{key.attribute: decode(text) for key, text in zip(STATE_KEYS, columns, strict=True)},
                 source="none" if empty else "legacy",
                 as_of=None if empty else clock,
                 standing=None,
-                fell_back="error" if named[project_id] else None,
+                fell_back="error" if named[project_id][0] else None,
             )
             for project_id, clock, empty, *columns in cursor.fetchall()
         }
+    _tell(
+        [
+            Reading(project_id, fell_back=state.fell_back, lag="error" if named[project_id][1] else None)
+            for project_id, state in states.items()
+        ]
+    )
+    return states

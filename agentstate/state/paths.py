@@ -6,8 +6,16 @@ from __future__ import annotations
 def first_difference(one: str, other: str) -> str:
     """Return a subquery of the path of the first difference between two jsonb expressions, NULL where they are equal.
 
-    Paths read like ``coverage.requirements[3].status``; a key that is no plain name stands in brackets and quotes. It
-    walks down one level a step, to the first key or index whose values differ, so that depth and size do not matter.
+    Paths read like ``coverage.requirements[3].status``; a key that is no plain name stands in brackets and quotes.
+    """
+    return f"(SELECT ltrim(path, '.') FROM {difference(one, other)} difference)"
+
+
+def difference(one: str, other: str) -> str:
+    """Return a subquery of the first difference between two jsonb expressions: ``(path, one, other)``, or no row.
+
+    ``path`` is to be written after the documents' own, and ``one`` and ``other`` are what stands there. It walks down
+    one level a step, to the first key or index whose values differ, so that depth and size do not matter.
     """
     return f"""(
         WITH RECURSIVE difference AS (
@@ -40,5 +48,5 @@ def first_difference(one: str, other: str) -> str:
                 ORDER BY position COLLATE "C" LIMIT 1
             ) inner_difference
         )
-        SELECT ltrim(path, '.') FROM difference WHERE one IS DISTINCT FROM other ORDER BY depth DESC LIMIT 1
+        SELECT path, one, other FROM difference WHERE one IS DISTINCT FROM other ORDER BY depth DESC LIMIT 1
     )"""

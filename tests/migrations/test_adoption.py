@@ -23,10 +23,12 @@ OUR_TABLES = {
     "AgentStateFlag_users",
     "AgentStateLeftAside",
     "AgentStatePass",
+    "AgentStateReadCount",
+    "AgentStateReadDifference",
     "AgentWorkflowRun",
     "AgentWorkflowRunEvent",
 }
-MIGRATIONS = ["0001", "0002", "0003", "0004", "0005", "0006"]
+MIGRATIONS = ["0001", "0002", "0003", "0004", "0005", "0006", "0007"]
 DJANGO_TABLES = re.compile(r"(auth|django|waffle)_\w+")
 VALIDATED = """
     SELECT conname, convalidated FROM pg_constraint WHERE confrelid = '"Project"'::regclass AND conname LIKE 'Agent%'

@@ -38,6 +38,11 @@ CONSTRAINTS = {
         "AgentStateLeftAside_pkey": "PRIMARY KEY (id)",
     },
     "AgentStatePass": {"AgentStatePass_pkey": "PRIMARY KEY (id)"},
+    "AgentStateReadCount": {
+        "AgentStateReadCount_hour_key": "UNIQUE (hour, finding, reason)",
+        "AgentStateReadCount_pkey": "PRIMARY KEY (id)",
+    },
+    "AgentStateReadDifference": {"AgentStateReadDifference_pkey": "PRIMARY KEY (id)"},
     "AgentWorkflowRun": {
         "AgentWorkflowRun_pkey": "PRIMARY KEY (id)",
         "AgentWorkflowRun_project_id_fkey": 'FOREIGN KEY (project_id) REFERENCES "Project"(id) ON DELETE SET NULL',
@@ -75,6 +80,11 @@ INDEXES = {
         "(md5(project_id), direction)",  # the entry of a project
     },
     "AgentStatePass": {"(id)"},
+    "AgentStateReadCount": {
+        "(id)",
+        "(hour, finding, reason)",  # the counting, and the counts since an hour
+    },
+    "AgentStateReadDifference": {"(id)"},
     "AgentWorkflowRun": {
         "(id)",
         "(project_id, snapshot_at)",  # the newest snapshot, and the foreign key's SET NULL

@@ -275,6 +275,7 @@ def test_one_query(standing: str, reads_agentkit: bool) -> None:
 def test_one_query_and_none_for_the_gate(django_assert_num_queries: Any) -> None:
     project = project_that_is("in_sync")
     gates.agentkit_reads(project)
+    gates.agentkit_shadow_reads(project)
 
     with django_assert_num_queries(1):
         state.load(project)
@@ -462,7 +463,10 @@ def test_ten_thousand_runs_cost_one_index_row(reads_agentkit: bool) -> None:
 def explain(project: str, asked: bool) -> list[dict[str, Any]]:
     """Return the nodes of the plan by which a project is loaded."""
     with connection.cursor() as cursor:
-        cursor.execute(f"EXPLAIN (ANALYZE, FORMAT json, TIMING off) {_LOAD}", {"ids": [project], "asked": [asked]})
+        cursor.execute(
+            f"EXPLAIN (ANALYZE, FORMAT json, TIMING off) {_LOAD}",
+            {"ids": [project], "asked": [asked], "shadowed": [False]},
+        )
         waiting = [cursor.fetchone()[0][0]["Plan"]]
     nodes = []
     while waiting:

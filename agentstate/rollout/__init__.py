@@ -1,0 +1,1 @@
+"""Rolling out under evidence: what reads of both homes found."""

@@ -1,0 +1,100 @@
+"""Counts of processes that end, fork and are killed."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from agentstate.models import ReadCount
+from tests import scenes
+from tests.factories import ProjectFactory
+from tests.faults.processes import CLONE, database_url
+from tests.project.processes import ENVIRONMENT
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+# Reads as often as each line that it is told says; "fork" has a child read once and end.
+READER = """
+import os, sys
+os.environ["DJANGO_SETTINGS_MODULE"] = "project.settings"
+import django
+django.setup()
+from django.db import connection
+from agentstate import state
+
+for line in sys.stdin:
+    if line.strip() == "fork":
+        connection.close()
+        if not os.fork():
+            state.load(sys.argv[1])
+            sys.exit()
+        os.wait()
+    else:
+        for _ in range(int(line)):
+            state.load(sys.argv[1])
+    print("done", flush=True)
+"""
+
+
+@pytest.fixture
+def reader() -> Iterator[subprocess.Popen[str]]:
+    """A process that reads a project in sync with the gate of shadow reads on."""
+    project = ProjectFactory(documents={"facts": "1"}).id
+    scenes.forward(project)
+    scenes.open_gates(agentkit_shadow_reads=True)
+    with subprocess.Popen(
+        [sys.executable, "-c", READER, project],
+        cwd=CLONE,
+        env={**ENVIRONMENT, "DATABASE_URL": database_url()},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        yield process
+        process.kill()
+
+
+def tell(process: subprocess.Popen[str], order: str) -> None:
+    assert process.stdin
+    assert process.stdout
+    process.stdin.write(f"{order}\n")
+    process.stdin.flush()
+    assert process.stdout.readline() == "done\n"
+
+
+def counted() -> int:
+    return sum(ReadCount.objects.filter(finding="compared").values_list("count", flat=True))
+
+
+def test_a_process_that_ends_loses_nothing(reader: subprocess.Popen[str]) -> None:
+    tell(reader, "3")
+    reader.communicate(timeout=20)
+    assert (reader.returncode, counted()) == (0, 3)
+
+
+def test_a_forked_process_counts_its_own_reads(reader: subprocess.Popen[str]) -> None:
+    tell(reader, "2")
+    tell(reader, "fork")
+    tell(reader, "1")
+    reader.communicate(timeout=20)
+    assert (reader.returncode, counted()) == (0, 4)
+
+
+def test_a_killed_process_loses_the_last_second_at_most(reader: subprocess.Popen[str]) -> None:
+    tell(reader, "7")
+    give_up_at = time.monotonic() + 20
+    while counted() < 7 and time.monotonic() < give_up_at:
+        time.sleep(0.05)
+    tell(reader, "5")
+    reader.send_signal(signal.SIGKILL)
+    reader.wait(20)
+    time.sleep(1.5)
+    assert counted() in (7, 12)
