@@ -1,1 +1,1 @@
-"""Benchmarks: the passes beside what one would write by hand, in one run, as ratios."""
+"""Benchmarks: what the product does beside what one would write by hand, in one run, as ratios."""

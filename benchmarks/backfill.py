@@ -15,6 +15,7 @@ from agentstate.models.passes import Direction
 from agentstate.samples import seed_projects
 from agentstate.verification import verify
 from benchmarks.by_hand import one_shot, orm_loop
+from benchmarks.databases import benchmark_database
 
 SEED = 2025
 JSONB = {
@@ -32,8 +33,7 @@ def run(count: int, rounds: int, orm_count: int, out: TextIO) -> None:
         orm_count: the size of the slice that the ORM loop writes.
         out: where the figures go.
     """
-    connection.creation.create_test_db(verbosity=0, autoclobber=True, serialize=False)
-    try:
+    with benchmark_database():
         seed_projects(count, SEED)
         execute('VACUUM ANALYZE "Project"')
         lz4 = has_lz4()
@@ -46,8 +46,6 @@ def run(count: int, rounds: int, orm_count: int, out: TextIO) -> None:
         empty_tables()
         seconds["ORM loop, each project"].append(timed(lambda: orm_loop(orm_count)) / orm_count)
         report({name: statistics.median(times) for name, times in seconds.items()}, count, out)
-    finally:
-        connection.creation.destroy_test_db(connection.settings_dict["NAME"], verbosity=0)
 
 
 def measure_round(seconds: dict[str, list[float]], lz4: bool, out: TextIO | None) -> None:

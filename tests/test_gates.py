@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from django.contrib.auth.models import AnonymousUser, Group, User
-from django.core.management import call_command
+from django.core.management import CommandError, call_command
 from django.db import IntegrityError, connection, connections, transaction
 from django.test import RequestFactory
 from django.utils.functional import SimpleLazyObject
@@ -293,6 +293,16 @@ def test_the_command_leaves_named_projects_as_they_are(capsys: pytest.CaptureFix
     call_command("waffle_flag", "agentkit_reads", "--percent", "10")
 
     assert gates.agentkit_reads(HIGH)
+
+
+@pytest.mark.parametrize("percent", [-1, 101])
+def test_the_command_refuses_a_percent_that_is_none(percent: int) -> None:
+    turn("agentkit_reads", percent=30)
+
+    with pytest.raises(CommandError, match=f"--percent {percent} is no share .*: give a number from 0 to 100"):
+        call_command("waffle_flag", "agentkit_reads", f"--percent={percent}")
+
+    assert Flag.objects.get(name="agentkit_reads").percent == 30
 
 
 @pytest.mark.parametrize("percent", [-1, 101])

@@ -1,0 +1,17 @@
+"""waffle's own command, which tells what a share can be."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.core.management.base import CommandError
+from waffle.management.commands.waffle_flag import Command as WaffleCommand
+
+
+class Command(WaffleCommand):
+    """Refuse what the database would refuse, before anything is changed."""
+
+    def handle(self, *args: Any, percent: int | None = None, **options: Any) -> None:
+        if percent is not None and not 0 <= percent <= 100:
+            raise CommandError(f"--percent {percent} is no share of the projects: give a number from 0 to 100.")
+        super().handle(*args, percent=percent, **options)
