@@ -9,6 +9,8 @@ from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations import Migration
 
+from agentstate.state.columns import legacy_columns_are_there
+
 # What a "Project" table must look like to be adopted: the columns that this application reads.
 LEGACY_COLUMNS = {
     "id": ("text", "character varying"),
@@ -143,6 +145,11 @@ def refuse_to_lose_state(connection: BaseDatabaseWrapper) -> None:
         cursor.execute("""SELECT to_regclass('"AgentWorkflowRun"') IS NOT NULL""")
         if not cursor.fetchone()[0]:
             return
+        if not legacy_columns_are_there(connection.alias):
+            raise UnsavedState(
+                "agentstate stays: the legacy columns have been dropped, and the AgentKit tables alone hold the "
+                "state. Run AGENTSTATE_CONTRACT=1 manage.py migrate agentstate_contract zero first."
+            )
         cursor.execute(
             """
             SELECT project_id, count(*) OVER () FROM (

@@ -5,8 +5,6 @@ from __future__ import annotations
 from django.apps import AppConfig
 from django.db.models.signals import pre_migrate
 
-from agentstate.adoption import check_before_migrating
-
 
 class AgentStateConfig(AppConfig):
     """AgentKit state for projects."""
@@ -18,6 +16,7 @@ class AgentStateConfig(AppConfig):
     def ready(self) -> None:
         """Register the checks, look at the database before ``migrate`` changes anything, and count what reads find."""
         from agentstate import checks  # noqa: F401
+        from agentstate.adoption import check_before_migrating
         from agentstate.rollout.read_counts import start_counting
 
         pre_migrate.connect(check_before_migrating, sender=self, dispatch_uid="agentstate.adoption")

@@ -24,7 +24,7 @@ from agentstate.gates import (
     Rollout,
 )
 from agentstate.models import Flag
-from agentstate.state.homes import NEWEST
+from agentstate.state.homes import NEWEST, PROJECTS
 from agentstate.state.standing import STANDING, Standing
 
 if TYPE_CHECKING:
@@ -113,7 +113,7 @@ def _unread_state(alias: str, rollout: Rollout) -> Iterable[CheckMessage]:
         # One project is enough, and no document is read.
         cursor.execute(
             f"""
-            SELECT p.id FROM "Project" p {NEWEST}
+            SELECT p.id FROM {PROJECTS} p {NEWEST}
             WHERE {STANDING} = '{Standing.AGENTKIT_AHEAD}' AND NOT {is_read} LIMIT 1
             """,
             parameters,

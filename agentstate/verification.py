@@ -12,7 +12,8 @@ from agentstate.backfill.batches import TUNE
 from agentstate.backfill.errors import refuse_unknown
 from agentstate.backfill.options import SELECTED
 from agentstate.backfill.sessions import CHATS, UNMADE
-from agentstate.state.homes import COLUMNS, COLUMNS_AS_STATE, NEWEST
+from agentstate.state.columns import legacy_columns_are_there
+from agentstate.state.homes import COLUMNS, COLUMNS_AS_STATE, NEWEST, PROJECTS
 from agentstate.state.keys import STATE_KEYS
 from agentstate.state.legacy_snapshot import event_id, snapshot_events
 from agentstate.state.paths import first_difference
@@ -27,6 +28,9 @@ AUDIT_RUNS = (
 AUDIT_EVENTS = (
     'SELECT run_id, type, created_at FROM "AgentWorkflowRunEvent" WHERE run_id = {run_id} ORDER BY created_at;'
 )
+
+# The clocks say in sync and the documents differ. Dropped columns hold nothing to compare.
+_UNEQUAL = f"(p.has_columns AND CASE {STANDING} WHEN 'in_sync' THEN {DIFFERENT} ELSE false END)"
 
 # What belongs to the selected projects, table by table.
 _TABLES = {
@@ -57,10 +61,12 @@ class Offender(NamedTuple):
 class Verification:
     """What was found.
 
+    ``has_columns`` tells whether the legacy columns are there: where they have been dropped, nothing is compared.
     ``problems`` counts what is wrong by kind; ``equal`` has, for each state key, how many of the projects whose clocks
     say in sync hold equal documents.
     """
 
+    has_columns: bool = True
     standing: dict[str, int] = field(default_factory=lambda: dict.fromkeys(Standing, 0))
     problems: dict[str, int] = field(default_factory=dict)
     equal: dict[str, int] = field(default_factory=dict)
@@ -108,6 +114,7 @@ def _count_rows(cursor: CursorWrapper, parameters: dict[str, Any], found: Verifi
 
 def _compare_homes(cursor: CursorWrapper, parameters: dict[str, Any], found: Verification) -> None:
     """Count standings and, where the clocks say in sync, compare the whole state; its keys only where that differs."""
+    found.has_columns = legacy_columns_are_there()
     differing = ", ".join(
         f'count(*) FILTER (WHERE CASE WHEN unequal THEN "{key.column}" IS DISTINCT FROM '
         f"result -> 'state' -> '{key.name}' ELSE false END)"
@@ -116,9 +123,8 @@ def _compare_homes(cursor: CursorWrapper, parameters: dict[str, Any], found: Ver
     cursor.execute(
         f"""
         SELECT standing, count(*), count(*) FILTER (WHERE unequal), {differing} FROM (
-            SELECT {COLUMNS}, newest.result, {STANDING} AS standing,
-                CASE {STANDING} WHEN 'in_sync' THEN {DIFFERENT} ELSE false END AS unequal
-            FROM "Project" p {NEWEST} WHERE {SELECTED}
+            SELECT {COLUMNS}, newest.result, {STANDING} AS standing, {_UNEQUAL} AS unequal
+            FROM {PROJECTS} p {NEWEST} WHERE {SELECTED}
             OFFSET 0
         ) compared
         GROUP BY standing
@@ -135,7 +141,7 @@ def _compare_homes(cursor: CursorWrapper, parameters: dict[str, Any], found: Ver
     for kind, count, condition in (
         ("legacy_ahead", found.standing[Standing.LEGACY_AHEAD], f"({STANDING}) = 'legacy_ahead'"),
         ("forked", found.standing[Standing.FORKED], f"({STANDING}) = 'forked'"),
-        ("unequal", unequal, f"CASE {STANDING} WHEN 'in_sync' THEN {DIFFERENT} ELSE false END"),
+        ("unequal", unequal, _UNEQUAL),
     ):
         found.problems[kind] = count
         if count:
@@ -143,7 +149,7 @@ def _compare_homes(cursor: CursorWrapper, parameters: dict[str, Any], found: Ver
                 f"""
                 SELECT id, {first_difference("legacy", "state")} FROM (
                     SELECT p.id, {COLUMNS_AS_STATE} AS legacy, newest.result -> 'state' AS state
-                    FROM "Project" p {NEWEST} WHERE {SELECTED} AND {condition}
+                    FROM {PROJECTS} p {NEWEST} WHERE {SELECTED} AND {condition}
                     ORDER BY p.id LIMIT %(named)s
                 ) offender ORDER BY id
                 """,

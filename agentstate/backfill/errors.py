@@ -18,6 +18,10 @@ class OtherDirectionRunning(BackfillError):
     """A pass of the other direction holds the lock."""
 
 
+class ColumnsDropped(BackfillError):
+    """The legacy columns have been dropped: there is nothing to write to."""
+
+
 class UnknownProjects(BackfillError):
     """Ids were named that no project has."""
 

@@ -9,7 +9,7 @@ from django.db.backends.utils import CursorWrapper
 from agentstate.backfill.options import IN_BATCH, PassOptions
 from agentstate.backfill.outcome import Counts, Failure
 from agentstate.backfill.step import Step
-from agentstate.state.homes import CLOCK, COLUMNS_AS_STATE, NEWEST
+from agentstate.state.homes import CLOCK, COLUMNS_AS_STATE, NEWEST, PROJECTS
 from agentstate.state.legacy_snapshot import events_written, run_id, snapshot_events, take_in
 from agentstate.state.merging import TAKES_IN
 
@@ -18,7 +18,7 @@ class TakeIn(Step):
     """Takes in the columns of projects that are legacy ahead. Needs no lock: a batch is one statement, one view."""
 
     name = "projects"
-    source = f'"Project" p {NEWEST}'
+    source = f"{PROJECTS} p {NEWEST}"
     condition = TAKES_IN
 
     def __init__(self, options: PassOptions) -> None:
@@ -67,7 +67,7 @@ class Adopt(Step):
 
     name = "orphaned runs"
     moves_state = False  # TakeIn has counted them
-    source = f'"Project" p {NEWEST} JOIN "AgentWorkflowRun" orphan ON orphan.id = {run_id("p.id", CLOCK)}'
+    source = f'{PROJECTS} p {NEWEST} JOIN "AgentWorkflowRun" orphan ON orphan.id = {run_id("p.id", CLOCK)}'
     condition = TAKES_IN
 
     def __init__(self, options: PassOptions) -> None:

@@ -12,7 +12,7 @@ from django.db import connection
 
 from agentstate.backfill import ledger, locks
 from agentstate.backfill.batches import Batch, Mover, plan
-from agentstate.backfill.errors import refuse_unknown
+from agentstate.backfill.errors import ColumnsDropped, refuse_unknown
 from agentstate.backfill.forward import Adopt, TakeIn
 from agentstate.backfill.options import SELECTED, PassOptions
 from agentstate.backfill.outcome import Counts, Outcome
@@ -22,7 +22,8 @@ from agentstate.backfill.sessions import MakeSessions
 from agentstate.backfill.settle import Settle
 from agentstate.backfill.step import Step
 from agentstate.models.passes import Direction
-from agentstate.state.homes import NEWEST
+from agentstate.state.columns import legacy_columns_are_there
+from agentstate.state.homes import NEWEST, PROJECTS
 from agentstate.state.standing import STANDING
 
 NAMED = 10
@@ -52,6 +53,7 @@ def run_pass(
 
     Raises:
         OtherDirectionRunning: a pass of the other direction is under way; nothing was done.
+        ColumnsDropped: a pass that writes the columns finds none; nothing was done.
         UnknownProjects: the selection names ids that no project has; nothing was done.
         DatabaseError: the server failed; what was moved stays moved.
     """
@@ -59,6 +61,7 @@ def run_pass(
     refuse_unknown(options.selection.projects)
     this = _Pass(options, progress, stop or threading.Event())
     with locks.held_for(options):
+        _refuse_without_columns(options)
         if options.dry_run:
             this.run(report=lambda: None)
         else:
@@ -68,6 +71,15 @@ def run_pass(
                 _refresh_statistics(this.outcome.counts)
     this.outcome.seconds = time.monotonic() - started
     return this.outcome
+
+
+def _refuse_without_columns(options: PassOptions) -> None:
+    """Check that what the pass writes is there: a forward pass goes on without the columns, for the sessions."""
+    if (options.direction == Direction.REVERSE or options.prefer) and not legacy_columns_are_there():
+        raise ColumnsDropped(
+            "The legacy columns have been dropped, so there is nothing to write to. Nothing was done. "
+            "AGENTSTATE_CONTRACT=1 manage.py migrate agentstate_contract zero brings them back with their content."
+        )
 
 
 def _stages(options: PassOptions) -> list[list[Step]]:
@@ -142,7 +154,7 @@ def _forked(options: PassOptions) -> tuple[int, list[str]]:
     with connection.cursor() as cursor:
         cursor.execute(
             f"""
-            SELECT p.id, count(*) OVER () FROM "Project" p {NEWEST}
+            SELECT p.id, count(*) OVER () FROM {PROJECTS} p {NEWEST}
             WHERE {SELECTED} AND ({STANDING}) = 'forked' ORDER BY p.id LIMIT %(named)s
             """,
             {**options.selection.parameters, "named": NAMED},

@@ -10,7 +10,7 @@ from django.db.backends.utils import CursorWrapper
 from agentstate.backfill.options import SELECTED, PassOptions
 from agentstate.backfill.outcome import Counts
 from agentstate.backfill.step import Step
-from agentstate.state.homes import NEWEST
+from agentstate.state.homes import NEWEST, PROJECTS
 from agentstate.state.restoring import EARLIER, RESTORES, preview_restoring, restore
 
 
@@ -18,7 +18,7 @@ class Restore(Step):
     """Restores projects whatever their standing, where an earlier state is there and differs from the present."""
 
     name = "projects"
-    source = f'"Project" p {NEWEST} CROSS JOIN LATERAL {EARLIER} earlier'
+    source = f"{PROJECTS} p {NEWEST} CROSS JOIN LATERAL {EARLIER} earlier"
     condition = RESTORES
 
     def __init__(self, options: PassOptions) -> None:
@@ -36,7 +36,7 @@ def without_earlier_state(options: PassOptions, named: int) -> tuple[int, list[s
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(
             f"""
-            SELECT p.id, count(*) OVER () FROM "Project" p
+            SELECT p.id, count(*) OVER () FROM {PROJECTS} p
             WHERE {SELECTED} AND NOT EXISTS (SELECT FROM {EARLIER} earlier) ORDER BY p.id LIMIT %(named)s
             """,
             {**options.selection.parameters, "as_of": options.as_of, "named": named},

@@ -8,7 +8,7 @@ from django.db.backends.utils import CursorWrapper
 
 from agentstate.backfill.outcome import Counts
 from agentstate.backfill.step import Step
-from agentstate.state.homes import NEWEST
+from agentstate.state.homes import NEWEST, PROJECTS
 from agentstate.state.seeding import preview_seeding, seed
 from agentstate.state.standing import STANDING
 
@@ -17,7 +17,7 @@ class Seed(Step):
     """Seeds the columns of projects that are AgentKit ahead, under their lock."""
 
     name = "projects"
-    source = f'"Project" p {NEWEST}'
+    source = f"{PROJECTS} p {NEWEST}"
     condition = f"({STANDING}) = 'agentkit_ahead'"
 
     def move(self, cursor: CursorWrapper, parameters: dict[str, Any]) -> Counts:

@@ -10,7 +10,7 @@ from agentstate.backfill.options import PassOptions
 from agentstate.backfill.outcome import Counts, Failure
 from agentstate.backfill.step import Step
 from agentstate.models.passes import Direction
-from agentstate.state.homes import NEWEST
+from agentstate.state.homes import NEWEST, PROJECTS
 from agentstate.state.merging import SETTLES, Settled, preview_settling, settle
 from agentstate.state.seeding import seed
 
@@ -19,7 +19,7 @@ class Settle(Step):
     """Settles projects under their lock; in a reverse pass, what was merged goes on into the columns."""
 
     name = "forks"
-    source = f'"Project" p {NEWEST}'
+    source = f"{PROJECTS} p {NEWEST}"
     condition = SETTLES
 
     def __init__(self, options: PassOptions) -> None:

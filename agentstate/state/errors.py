@@ -20,16 +20,21 @@ class ProjectNotFound(StateError):
 
 
 class StateWriteDisabled(StateError):
-    """Both write gates are closed for this project.
+    """No write gate is open for this project, or only that of columns that have been dropped.
 
     Attributes:
         project_id: its id.
     """
 
-    def __init__(self, project_id: str) -> None:
+    def __init__(self, project_id: str, *, has_columns: bool = True) -> None:
         super().__init__(
-            f"State of project {project_id!r} cannot be saved: agentkit_writes and legacy_writes are both off for it. "
-            "Open one of them with manage.py waffle_flag."
+            f"State of project {project_id!r} cannot be saved: "
+            + (
+                "agentkit_writes and legacy_writes are both off for it. Open one of them with manage.py waffle_flag."
+                if has_columns
+                else "agentkit_writes is off for it, and the legacy columns have been dropped. Open the gate with "
+                "manage.py waffle_flag agentkit_writes --everyone."
+            )
         )
         self.project_id = project_id
 

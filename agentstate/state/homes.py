@@ -1,4 +1,4 @@
-"""The two homes in SQL: a row ``p`` of ``"Project"``, its clock and columns, and its newest snapshot.
+"""The two homes in SQL: a row ``p`` of :data:`PROJECTS`, its clock and columns, and its newest snapshot.
 
 Every statement of the passes, of verification and of the runtime is put together from these pieces, so that the five
 columns and the clocks are spelled once. The documents stay in the database: jsonb carries each exactly as it is.
@@ -7,6 +7,20 @@ columns and the clocks are spelled once. The documents stay in the database: jso
 from __future__ import annotations
 
 from agentstate.state.keys import STATE_KEYS
+
+# Rows of "Project" with their five columns, to be named p, whether the columns are there or have been dropped: a name
+# that "Project" does not have means the column of the same name of the row beside it, which holds nothing. PostgreSQL
+# decides that when it reads the statement, and plans it as it would plan the table itself. Nothing is asked beforehand
+# that could be wrong a moment later. That other row's type tells which of the two it is.
+_NOWHERE = ", ".join(f'NULL::json AS "{key.column}"' for key in STATE_KEYS)
+_SOMEWHERE = ", ".join(f'"{key.column}"::jsonb AS "{key.column}"' for key in STATE_KEYS)
+PROJECTS = f"""(
+        SELECT project.* FROM (SELECT {_NOWHERE}) nowhere CROSS JOIN LATERAL (
+            SELECT id, "stateUpdatedAt", {_SOMEWHERE},
+                pg_typeof("{STATE_KEYS[0].column}") = 'jsonb'::regtype AS has_columns
+            FROM "Project"
+        ) project
+    )"""
 
 CLOCK = 'p."stateUpdatedAt"'
 

@@ -12,7 +12,7 @@ from django.db import DatabaseError, connection
 from agentstate import gates
 from agentstate.state.documents import ABSENT, decode
 from agentstate.state.errors import ProjectNotFound
-from agentstate.state.homes import CLOCK, COLUMNS, NEWEST, NO_COLUMNS
+from agentstate.state.homes import CLOCK, COLUMNS, NEWEST, NO_COLUMNS, PROJECTS
 from agentstate.state.keys import STATE_KEYS
 from agentstate.state.shadowing import DIFFERENCES, Reading, differences_from, lag, readings_made
 from agentstate.state.standing import STANDING, Standing
@@ -72,15 +72,16 @@ def _loading(differences: str) -> str:
         FROM (
             SELECT *, CASE WHEN NOT asked THEN NULL
                            WHEN snapshot_at IS NULL THEN 'no_snapshot'
-                           WHEN standing = 'legacy_ahead' THEN 'legacy_ahead'
+                           WHEN standing = 'legacy_ahead' AND has_columns THEN 'legacy_ahead'
                            WHEN jsonb_typeof(result -> 'state') IS DISTINCT FROM 'object' THEN 'malformed'
                       END AS fell_back
             FROM (
-                SELECT p.id, {CLOCK}, {COLUMNS}, newest.snapshot_at, newest.result, wanted.asked, wanted.shadowed,
+                SELECT p.id, {CLOCK}, {COLUMNS}, p.has_columns, newest.snapshot_at, newest.result,
+                       wanted.asked OR NOT p.has_columns AS asked, wanted.shadowed AND p.has_columns AS shadowed,
                        {STANDING} AS standing
                 FROM unnest(%(ids)s::text[], %(asked)s::boolean[], %(shadowed)s::boolean[])
                     wanted (id, asked, shadowed)
-                JOIN "Project" p ON p.id = wanted.id {NEWEST}
+                JOIN {PROJECTS} p ON p.id = wanted.id {NEWEST}
             ) homes
             OFFSET 0
         ) judged
@@ -93,8 +94,8 @@ _LOAD = _loading("NULL")
 _LOAD_SHADOWED = _loading(DIFFERENCES)
 
 _LOAD_LEGACY = f"""
-    SELECT p.id, {CLOCK}, {NO_COLUMNS}, {", ".join(f'p."{key.column}"::text' for key in STATE_KEYS)}
-    FROM "Project" p WHERE p.id = ANY (%(ids)s)"""
+    SELECT p.id, p.has_columns, {CLOCK}, {NO_COLUMNS}, {", ".join(f'p."{key.column}"::text' for key in STATE_KEYS)}
+    FROM {PROJECTS} p WHERE p.id = ANY (%(ids)s)"""
 
 
 def load(project_id: str, request: HttpRequest | None = None) -> ProjectState:
@@ -127,11 +128,11 @@ def load_many(project_ids: Sequence[str], request: HttpRequest | None = None) ->
                 {"ids": list(project_ids), "asked": asked, "shadowed": shadowed},
             )
             found = cursor.fetchall()
-    except DatabaseError:
+    except DatabaseError as error:
         # In a transaction that has failed no query can answer.
         if connection.in_atomic_block:
             raise
-        return _load_legacy(project_ids, asked, shadowed)
+        return _load_legacy(project_ids, asked, shadowed, error)
     rows = [_Row._make([*row[:9], row[9:]]) for row in found]
     states = {row.project_id: _state(row) for row in rows}
     _tell([_reading(row) for row in rows if row.fell_back or row.shadowed])
@@ -193,23 +194,26 @@ def _is_behind(standing: Standing, source: str, clock: datetime, snapshot_at: da
 
 
 def _load_legacy(
-    project_ids: Sequence[str], asked: Sequence[bool], shadowed: Sequence[bool]
+    project_ids: Sequence[str], asked: Sequence[bool], shadowed: Sequence[bool], error: DatabaseError
 ) -> dict[str, ProjectState]:
     """Return what the columns hold: the new home, which tells the standing too, cannot be asked."""
     named = dict(zip(project_ids, zip(asked, shadowed, strict=True), strict=True))
     with connection.cursor() as cursor:
         cursor.execute(_LOAD_LEGACY, {"ids": list(project_ids)})
-        states = {
-            project_id: ProjectState(
-                project_id,
-                **{key.attribute: decode(text) for key, text in zip(STATE_KEYS, columns, strict=True)},
-                source="none" if empty else "legacy",
-                as_of=None if empty else clock,
-                standing=None,
-                fell_back="error" if named[project_id][0] else None,
-            )
-            for project_id, clock, empty, *columns in cursor.fetchall()
-        }
+        found = cursor.fetchall()
+    if not all(has_columns for _, has_columns, *_ in found):
+        raise error  # the columns have been dropped: nobody else can answer
+    states = {
+        project_id: ProjectState(
+            project_id,
+            **{key.attribute: decode(text) for key, text in zip(STATE_KEYS, columns, strict=True)},
+            source="none" if empty else "legacy",
+            as_of=None if empty else clock,
+            standing=None,
+            fell_back="error" if named[project_id][0] else None,
+        )
+        for project_id, _, clock, empty, *columns in found
+    }
     _tell(
         [
             Reading(project_id, fell_back=state.fell_back, lag="error" if named[project_id][1] else None)

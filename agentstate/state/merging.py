@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from django.db.backends.utils import CursorWrapper
 
-from agentstate.state.homes import CLOCK, COLUMNS_AS_STATE, NEWEST, microseconds, tick
+from agentstate.state.homes import CLOCK, COLUMNS_AS_STATE, NEWEST, PROJECTS, microseconds, tick
 from agentstate.state.keys import STATE_KEYS
 from agentstate.state.legacy_snapshot import events_written, free_clock, record, snapshot_events, take_in
 from agentstate.state.replay import state_at
@@ -19,17 +19,17 @@ from agentstate.state.standing import DIFFERENT, EMPTIED, STANDING
 
 # A legacy-ahead project whose columns can be taken in as they are, at their clock. What is legacy ahead otherwise,
 # emptied or older than the newest snapshot, needs a look under a lock.
-TAKES_IN = f"""(({STANDING}) = 'legacy_ahead'
+TAKES_IN = f"""(p.has_columns AND ({STANDING}) = 'legacy_ahead'
     AND (newest.snapshot_at IS NULL OR {CLOCK} > newest.snapshot_at)
     AND NOT (%(prefer)s::text IS DISTINCT FROM 'legacy' AND {EMPTIED}))"""
 
 # Reading all documents to find unequal projects is only worth it where a person named a home.
-SETTLES = f"""CASE {STANDING}
+SETTLES = f"""(p.has_columns AND CASE {STANDING}
         WHEN 'forked' THEN true
         WHEN 'legacy_ahead' THEN NOT {TAKES_IN}
         WHEN 'in_sync' THEN %(prefer)s::text IS NOT NULL AND {DIFFERENT}
         ELSE false
-    END"""
+    END)"""
 
 _KEYS = ", ".join(f"('{key.name}', {ordinal})" for ordinal, key in enumerate(STATE_KEYS))
 
@@ -39,7 +39,7 @@ _HOMES = f"""
     SELECT p.id AS project_id, {CLOCK} AS clock, newest.snapshot_at AS newest_at, {STANDING} AS standing,
            {EMPTIED} AS emptied, newest.result -> 'state' AS agentkit, {COLUMNS_AS_STATE} AS legacy,
            CASE WHEN ({STANDING}) = 'forked' AND NOT {EMPTIED} THEN base.state END AS base
-    FROM "Project" p {NEWEST}
+    FROM {PROJECTS} p {NEWEST}
     LEFT JOIN LATERAL {state_at("newest.legacy_at")} base ON base.at = newest.legacy_at
     WHERE p.id = ANY (%(found)s) AND {SETTLES}"""
 

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from django.db.backends.utils import CursorWrapper
 
-from agentstate.state.homes import CLOCK, COLUMNS_AS_STATE, NEWEST, microseconds, set_columns, tick
+from agentstate.state.homes import CLOCK, COLUMNS_AS_STATE, NEWEST, PROJECTS, microseconds, set_columns, tick
 from agentstate.state.legacy_snapshot import Written, events_written, free_clock, record, snapshot_events, take_in
 from agentstate.state.replay import state_at
 from agentstate.state.standing import STANDING
@@ -24,7 +24,7 @@ _RESTORED = f"""
     WITH target AS MATERIALIZED (
         SELECT p.id AS project_id, {CLOCK} AS clock, newest.snapshot_at AS newest_at,
             {COLUMNS_AS_STATE} AS legacy, earlier.state, earlier.run_id
-        FROM "Project" p {NEWEST} CROSS JOIN LATERAL {EARLIER} earlier
+        FROM {PROJECTS} p {NEWEST} CROSS JOIN LATERAL {EARLIER} earlier
         WHERE p.id = ANY (%(found)s) AND {RESTORES}
     ), keeping AS MATERIALIZED (
         SELECT *,

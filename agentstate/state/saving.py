@@ -13,7 +13,7 @@ from agentstate import gates
 from agentstate.models.fields import new_id
 from agentstate.state.documents import ABSENT, encode
 from agentstate.state.errors import ProjectNotFound, StateWriteDisabled, UnsuitableRun, UnsuitableTransaction
-from agentstate.state.homes import CLOCK, COLUMNS_AS_STATE, NEWEST, tick
+from agentstate.state.homes import CLOCK, COLUMNS_AS_STATE, NEWEST, PROJECTS, tick
 from agentstate.state.keys import STATE_KEYS
 from agentstate.state.legacy_snapshot import free_clock, take_in
 from agentstate.state.live_events import insert_live_events
@@ -69,7 +69,14 @@ def save(project_id: str, *, run: str | None = None, **documents: Any) -> Saved:
     with transaction.atomic(), connection.cursor() as cursor:
         _refuse_old_view(cursor)
         _lock(cursor, project_id, run)
-        _bring_up(cursor, project_id, to_agentkit=to_agentkit, to_legacy=to_legacy)
+        standing, has_columns = _look(cursor, project_id)
+        if not has_columns and not to_agentkit:
+            raise StateWriteDisabled(project_id, has_columns=False)
+        to_legacy = to_legacy and has_columns
+        if has_columns:
+            _bring_up(cursor, project_id, standing, to_agentkit=to_agentkit, to_legacy=to_legacy)
+        elif standing == Standing.EMPTY:
+            _take_in_columns(cursor, project_id)
         return _apply(cursor, project_id, given, run, to_agentkit=to_agentkit, to_legacy=to_legacy)
 
 
@@ -117,21 +124,24 @@ def _lock(cursor: CursorWrapper, project_id: str, run: str | None) -> None:
         raise UnsuitableRun(run, f"it is {found[1]}, and only a running one takes changes")
 
 
-def _bring_up(cursor: CursorWrapper, project_id: str, *, to_agentkit: bool, to_legacy: bool) -> None:
+def _bring_up(
+    cursor: CursorWrapper, project_id: str, standing: Standing, *, to_agentkit: bool, to_legacy: bool
+) -> None:
     """Bring each home that will be written up to the one that is ahead."""
-    standing = _standing(cursor, project_id)
     if standing == Standing.FORKED:
         settle(cursor, [project_id], "agentkit" if gates.agentkit_reads(project_id) else "legacy")
-        standing = _standing(cursor, project_id)
+        standing, _ = _look(cursor, project_id)
     if to_agentkit and standing in (Standing.LEGACY_AHEAD, Standing.EMPTY):
         _take_in_columns(cursor, project_id)
     if to_legacy and standing == Standing.AGENTKIT_AHEAD:
         seed(cursor, [project_id])
 
 
-def _standing(cursor: CursorWrapper, project_id: str) -> Standing:
-    cursor.execute(f'SELECT {STANDING} FROM "Project" p {NEWEST} WHERE p.id = %s', [project_id])
-    return Standing(cursor.fetchone()[0])
+def _look(cursor: CursorWrapper, project_id: str) -> tuple[Standing, bool]:
+    """Return where the locked project stands, and whether the columns are there: they are, or not, until the end."""
+    cursor.execute(f"SELECT {STANDING}, p.has_columns FROM {PROJECTS} p {NEWEST} WHERE p.id = %s", [project_id])
+    standing, has_columns = cursor.fetchone()
+    return Standing(standing), has_columns
 
 
 def _take_in_columns(cursor: CursorWrapper, project_id: str) -> None:
@@ -145,7 +155,7 @@ def _take_in_columns(cursor: CursorWrapper, project_id: str) -> None:
             SELECT project_id, clock, state, {free_clock("looked_at.project_id", "clock", "newest_at")} AS at FROM (
                 SELECT p.id AS project_id, {CLOCK} AS clock, {COLUMNS_AS_STATE} AS state,
                        coalesce(newest.snapshot_at, '-infinity') AS newest_at
-                FROM "Project" p {NEWEST} WHERE p.id = %s AND ({STANDING}) IN ('empty', 'legacy_ahead')
+                FROM {PROJECTS} p {NEWEST} WHERE p.id = %s AND ({STANDING}) IN ('empty', 'legacy_ahead')
             ) looked_at
         ), {take_in("kept", "columns", on_conflict="ON CONFLICT DO NOTHING")}
         UPDATE "Project" p SET "stateUpdatedAt" = columns.at FROM columns
@@ -171,7 +181,7 @@ def _apply(
             SELECT {CLOCK} AS clock, newest.id AS newest_run, newest.snapshot_at AS newest_at,
                 {"newest.result -> 'state'" if to_agentkit else COLUMNS_AS_STATE} AS state,
                 (SELECT max(created_at) FROM "AgentWorkflowRunEvent" WHERE run_id = %(run)s) AS last_event_at
-            FROM "Project" p {NEWEST} WHERE p.id = %(project)s OFFSET 0
+            FROM {PROJECTS} p {NEWEST} WHERE p.id = %(project)s OFFSET 0
         ) present
         CROSS JOIN unnest(%(keys)s::text[], %(documents)s::jsonb[]) given (key, document)
         WHERE state -> key IS DISTINCT FROM document

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.db.backends.utils import CursorWrapper
 
-from agentstate.state.homes import CLOCK, COLUMNS_AS_STATE, NEWEST, set_columns
+from agentstate.state.homes import CLOCK, COLUMNS_AS_STATE, NEWEST, PROJECTS, set_columns
 from agentstate.state.legacy_snapshot import Written, events_written, run_id, snapshot_events, take_in
 from agentstate.state.replay import state_at
 from agentstate.state.restoring import restore
@@ -26,7 +26,7 @@ _AHEAD = f"""
             SELECT p.id AS project_id, {CLOCK} AS clock, newest.id AS run_id, newest.snapshot_at AS newest_at,
                    newest.result -> 'state' AS state, {COLUMNS_AS_STATE} AS legacy, content.held,
                    CASE WHEN NOT content.held THEN {_TAKEN} END AS taken
-            FROM "Project" p {NEWEST} CROSS JOIN LATERAL (SELECT {_HELD} AS held OFFSET 0) content
+            FROM {PROJECTS} p {NEWEST} CROSS JOIN LATERAL (SELECT {_HELD} AS held OFFSET 0) content
             WHERE p.id = ANY (%(found)s) AND ({STANDING}) = 'agentkit_ahead'
         ) looked_at
     )"""

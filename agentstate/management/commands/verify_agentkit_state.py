@@ -58,13 +58,16 @@ class Command(BaseCommand):
     def _write(self, found: Verification, audits: list[Audit]) -> None:
         stream = stream_of(self.stdout)
         print_table(stream, "Standing", ["standing", "projects"], found.standing.items())
-        in_sync = found.standing[Standing.IN_SYNC]
-        print_table(
-            stream,
-            "Equal documents of the projects in sync",
-            ["state key", "equal", "of"],
-            [(key, equal, in_sync) for key, equal in found.equal.items()],
-        )
+        if found.has_columns:
+            in_sync = found.standing[Standing.IN_SYNC]
+            print_table(
+                stream,
+                "Equal documents of the projects in sync",
+                ["state key", "equal", "of"],
+                [(key, equal, in_sync) for key, equal in found.equal.items()],
+            )
+        else:
+            self.stdout.write("The legacy columns have been dropped: there is nothing to compare.")
         print_table(stream, "Rows", ["table", "rows"], found.tables.items())
         if found.offenders:
             print_table(
@@ -99,6 +102,8 @@ def as_json(found: Verification, audits: list[Audit] | None) -> dict[str, Any]:
         "tables": found.tables,
         "offenders": [each._asdict() for each in found.offenders],
     }
+    if not found.has_columns:
+        result["columns"] = "dropped"
     if audits is not None:
         result["audit"] = [{"sql": each.sql, "columns": each.columns, "rows": each.rows} for each in audits]
     return result
