@@ -17,6 +17,7 @@ from agentstate.backfill.errors import concerns_rows, is_passing
 from agentstate.backfill.options import SELECTED
 from agentstate.backfill.outcome import Counts, Failure
 from agentstate.backfill.step import Step
+from agentstate.state.columns import MOVES_STATE
 
 ATTEMPTS = 10
 # The planner's guesses about jsonb are poor: memory for the batch's documents, and no time lost on compiling.
@@ -146,7 +147,7 @@ class Mover:
         for attempt in range(1, ATTEMPTS + 1):
             try:
                 with transaction.atomic(), connection.cursor() as cursor:
-                    cursor.execute(f"{SEE_WHAT_OTHERS_COMMITTED}; {TUNE}")
+                    cursor.execute(f"{SEE_WHAT_OTHERS_COMMITTED}; {TUNE}; {MOVES_STATE}")
                     if self.step.options.dry_run:
                         cursor.execute("SET TRANSACTION READ ONLY")
                         return self.step.preview(cursor, self._parameters(batch))

@@ -11,6 +11,9 @@ COLUMNS_ARE_THERE = f"""
     EXISTS (SELECT FROM pg_attribute WHERE attrelid = '"Project"'::regclass
             AND attname = '{STATE_KEYS[0].column}' AND NOT attisdropped)"""
 
+# What a transaction of ours says before it moves state into the columns, which frozen columns let through.
+MOVES_STATE = "SET LOCAL agentstate.moves_state = 'on'"
+
 
 def legacy_columns_are_there(using: str = DEFAULT_DB_ALIAS) -> bool:
     """Tell whether the five columns are in the table; they are added and dropped together."""

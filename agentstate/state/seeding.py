@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from django.db.backends.utils import CursorWrapper
 
-from agentstate.state.homes import CLOCK, COLUMNS_AS_STATE, NEWEST, PROJECTS, set_columns
+from agentstate.state.homes import CLOCK, COLUMNS_AS_STATE, NEWEST, NO_COLUMNS, PROJECTS, set_columns
 from agentstate.state.legacy_snapshot import Written, events_written, run_id, snapshot_events, take_in
 from agentstate.state.replay import state_at
 from agentstate.state.restoring import restore
 from agentstate.state.standing import STANDING
 
-# What the columns hold must be kept before it is overwritten. It is, if a run holds just that for that clock; it can
+# What the columns hold must be kept before it is overwritten; nothing needs no keeping, be it that somebody emptied
+# them behind the trigger's back or that they were dropped. It is kept, if a run holds just that for that clock; it can
 # be, if nothing else stands at that clock, in a run or in the events of one that has saved again. Where other content
 # does, or the clocks run backwards, somebody went behind the trigger's back: restoring.py keeps and restores under new
 # clock values.
-_HELD = f"""EXISTS (
+HELD = f"""{NO_COLUMNS} OR EXISTS (
         SELECT FROM "AgentWorkflowRun" run
         WHERE run.project_id = p.id AND run.snapshot_at = {CLOCK} AND run.result -> 'state' = {COLUMNS_AS_STATE})"""
 _TAKEN = f"""EXISTS (SELECT FROM "AgentWorkflowRun" run WHERE run.id = {run_id("p.id", CLOCK)})
@@ -26,7 +27,7 @@ _AHEAD = f"""
             SELECT p.id AS project_id, {CLOCK} AS clock, newest.id AS run_id, newest.snapshot_at AS newest_at,
                    newest.result -> 'state' AS state, {COLUMNS_AS_STATE} AS legacy, content.held,
                    CASE WHEN NOT content.held THEN {_TAKEN} END AS taken
-            FROM {PROJECTS} p {NEWEST} CROSS JOIN LATERAL (SELECT {_HELD} AS held OFFSET 0) content
+            FROM {PROJECTS} p {NEWEST} CROSS JOIN LATERAL (SELECT {HELD} AS held OFFSET 0) content
             WHERE p.id = ANY (%(found)s) AND ({STANDING}) = 'agentkit_ahead'
         ) looked_at
     )"""

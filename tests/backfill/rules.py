@@ -140,10 +140,11 @@ class Project:
             return
         newest = self.newest
         stands = [snapshot.state for snapshot in self.saved if snapshot.at == self.clock]
-        if newest.at <= self.clock or any(state != self.columns for state in stands):
+        holds_something = self.columns != NOTHING
+        if newest.at <= self.clock or (holds_something and any(state != self.columns for state in stands)):
             self.restore()
             return
-        if not self.columns_are_held():
+        if holds_something and not self.columns_are_held():
             self.saved.append(Snapshot("legacy_snapshot", dict(self.columns), self.clock, self.clock))
         self.columns = dict(newest.state)
         self.clock = newest.legacy_at = newest.at
