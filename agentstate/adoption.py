@@ -36,6 +36,7 @@ OUR_TABLES = (
     "AgentStateLeftAside",
     "AgentStateReadCount",
     "AgentStateReadDifference",
+    "AgentStateRolloutStep",
 )
 CLOCK = "stateUpdatedAt"
 NAMED = 10

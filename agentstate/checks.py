@@ -24,6 +24,7 @@ from agentstate.gates import (
     Rollout,
 )
 from agentstate.models import Flag
+from agentstate.state.columns import legacy_columns_are_there
 from agentstate.state.homes import NEWEST, PROJECTS
 from agentstate.state.standing import STANDING, Standing
 
@@ -48,9 +49,13 @@ def _of_database(alias: str) -> list[CheckMessage]:
         with transaction.atomic(alias):
             flags = list(Flag.objects.using(alias).prefetch_related("users", "groups").filter(name__in=GATES))
             rollout = Rollout.of(flags)
+            told = (
+                [*_contradictions(rollout), *_unread_state(alias, rollout)]
+                if legacy_columns_are_there(alias)
+                else _without_effect(rollout)
+            )
             return [
-                *_contradictions(rollout),
-                *_unread_state(alias, rollout),
+                *told,
                 *_missing_rows(alias, flags),
                 *_settings_without_effect(flags),
             ]
@@ -125,6 +130,30 @@ def _unread_state(alias: str, rollout: Rollout) -> Iterable[CheckMessage]:
             f"{found[0]}: readers get an older state.",
             hint=f"Run manage.py reverse_backfill_agentkit_state, or open {AGENTKIT_READS.name} for them.",
             id="agentstate.W003",
+        )
+
+
+def _without_effect(rollout: Rollout) -> Iterable[CheckMessage]:
+    """Say which gates have nothing to decide any more, since the columns have been dropped."""
+    settings = {
+        LEGACY_WRITES.name: ("on", not rollout.legacy_writes.is_nothing, "--deactivate"),
+        AGENTKIT_READS.name: ("off for some", not rollout.agentkit_reads.is_everything, "--everyone"),
+        AGENTKIT_SHADOW_READS.name: ("on", not rollout.agentkit_shadow_reads.is_nothing, "--deactivate"),
+    }
+    for name, (setting, is_so, option) in settings.items():
+        if is_so:
+            yield Warning(
+                f"{name} is {setting}, which has no effect: the legacy columns have been dropped, and the AgentKit "
+                "home alone is read and written.",
+                hint=f"Run manage.py waffle_flag {name} {option}.",
+                id="agentstate.W008",
+            )
+    if not rollout.agentkit_writes.is_everything:
+        yield Warning(
+            f"{AGENTKIT_WRITES.name} is off for some projects, and the legacy columns have been dropped: saving is "
+            "refused there.",
+            hint=f"Run manage.py waffle_flag {AGENTKIT_WRITES.name} --everyone.",
+            id="agentstate.W002",
         )
 
 

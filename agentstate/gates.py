@@ -56,6 +56,10 @@ class Share(NamedTuple):
     def is_everything(self) -> bool:
         return len(self.buckets) == BUCKETS
 
+    @property
+    def is_nothing(self) -> bool:
+        return not self.buckets and not self.named
+
     def in_sql(self) -> tuple[str, dict[str, int | list[str]]]:
         """Return the condition that a row p of ``"Project"`` belongs to this share, and its parameters."""
         return (

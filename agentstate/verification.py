@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from django.db import connection, transaction
 from django.db.backends.utils import CursorWrapper
 
+from agentstate.backfill.acceptance import holding
 from agentstate.backfill.batches import TUNE
 from agentstate.backfill.errors import refuse_unknown
 from agentstate.backfill.options import SELECTED
@@ -63,12 +65,15 @@ class Verification:
 
     ``has_columns`` tells whether the legacy columns are there: where they have been dropped, nothing is compared.
     ``problems`` counts what is wrong by kind; ``equal`` has, for each state key, how many of the projects whose clocks
-    say in sync hold equal documents.
+    say in sync hold equal documents. ``accepted`` counts entries of projects that a person decided to leave as they
+    are and that have not changed since: they are no problem, and ``excused`` counts their standings.
     """
 
     has_columns: bool = True
     standing: dict[str, int] = field(default_factory=lambda: dict.fromkeys(Standing, 0))
     problems: dict[str, int] = field(default_factory=dict)
+    accepted: int = 0
+    excused: Counter[str] = field(default_factory=Counter)
     equal: dict[str, int] = field(default_factory=dict)
     tables: dict[str, int] = field(default_factory=dict)
     offenders: list[Offender] = field(default_factory=list)
@@ -85,7 +90,7 @@ class Verification:
 
     @property
     def left_aside(self) -> int:
-        """Projects that a pass could not move."""
+        """Projects that a pass could not move, which nobody has accepted."""
         return self.problems["left_aside"]
 
 
@@ -101,9 +106,22 @@ def verify(projects: tuple[str, ...] = ()) -> Verification:
     with transaction.atomic(durable=True), connection.cursor() as cursor:
         cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
         cursor.execute(TUNE)
+        parameters |= _excuse_accepted(projects, found)
         for check in (_count_rows, _compare_homes, _check_events, _check_sessions, _check_left_aside):
             check(cursor, parameters, found)
     return found
+
+
+def _excuse_accepted(projects: tuple[str, ...], found: Verification) -> dict[str, Any]:
+    """Count what a person has accepted, and return what the checks then leave out."""
+    accepted = holding(projects)
+    found.accepted = len(accepted)
+    found.excused = Counter(each.standing for each in accepted if each.standing)
+    return {
+        "excused": [each.project for each in accepted if each.standing],
+        "excused_chats": [each.project for each in accepted if each.excuses_chat],
+        "accepted": [each.entry_id for each in accepted],
+    }
 
 
 def _count_rows(cursor: CursorWrapper, parameters: dict[str, Any], found: Verification) -> None:
@@ -143,13 +161,13 @@ def _compare_homes(cursor: CursorWrapper, parameters: dict[str, Any], found: Ver
         ("forked", found.standing[Standing.FORKED], f"({STANDING}) = 'forked'"),
         ("unequal", unequal, _UNEQUAL),
     ):
-        found.problems[kind] = count
-        if count:
+        found.problems[kind] = count - found.excused[kind]
+        if found.problems[kind]:
             cursor.execute(
                 f"""
                 SELECT id, {first_difference("legacy", "state")} FROM (
                     SELECT p.id, {COLUMNS_AS_STATE} AS legacy, newest.result -> 'state' AS state
-                    FROM {PROJECTS} p {NEWEST} WHERE {SELECTED} AND {condition}
+                    FROM {PROJECTS} p {NEWEST} WHERE {SELECTED} AND {condition} AND NOT p.id = ANY (%(excused)s)
                     ORDER BY p.id LIMIT %(named)s
                 ) offender ORDER BY id
                 """,
@@ -195,7 +213,10 @@ def _check_events(cursor: CursorWrapper, parameters: dict[str, Any], found: Veri
 
 def _check_sessions(cursor: CursorWrapper, parameters: dict[str, Any], found: Verification) -> None:
     cursor.execute(
-        f"SELECT p.id, count(*) OVER () FROM {CHATS} WHERE {SELECTED} AND {UNMADE} ORDER BY p.id LIMIT %(named)s",
+        f"""
+        SELECT p.id, count(*) OVER () FROM {CHATS}
+        WHERE {SELECTED} AND {UNMADE} AND NOT p.id = ANY (%(excused_chats)s) ORDER BY p.id LIMIT %(named)s
+        """,
         parameters,
     )
     found.problems["session"] = 0
@@ -205,11 +226,11 @@ def _check_sessions(cursor: CursorWrapper, parameters: dict[str, Any], found: Ve
 
 
 def _check_left_aside(cursor: CursorWrapper, parameters: dict[str, Any], found: Verification) -> None:
-    """Count open entries; one whose project was deleted since has nothing to wait for."""
+    """Count entries that nobody accepted as they are; one whose project was deleted since waits for nothing."""
     cursor.execute(
         f"""
         SELECT t.project_id, count(*) OVER () FROM "AgentStateLeftAside" t
-        WHERE {_OF_PROJECT} AND t.closed_at IS NULL
+        WHERE {_OF_PROJECT} AND t.closed_at IS NULL AND NOT t.id = ANY (%(accepted)s)
           AND EXISTS (SELECT FROM "Project" p WHERE p.id = t.project_id)
         ORDER BY t.project_id, t.direction LIMIT %(named)s
         """,

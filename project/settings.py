@@ -41,6 +41,8 @@ INSTALLED_APPS = [
     "django.contrib.postgres",
     "django.contrib.staticfiles",
     "csp",
+    # Its one migration drops the legacy columns.
+    *(["agentstate.contract"] if env.bool("AGENTSTATE_CONTRACT", default=False) else []),
 ]
 
 MIDDLEWARE = [
@@ -116,6 +118,11 @@ CACHES = {
         "TIMEOUT": 1,
     },
 }
+
+# What the steps of manage.py agentkit_rollout ask for.
+AGENTSTATE_ROLLOUT_LAG_MINUTES = env.int("AGENTSTATE_ROLLOUT_LAG_MINUTES", default=5)
+AGENTSTATE_ROLLOUT_COMPARED = env.int("AGENTSTATE_ROLLOUT_COMPARED", default=1000)
+AGENTSTATE_ROLLOUT_HOURS = env.float("AGENTSTATE_ROLLOUT_HOURS", default=24.0)
 
 # Everything that tells browsers to stay on HTTPS hangs on one switch.
 AGENTSTATE_HTTPS = env.bool("AGENTSTATE_HTTPS", default=False)

@@ -21,7 +21,7 @@ from agentstate.models import AgentWorkflowRun, Flag
 from agentstate.models.fields import new_id
 from agentstate.models.passes import Direction
 from agentstate.state.documents import decode
-from agentstate.state.homes import NEWEST
+from agentstate.state.homes import NEWEST, PROJECTS
 from agentstate.state.keys import STATE_KEYS
 from agentstate.state.standing import STANDING
 from tests.factories import COLUMNS, KEYS, write_columns
@@ -289,11 +289,11 @@ def homes_of(project: str) -> Homes:
 
 def standings() -> dict[str, str]:
     """Return the standing of every project."""
-    return dict(rows(f'SELECT p.id, {STANDING} FROM "Project" p {NEWEST}'))
+    return dict(rows(f"SELECT p.id, {STANDING} FROM {PROJECTS} p {NEWEST}"))
 
 
 def standing_of(project: str) -> str:
-    return one(f'SELECT {STANDING} FROM "Project" p {NEWEST} WHERE p.id = %s', project)[0]
+    return one(f"SELECT {STANDING} FROM {PROJECTS} p {NEWEST} WHERE p.id = %s", project)[0]
 
 
 def events_of(run: str) -> list[tuple[str, str]]:

@@ -197,7 +197,8 @@ def test_flags_that_are_no_gates_are_left_alone() -> None:
 
 
 def test_it_costs_few_queries(django_assert_num_queries: DjangoAssertNumQueries) -> None:
-    with django_assert_num_queries(6):  # a savepoint and its release, flags, users, groups, projects
+    # a savepoint and its release, flags, users, groups, whether the columns are there, projects
+    with django_assert_num_queries(7):
         checks.check_flags(databases=["default"])
 
 

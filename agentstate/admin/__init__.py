@@ -1,7 +1,9 @@
-"""What engineers browse, one module a page. All of it is read-only but the flags."""
+"""What engineers browse, one module a page. All of it is read-only but the flags and what was left aside."""
 
 from agentstate.admin.flags import FlagAdmin, FlagChangeAdmin
 from agentstate.admin.passes import BackfillPassAdmin, LeftAsideAdmin
+from agentstate.admin.projects import ProjectAdmin
+from agentstate.admin.rollout import RolloutAdmin, RolloutStepAdmin
 from agentstate.admin.runs import AgentWorkflowRunAdmin
 from agentstate.admin.sessions import AgentSessionAdmin
 
@@ -12,4 +14,7 @@ __all__ = [
     "FlagAdmin",
     "FlagChangeAdmin",
     "LeftAsideAdmin",
+    "ProjectAdmin",
+    "RolloutAdmin",
+    "RolloutStepAdmin",
 ]

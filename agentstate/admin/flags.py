@@ -8,11 +8,13 @@ from django import forms
 from django.contrib import admin
 from django.core.exceptions import ValidationError
 from django.core.validators import ProhibitNullCharactersValidator
+from django.template.loader import render_to_string
 
-from agentstate.admin.read_only import ReadOnlyAdmin
+from agentstate.admin.paging import KeysetPages
 from agentstate.gates import GATES
 from agentstate.models import Flag, FlagChange, Project
 from agentstate.models.actors import acting_as
+from agentstate.state.columns import legacy_columns_are_there
 
 if TYPE_CHECKING:
     from django.db.models import QuerySet
@@ -121,7 +123,11 @@ class FlagAdmin(FlagModelAdmin):
         form_url: str = "",
         extra_context: dict[str, Any] | None = None,
     ) -> HttpResponse:
-        context = {"changes": self._latest_changes(object_id), **(extra_context or {})}
+        context = {
+            "changes": self._latest_changes(object_id),
+            "has_columns": legacy_columns_are_there(),
+            **(extra_context or {}),
+        }
         with acting_as(request.user.get_username()):
             return super().changeform_view(request, object_id, form_url, context)
 
@@ -141,8 +147,13 @@ class FlagAdmin(FlagModelAdmin):
 
 
 @admin.register(FlagChange)
-class FlagChangeAdmin(ReadOnlyAdmin):
-    list_display = ("changed_at", "flag", "summary", "changed_by")
+class FlagChangeAdmin(KeysetPages):
+    list_display = ("changed", "flag", "summary", "changed_by")
     list_filter = ("flag",)
     search_fields = ("=changed_by",)
-    ordering = ("-id",)
+    search_help_text = "Who changed it."
+    keyset = ("-id",)
+
+    @admin.display(description="changed")
+    def changed(self, change: FlagChange) -> str:
+        return render_to_string("admin/agentstate/includes/moment.html", {"when": change.changed_at})

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from datetime import timedelta
+from typing import Any
 
 from agentstate.state import UnsuitableDocument
-from agentstate.state.documents import ABSENT, encode
+from agentstate.state.documents import ABSENT, as_text
 
-if TYPE_CHECKING:
-    from datetime import timedelta
-
-_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[\[{]\s*[\]}]|[\[\]{},:]|[^\s\[\]{},:"]+')
+# A string may lack its end, since text that is too long is cut.
+_TOKEN = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*(?:"|\\?\Z)|[\[{]\s*[\]}]|[\[\]{},:]|[^\s\[\]{},:"]+')
 # Deeper levels stand under one another: else the spaces alone of a deep document would be megabytes.
 _DEEPEST_INDENT = 40
 
@@ -46,7 +45,7 @@ def pretty_json(document: Any) -> str:
     if document is ABSENT:
         return "not there"
     try:
-        return indented(encode(document, ""))
+        return indented(as_text(document))
     except UnsuitableDocument as error:
         return f"This cannot be shown: {error}"
 
@@ -56,6 +55,8 @@ def length_of_time(length: timedelta) -> str:
     seconds = length.total_seconds()
     if seconds < 0:
         return f"\N{MINUS SIGN}{length_of_time(-length)}"
+    if 0 < seconds < 0.001:
+        return f"{seconds * 1_000_000:.0f} µs"
     if seconds < 1:
         return f"{seconds * 1000:.0f} ms"
     if seconds < 60:
@@ -67,3 +68,40 @@ def length_of_time(length: timedelta) -> str:
         if count or parts:
             parts.append(f"{count} {unit}")
     return " ".join(part for part in parts[:2] if not part.startswith("0 "))
+
+
+def offset(length: timedelta) -> str:
+    """Return a time since a start, so that neighbours differ: ``+1 µs``, ``+2.35 s``, ``+3:05.1``, ``+2:46:30.1``."""
+    if length < timedelta(0):
+        return f"\N{MINUS SIGN}{offset(-length)[1:]}"
+    if length < timedelta(seconds=1):
+        return f"+{length_of_time(length)}"
+    if length < timedelta(seconds=59.995):
+        return f"+{length.total_seconds():.2f} s"
+    return f"+{clock(length, digits=1)}"
+
+
+def tick(length: timedelta) -> str:
+    """Return a round time since a start, as an axis has it: ``500 ms``, ``10 s``, ``4:25``."""
+    if length < timedelta(0):
+        return f"\N{MINUS SIGN}{tick(-length)}"
+    if not length:
+        return "0"
+    if length < timedelta(seconds=1):
+        return length_of_time(length)
+    if length < timedelta(minutes=1):
+        return f"{length.total_seconds():.4g} s"
+    return clock(length, digits=0 if length % timedelta(seconds=1) == timedelta(0) else 1)
+
+
+def clock(length: timedelta, digits: int) -> str:
+    """Return minutes and more as a clock counts them: ``3:05``, ``2:46:30``, ``3 d 02:46:30``."""
+    units = 10**digits
+    whole, fraction = divmod(round(length.total_seconds() * units), units)
+    minutes, seconds = divmod(whole, 60)
+    hours, minutes = divmod(minutes, 60)
+    days, hours = divmod(hours, 24)
+    end = f"{seconds:02}" + (f".{fraction:0{digits}}" if digits else "")
+    if days:
+        return f"{days:,} d {hours:02}:{minutes:02}:{end}"
+    return f"{hours}:{minutes:02}:{end}" if hours else f"{minutes}:{end}"

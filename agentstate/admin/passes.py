@@ -2,45 +2,103 @@
 
 from __future__ import annotations
 
-from django.contrib import admin
+from typing import TYPE_CHECKING, Any
 
-from agentstate.admin.read_only import ReadOnlyAdmin
-from agentstate.models import BackfillPass, LeftAside
+from django.contrib import admin
+from django.db.models.functions import Left
+from django.template.loader import render_to_string
+from django.utils.text import Truncator
+
+from agentstate.admin.decisions import DecisionPages
+from agentstate.admin.formats import length_of_time
+from agentstate.admin.links import link_to
+from agentstate.admin.paging import KeysetPages
+from agentstate.models import BackfillPass, LeftAside, Project
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from django.db.models import QuerySet
+
+
+def counted(name: str) -> Callable[[Any], str]:
+    """Return a column with a pass's count of this name, which may be in the millions."""
+
+    @admin.display(description=name.replace("_", " "))
+    def column(entry: Any) -> str:
+        return f"{getattr(entry, name):,}"
+
+    column.__name__ = name
+    return column
 
 
 @admin.register(BackfillPass)
-class BackfillPassAdmin(ReadOnlyAdmin):
+class BackfillPassAdmin(KeysetPages):
     list_display = (
-        "id",
+        "number",
         "direction",
-        "outcome",
-        "started_at",
-        "ended_at",
-        "candidates",
-        "written",
-        "merged",
-        "left_aside",
-        "runs",
-        "events",
-        "sessions",
+        "outcome_word",
+        "started",
+        "duration",
+        *map(counted, ("candidates", "written", "merged", "left_aside", "runs", "events", "sessions")),
         "requested_by",
     )
     list_filter = ("direction", "outcome")
-    ordering = ("-id",)
+    keyset = ("-id",)
+
+    @admin.display(description="pass")
+    def number(self, entry: BackfillPass) -> str:
+        return f"{entry.pk:,}"
+
+    @admin.display(description="outcome")
+    def outcome_word(self, entry: BackfillPass) -> str:
+        return render_to_string("admin/agentstate/includes/status.html", {"status": entry.outcome})
+
+    @admin.display(description="started")
+    def started(self, entry: BackfillPass) -> str:
+        return render_to_string("admin/agentstate/includes/moment.html", {"when": entry.started_at})
+
+    @admin.display(description="duration")
+    def duration(self, entry: BackfillPass) -> str:
+        if entry.ended_at:
+            return length_of_time(entry.ended_at - entry.started_at)
+        return f"{length_of_time(entry.seen_at - entry.started_at)} so far"
 
 
 @admin.register(LeftAside)
-class LeftAsideAdmin(ReadOnlyAdmin):
-    list_display = (
-        "project_id",
+class LeftAsideAdmin(DecisionPages, KeysetPages):
+    list_display = ("project_link", "direction", "error_class", "beginning", "attempts", "last_seen", "closed")
+    list_display_links = ("error_class",)
+    list_filter = (
         "direction",
+        ("closed_at", admin.EmptyFieldListFilter),
+        ("accepted_at", admin.EmptyFieldListFilter),
         "error_class",
-        "error",
-        "attempts",
-        "first_seen_at",
-        "last_seen_at",
-        "closed_at",
     )
-    list_filter = ("direction", ("closed_at", admin.EmptyFieldListFilter), "error_class")
     search_fields = ("=project_id",)
-    ordering = ("-last_seen_at", "-id")
+    search_help_text = "A project's id."
+    # No index has this order: an entry a project is few enough to sort.
+    keyset = ("-last_seen_at", "-id")
+
+    def for_list(self, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        entries: QuerySet[Any] = queryset.defer("error").annotate(error_start=Left("error", 300))
+        return entries
+
+    @admin.display(description="project")
+    def project_link(self, entry: Any) -> str:
+        return link_to(Project, entry.project_id, Truncator(entry.project_id).chars(60), entry.viewer)
+
+    @admin.display(description="error")
+    def beginning(self, entry: Any) -> str:
+        lines = entry.error_start.strip().splitlines()
+        return render_to_string("admin/agentstate/includes/error_line.html", {"line": lines[0] if lines else ""})
+
+    @admin.display(description="last seen")
+    def last_seen(self, entry: LeftAside) -> str:
+        return render_to_string("admin/agentstate/includes/moment.html", {"when": entry.last_seen_at})
+
+    @admin.display(description="closed")
+    def closed(self, entry: LeftAside) -> str:
+        if entry.closed_at is None:
+            return entry.status
+        return render_to_string("admin/agentstate/includes/moment.html", {"when": entry.closed_at})

@@ -9,14 +9,17 @@ from contextlib import contextmanager, suppress
 
 from django.db import DatabaseError, connection, transaction
 
+from agentstate.backfill.acceptance import still_accepted
 from agentstate.backfill.locks import NAMESPACE
 from agentstate.backfill.options import PassOptions
 from agentstate.backfill.outcome import Failure, Outcome
 from agentstate.backfill.step import Step
 from agentstate.models.actors import actor
-from agentstate.models.passes import BackfillPass, Direction
+from agentstate.models.passes import BackfillPass, Direction, LeftAside
+from agentstate.state.columns import COLUMNS_ARE_THERE
 
 REPORT_EVERY = 2.0  # seconds
+FAILED_ANEW = "A pass failed over other content, or with another error, than was accepted."
 
 # A pass's own lock, held while its process lives: (namespace + 1, the entry's id).
 _OWN_LOCK = NAMESPACE + 1
@@ -103,10 +106,28 @@ class Entry:
             )
 
 
-def leave_aside(direction: Direction, failures: list[Failure]) -> None:
-    """Keep the projects that could not be moved, with their errors; one that is known already counts an attempt."""
-    if not failures:
-        return
+def leave_aside(options: PassOptions, failures: list[Failure], *, of_chats: bool) -> set[str]:
+    """Keep the projects that could not be moved, with their errors; one that is known already counts an attempt.
+
+    Args:
+        options: of the pass.
+        failures: of one of its steps.
+        of_chats: that step moves chats, not states.
+
+    Returns:
+        The projects whose failure a person has accepted. All others are open from now on.
+    """
+    with transaction.atomic():
+        accepted = still_accepted(options, failures, of_chats=of_chats, lock=True)
+        known = LeftAside.objects.filter(
+            direction=options.direction, project_id__in=[failure.project for failure in failures]
+        )
+        known.exclude(project_id__in=accepted).reopen(FAILED_ANEW, actor())
+        _keep(options.direction, failures)
+    return accepted
+
+
+def _keep(direction: Direction, failures: list[Failure]) -> None:
     with connection.cursor() as cursor:
         cursor.execute(
             """
@@ -123,23 +144,27 @@ def leave_aside(direction: Direction, failures: list[Failure]) -> None:
 
 
 def close_entries(direction: Direction, steps: list[Step]) -> None:
-    """Close the entries of projects that none of a pass's steps has anything left to do for."""
+    """Close the entries of projects that none of a pass's steps has anything left to do for.
+
+    Where the columns have been dropped, what was given up in them was not moved: that decision goes on.
+    """
     with connection.cursor() as cursor:
         cursor.execute(
             """SELECT coalesce(array_agg(project_id), '{}') FROM "AgentStateLeftAside"
                WHERE direction = %s AND closed_at IS NULL""",
             [direction],
         )
-        (open_projects,) = cursor.fetchone()
+        (projects,) = cursor.fetchone()
         still: set[str] = set()
         for step in steps:
             cursor.execute(
                 f"SELECT p.id FROM {step.candidates('p.id = ANY (%(projects)s)')}",
-                {**step.parameters, "projects": open_projects},
+                {**step.parameters, "projects": projects},
             )
             still.update(project_id for (project_id,) in cursor.fetchall())
         cursor.execute(
-            """UPDATE "AgentStateLeftAside" SET closed_at = clock_timestamp()
-               WHERE direction = %s AND closed_at IS NULL AND project_id = ANY (%s) AND NOT project_id = ANY (%s)""",
-            [direction, open_projects, list(still)],
+            f"""UPDATE "AgentStateLeftAside" SET closed_at = clock_timestamp()
+               WHERE direction = %s AND closed_at IS NULL AND project_id = ANY (%s) AND NOT project_id = ANY (%s)
+                   AND (accepted_clock IS NULL OR {COLUMNS_ARE_THERE})""",
+            [direction, projects, list(still)],
         )

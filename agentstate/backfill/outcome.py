@@ -48,19 +48,25 @@ class Counts:
 class Outcome:
     """The result of a pass.
 
-    ``stopped`` says that it was interrupted; ``forked`` names projects that stay forked for a person to settle, and
-    ``without_snapshot`` those that a forced restore found no earlier snapshot of, the first ids of each beside the
-    count.
+    ``accepted`` names projects that could not be moved, as a person has accepted; ``stopped`` says that it was
+    interrupted; ``forked`` names projects that stay forked for a person to settle, and ``without_snapshot`` those that
+    a forced restore found no earlier snapshot of, the first ids of each beside the count.
     """
 
     candidates: int = 0
     counts: Counts = field(default_factory=Counts)
+    accepted: set[str] = field(default_factory=set)
     stopped: bool = False
     seconds: float = 0.0
     forked: tuple[int, list[str]] = (0, [])
     without_snapshot: tuple[int, list[str]] = (0, [])
 
     @property
+    def failures(self) -> list[Failure]:
+        """The failures that nobody has accepted."""
+        return [failure for failure in self.counts.failures if failure.project not in self.accepted]
+
+    @property
     def left_aside(self) -> int:
-        """How many projects could not be moved."""
-        return len({failure.project for failure in self.counts.failures})
+        """How many projects could not be moved, but for those that a person gave up."""
+        return len({failure.project for failure in self.failures})

@@ -11,11 +11,12 @@ from typing import NamedTuple
 from django.db import connection
 
 from agentstate.backfill import ledger, locks
+from agentstate.backfill.acceptance import still_accepted
 from agentstate.backfill.batches import Batch, Mover, plan
 from agentstate.backfill.errors import ColumnsDropped, refuse_unknown
 from agentstate.backfill.forward import Adopt, TakeIn
 from agentstate.backfill.options import SELECTED, PassOptions
-from agentstate.backfill.outcome import Counts, Outcome
+from agentstate.backfill.outcome import Counts, Failure, Outcome
 from agentstate.backfill.restore import Restore, without_earlier_state
 from agentstate.backfill.reverse import Seed
 from agentstate.backfill.sessions import MakeSessions
@@ -103,6 +104,7 @@ class _Pass:
     def __init__(self, options: PassOptions, progress: Callable[[Progress], None], stop: threading.Event) -> None:
         self.options = options
         self.outcome = Outcome()
+        self._first_failures: dict[str, Failure] = {}
         self._progress = progress
         self._stop = stop
 
@@ -134,13 +136,23 @@ class _Pass:
             nonlocal done
             done += size
             self.outcome.counts += counts
-            if not self.options.dry_run:
-                ledger.leave_aside(self.options.direction, counts.failures)
+            if counts.failures:
+                self._leave_aside(step, counts.failures)
             report()
             self._progress(Progress(step.name, done, total))
 
         self._progress(Progress(step.name, 0, total))
         Mover(step, moved, self._stop).move_all(batches)
+
+    def _leave_aside(self, step: Step, failures: list[Failure]) -> None:
+        """Leave projects aside. One that fails in two steps keeps the error of the first."""
+        first, accepted = self._first_failures, self.outcome.accepted
+        is_open = {each.project for each in failures if each.project in first and each.project not in accepted}
+        failures = [first.setdefault(failure.project, failure) for failure in failures]
+        look = still_accepted if self.options.dry_run else ledger.leave_aside
+        found = look(self.options, failures, of_chats=isinstance(step, MakeSessions))
+        accepted -= {failure.project for failure in failures} - found
+        accepted |= found - is_open
 
 
 def _refresh_statistics(counts: Counts) -> None:

@@ -10,8 +10,8 @@ from agentstate.backfill.options import IN_BATCH
 from agentstate.backfill.outcome import Counts
 from agentstate.backfill.step import Step
 
-_CHAT = "(p.meta -> 'chat')"
-_DIGEST = f"encode(sha256(convert_to({_CHAT}::text, 'UTF8')), 'hex')"
+CHAT = "(p.meta -> 'chat')"
+DIGEST = f"encode(sha256(convert_to({CHAT}::text, 'UTF8')), 'hex')"
 _CREATED = """to_char(p."createdAt", 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')"""
 
 # A session that nobody has written to since the pass made it has equal times: see models.AgentSession.
@@ -20,8 +20,8 @@ _UNTOUCHED = "session.updated_at = session.created_at"
 # The chats beside the sessions made from them, and those whose session the pass would make or change: the chat has
 # entries, and the session is missing, or untouched and made from another chat.
 CHATS = """"Project" p LEFT JOIN "AgentSession" session ON session.id = 'legacy_' || p.id"""
-UNMADE = f"""coalesce({_CHAT}, 'null') NOT IN ('null', '[]', '{{}}')
-    AND (session.id IS NULL OR ({_UNTOUCHED} AND session.metadata ->> 'digest' IS DISTINCT FROM {_DIGEST}))"""
+UNMADE = f"""coalesce({CHAT}, 'null') NOT IN ('null', '[]', '{{}}')
+    AND (session.id IS NULL OR ({_UNTOUCHED} AND session.metadata ->> 'digest' IS DISTINCT FROM {DIGEST}))"""
 
 # What fits has a role and a content that are strings; what does not is kept as its JSON text.
 _TRANSCRIPT = f"""(
@@ -32,10 +32,10 @@ _TRANSCRIPT = f"""(
         || jsonb_build_object('at', coalesce(nullif(entry -> 'at', 'null'), to_jsonb({_CREATED})))
         ORDER BY position)
     FROM jsonb_array_elements(
-        CASE jsonb_typeof({_CHAT}) WHEN 'array' THEN {_CHAT} ELSE jsonb_build_array({_CHAT}) END
+        CASE jsonb_typeof({CHAT}) WHEN 'array' THEN {CHAT} ELSE jsonb_build_array({CHAT}) END
     ) WITH ORDINALITY chat (entry, position))"""
 _METADATA = f"""jsonb_build_object(
-    'kind', 'legacy_chat', 'source', 'Project.meta.chat', 'userId', p."userId", 'digest', {_DIGEST})"""
+    'kind', 'legacy_chat', 'source', 'Project.meta.chat', 'userId', p."userId", 'digest', {DIGEST})"""
 
 
 class MakeSessions(Step):

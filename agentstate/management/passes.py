@@ -137,7 +137,10 @@ class BackfillCommand(BaseCommand):
 
     def _write_left(self, options: PassOptions, outcome: Outcome) -> None:
         """Name what was not moved, and the way out."""
-        failures = outcome.counts.failures
+        failures = outcome.failures
+        if outcome.accepted:
+            count = len(outcome.accepted)
+            self.stdout.write(f"{count:,} accepted as not moved: see manage.py agentkit_left_aside list.")
         if failures:
             would = "would be " if options.dry_run else ""
             self.stdout.write(self.style.ERROR(f"{counted(outcome.left_aside, 'project')} {would}left aside:"))
@@ -160,6 +163,7 @@ class BackfillCommand(BaseCommand):
 def as_json(options: PassOptions, outcome: Outcome) -> dict[str, Any]:
     """Return the summary as the one object that ``--format json`` prints."""
     counts = outcome.counts
+    accepted = {"accepted": len(outcome.accepted)} if outcome.accepted else {}
     return {
         "direction": options.direction.value,
         "dry_run": options.dry_run,
@@ -167,11 +171,12 @@ def as_json(options: PassOptions, outcome: Outcome) -> dict[str, Any]:
         "written": counts.written,
         "merged": counts.merged,
         "left_aside": outcome.left_aside,
+        **accepted,
         "runs": counts.runs,
         "events": counts.events,
         "sessions": counts.sessions,
         "seconds": round(outcome.seconds, 3),
-        "failures": [{"project": failure.project, "error": failure.error} for failure in counts.failures],
+        "failures": [{"project": failure.project, "error": failure.error} for failure in outcome.failures],
     }
 
 

@@ -4,6 +4,7 @@ from agentstate.models.flags import Flag, FlagChange
 from agentstate.models.passes import BackfillPass, LeftAside
 from agentstate.models.projects import LegacyState, Project
 from agentstate.models.reads import ReadCount, ReadDifference
+from agentstate.models.rollout import Rollout, RolloutStep
 from agentstate.models.runs import AgentWorkflowRun, AgentWorkflowRunEvent
 from agentstate.models.sessions import AgentSession
 
@@ -19,4 +20,6 @@ __all__ = [
     "Project",
     "ReadCount",
     "ReadDifference",
+    "Rollout",
+    "RolloutStep",
 ]

@@ -9,6 +9,14 @@ from django.db.models import F, Func, OuterRef, Q, Subquery, Value
 from django.db.models.functions import Coalesce, Greatest
 from django.db.models.lookups import Exact, LessThan
 
+from agentstate.models.expressions import (
+    id_hash,
+    lacks_snapshot,
+    of_project,
+    project_hash,
+    status_and_snapshot,
+    workflow_start,
+)
 from agentstate.models.fields import new_id
 from agentstate.models.projects import Project
 
@@ -68,6 +76,10 @@ class _WithOutput(Func):
 
 class AgentWorkflowRunQuerySet(models.QuerySet["AgentWorkflowRun"]):
     """Questions about runs."""
+
+    def of_project(self, project_id: str) -> Self:
+        """Return the runs of a project, in an order by time if one is asked for."""
+        return self.filter(of_project(project_id))
 
     def closed_as_stale(self) -> Self:
         """Return the runs that were closed because they gave no sign of life."""
@@ -132,6 +144,21 @@ class AgentWorkflowRun(models.Model):
 
     class Meta:
         db_table = "AgentWorkflowRun"
+        indexes = [
+            # Read by the admin's list of runs, the newest first, of each status with and without a snapshot.
+            models.Index(status_and_snapshot(), F("started_at"), id_hash(), name="AgentWorkflowRun_status_idx"),
+            # Read by the same list for one workflow, and by its filter, which names the workflows.
+            models.Index(
+                workflow_start(),
+                F("status"),
+                lacks_snapshot(),
+                F("started_at"),
+                id_hash(),
+                name="AgentWorkflowRun_workflow_idx",
+            ),
+            # Read by a project's list of runs, and by the run before and the run after.
+            models.Index(project_hash(), F("started_at"), name="AgentWorkflowRun_started_idx"),
+        ]
         constraints = [
             # Its index serves the newest snapshot of a project and the foreign key's SET NULL.
             models.UniqueConstraint(fields=["project", "snapshot_at"], name="AgentWorkflowRun_project_snapshot_key"),

@@ -6,6 +6,7 @@ from django.db import models
 from django.db.models import F, Func, Value
 from django.db.models.lookups import Exact
 
+from agentstate.models.expressions import id_hash
 from agentstate.models.fields import new_id
 from agentstate.models.projects import Project
 from agentstate.models.runs import AgentWorkflowRun
@@ -39,6 +40,9 @@ class AgentSession(models.Model):
         indexes = [
             # Read by the foreign key's cascade when a project is deleted, and by a project's list of sessions.
             models.Index(fields=["project"], name="AgentSession_project_idx"),
+            # Read by the admin's list of sessions, the newest first. With updated_at, each entry that is added would
+            # have to be written to every index.
+            models.Index(F("created_at"), id_hash(), name="AgentSession_created_idx"),
         ]
         constraints = [
             models.CheckConstraint(

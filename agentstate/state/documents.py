@@ -9,6 +9,7 @@ from enum import Enum
 from typing import Any, Final
 
 from agentstate.state.errors import UnsuitableDocument
+from agentstate.state.nesting import parse, write
 
 
 class _Absent(Enum):
@@ -35,7 +36,16 @@ def decode(text: str | None) -> Any:
     A number with a fraction is a float where the float is written with just these digits, and a ``Decimal`` elsewhere,
     so that saving it again writes the same digits.
     """
-    return ABSENT if text is None else json.loads(text, parse_float=_number, parse_int=_whole_number)
+    if text is None:
+        return ABSENT
+    try:
+        return _decode(text)
+    except RecursionError:
+        return parse(text, _decode)
+
+
+def _decode(text: str) -> Any:
+    return json.loads(text, parse_float=_number, parse_int=_whole_number)
 
 
 def _number(text: str) -> float | Decimal:
@@ -48,6 +58,11 @@ def _whole_number(text: str) -> int | Decimal:
         return int(text)
     except ValueError:  # more digits than Python converts
         return Decimal(text)
+
+
+def as_text(document: Any) -> str:
+    """Return a document as JSON text to look at or to compare, however deep it is; see :func:`encode`."""
+    return write(document, lambda value: encode(value, ""))
 
 
 def encode(document: Any, path: str) -> str:

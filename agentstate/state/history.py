@@ -33,6 +33,23 @@ _HISTORY = """
     ORDER BY at, place"""
 
 
+# The place of the moment that was asked for: by its number, or the newest one until then.
+_AROUND = f"""
+    WITH moments AS MATERIALIZED (
+        SELECT row_number() OVER (ORDER BY at) AS number, count(*) OVER () AS total, at, run_id, workflow_id
+        FROM ({_HISTORY}) history
+    ), chosen AS (
+        SELECT coalesce(
+            CASE WHEN %(number)s::bigint IS NULL
+                 THEN (SELECT max(number) FROM moments WHERE at <= coalesce(%(when)s::timestamptz, 'infinity'))
+                 ELSE least(greatest(%(number)s::bigint, 1), (SELECT max(total) FROM moments))
+            END, 1) AS number
+    )
+    SELECT chosen.number, moments.* FROM chosen JOIN moments
+        ON moments.number BETWEEN chosen.number - %(reach)s AND chosen.number + %(reach)s
+    ORDER BY moments.number"""
+
+
 @dataclass(frozen=True)
 class PastState(Documents):
     """A project's five documents as they were.
@@ -52,6 +69,20 @@ class Moment(NamedTuple):
     at: datetime
     run_id: str
     workflow_id: str
+
+
+class Stretch(NamedTuple):
+    """A bounded part of a project's history, around a chosen moment.
+
+    Attributes:
+        moments: each with its number in the whole history, from 1, the oldest first.
+        chosen: the number of the chosen moment, 0 where there is no history.
+        total: how many moments the whole history has.
+    """
+
+    moments: dict[int, Moment]
+    chosen: int
+    total: int
 
 
 def at(project_id: str, when: datetime) -> PastState:
@@ -88,3 +119,25 @@ def history(project_id: str) -> list[Moment]:
     with connection.cursor() as cursor:
         cursor.execute(_HISTORY, {"project": project_id})
         return [Moment(*row) for row in cursor.fetchall()]
+
+
+def around(project_id: str, *, number: int | None = None, when: datetime | None = None, reach: int = 10) -> Stretch:
+    """Return the moments around a chosen one, however long the history is.
+
+    Args:
+        number: of the chosen moment, from 1; beyond either end it is the moment at that end.
+        when: else the newest moment until then is chosen, or the oldest of all; without either it is the newest.
+        reach: how many moments before and after it are told.
+
+    Raises:
+        ProjectNotFound: no project has this id.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(_AROUND, {"project": project_id, "number": number, "when": when, "reach": reach})
+        found = cursor.fetchall()
+    if not found:
+        if Project.objects.unknown([project_id]):
+            raise ProjectNotFound(project_id)
+        return Stretch({}, 0, 0)
+    moments = {place: Moment(*moment) for _, place, _, *moment in found}
+    return Stretch(moments, chosen=found[0][0], total=found[0][2])

@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from django import template
+from django.apps import apps
 
 from agentstate.admin import formats
+from agentstate.admin.links import link_to
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -16,6 +18,13 @@ register = template.Library()
 register.filter("pretty_json", formats.pretty_json)
 register.filter("indented_json", formats.indented)
 register.filter("length_of_time", formats.length_of_time)
+register.filter("tick", formats.tick)
+
+
+@register.filter
+def since(moment: datetime, start: datetime) -> str:
+    """Show a moment as its offset from a start."""
+    return formats.offset(moment - start)
 
 
 @register.inclusion_tag("admin/agentstate/includes/moment.html")
@@ -34,3 +43,9 @@ def status(word: str) -> dict[str, str]:
 def folded_json(text: str, label: str = "JSON", is_open: bool = False) -> dict[str, Any]:
     """Show JSON text formatted and folded under its label."""
     return {"text": formats.indented(text), "label": label, "is_open": is_open}
+
+
+@register.simple_tag(takes_context=True)
+def page_link(context: template.Context, model: str, pk: Any, text: str) -> str:
+    """Show a link to a row's page, or its text alone to those who may not follow it."""
+    return link_to(apps.get_model("agentstate", model), pk, text, context["request"].user)

@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from agentstate.admin.formats import indented, length_of_time, pretty_json
+from agentstate.admin.formats import indented, length_of_time, offset, pretty_json, tick
 from agentstate.state import ABSENT
 from agentstate.state.documents import decode
 
@@ -38,6 +38,7 @@ def test_deep_documents_are_shown() -> None:
     ("seconds", "text"),
     [
         (0, "0 ms"),
+        (0.000001, "1 µs"),
         (0.35, "350 ms"),
         (1.24, "1.2 s"),
         (60, "1 min"),
@@ -49,3 +50,38 @@ def test_deep_documents_are_shown() -> None:
 )
 def test_lengths_of_time(seconds: float, text: str) -> None:
     assert length_of_time(timedelta(seconds=seconds)) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0, "+0 ms"),
+        (0.000001, "+1 µs"),
+        (0.35, "+350 ms"),
+        (2.346, "+2.35 s"),
+        (59.994, "+59.99 s"),
+        (59.999, "+1:00.0"),
+        (185.12, "+3:05.1"),
+        (6_779.96, "+1:53:00.0"),
+        (269_190.25, "+3 d 02:46:30.2"),
+        (-3.2, "\N{MINUS SIGN}3.20 s"),
+    ],
+)
+def test_offsets_tell_neighbours_apart(seconds: float, text: str) -> None:
+    assert offset(timedelta(seconds=seconds)) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0, "0"),
+        (0.5, "500 ms"),
+        (10, "10 s"),
+        (1.5, "1.5 s"),
+        (265, "4:25"),
+        (262.2, "4:22.2"),
+        (-5, "\N{MINUS SIGN}5 s"),
+    ],
+)
+def test_labels_of_an_axis_are_short(seconds: float, text: str) -> None:
+    assert tick(timedelta(seconds=seconds)) == text

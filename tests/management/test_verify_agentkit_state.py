@@ -10,6 +10,7 @@ from agentstate.verification import AUDIT_RUNS
 from tests.faults.processes import run
 from tests.management.commands import FORWARD, VERIFY, call
 from tests.rows import change_columns, count, make_fork, make_project, seed, sql
+from tests.scenes import open_gates
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -133,3 +134,18 @@ def test_a_process_says_the_same() -> None:
     }
     run(FORWARD)
     assert run(VERIFY).process.returncode == 0
+
+
+def test_writes_that_bypassed_us_are_counted_and_are_no_problem_once_taken_in(projects: None) -> None:
+    open_gates(agentkit_writes=True)
+    change_columns("p1", facts=["bypassed"])
+    call(FORWARD)
+
+    ended = call(VERIFY)
+
+    assert ended.code == 0
+    assert (
+        "1 write bypassed agentkit_writes since it reached their project, 0 of them not taken in yet" in ended.stdout
+    )
+    assert call(VERIFY, "--format", "json").json["escapes"] == 1
+    assert "escapes" not in call(VERIFY, "--project", "p1", "--format", "json").json

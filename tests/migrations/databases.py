@@ -117,8 +117,10 @@ class Database:
     def url(self, **parameters: str) -> str:
         return f"postgres:///{self.name}?{urlencode({**_server(), **parameters}, quote_via=quote)}"
 
-    def start(self, *arguments: str, impatient: bool = False, **parameters: str) -> subprocess.Popen[str]:
-        """Start `manage.py` on this database; the parameters are those of its connection."""
+    def start(
+        self, *arguments: str, impatient: bool = False, settings: dict[str, str] | None = None, **parameters: str
+    ) -> subprocess.Popen[str]:
+        """Start `manage.py` on this database, with settings; the parameters are those of its connection."""
         program = ["-c", IMPATIENT] if impatient else ["manage.py"]
         return subprocess.Popen(
             [sys.executable, *program, *arguments],
@@ -126,12 +128,19 @@ class Database:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            env={**ENVIRONMENT, "SECRET_KEY": "a key for tests only", "DATABASE_URL": self.url(**parameters)},
+            env={
+                **ENVIRONMENT,
+                "SECRET_KEY": "a key for tests only",
+                "DATABASE_URL": self.url(**parameters),
+                **(settings or {}),
+            },
         )
 
-    def manage(self, *arguments: str, impatient: bool = False, **parameters: str) -> Result:
+    def manage(
+        self, *arguments: str, impatient: bool = False, settings: dict[str, str] | None = None, **parameters: str
+    ) -> Result:
         """Run `manage.py` on this database to its end."""
-        return Result.of(self.start(*arguments, impatient=impatient, **parameters))
+        return Result.of(self.start(*arguments, impatient=impatient, settings=settings, **parameters))
 
     def migrate(self, *target: str) -> None:
         result = self.manage("migrate", *target, "-v0")

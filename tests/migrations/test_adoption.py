@@ -25,10 +25,11 @@ OUR_TABLES = {
     "AgentStatePass",
     "AgentStateReadCount",
     "AgentStateReadDifference",
+    "AgentStateRolloutStep",
     "AgentWorkflowRun",
     "AgentWorkflowRunEvent",
 }
-MIGRATIONS = ["0001", "0002", "0003", "0004", "0005", "0006", "0007"]
+MIGRATIONS = ["0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008", "0009", "0010", "0011"]
 DJANGO_TABLES = re.compile(r"(auth|django|waffle)_\w+")
 VALIDATED = """
     SELECT conname, convalidated FROM pg_constraint WHERE confrelid = '"Project"'::regclass AND conname LIKE 'Agent%'

@@ -34,6 +34,7 @@ CONSTRAINTS = {
     },
     "AgentStateFlagChange": {"AgentStateFlagChange_pkey": "PRIMARY KEY (id)"},
     "AgentStateLeftAside": {
+        "AgentStateLeftAside_accepted_check": "CHECK (((accepted_at IS NULL) OR (NOT (note = ''::text))))",
         "AgentStateLeftAside_attempts_check": "CHECK ((attempts >= 0))",
         "AgentStateLeftAside_pkey": "PRIMARY KEY (id)",
     },
@@ -43,6 +44,7 @@ CONSTRAINTS = {
         "AgentStateReadCount_pkey": "PRIMARY KEY (id)",
     },
     "AgentStateReadDifference": {"AgentStateReadDifference_pkey": "PRIMARY KEY (id)"},
+    "AgentStateRolloutStep": {"AgentStateRolloutStep_pkey": "PRIMARY KEY (id)"},
     "AgentWorkflowRun": {
         "AgentWorkflowRun_pkey": "PRIMARY KEY (id)",
         "AgentWorkflowRun_project_id_fkey": 'FOREIGN KEY (project_id) REFERENCES "Project"(id) ON DELETE SET NULL',
@@ -65,6 +67,7 @@ INDEXES = {
     "AgentSession": {
         "(id)",
         "(project_id)",  # a project's sessions, and their cascade
+        "(created_at, hashtextextended(id, (0)::bigint))",  # the list of sessions
     },
     "AgentStateFlag": {
         "(id)",
@@ -85,9 +88,14 @@ INDEXES = {
         "(hour, finding, reason)",  # the counting, and the counts since an hour
     },
     "AgentStateReadDifference": {"(id)"},
+    "AgentStateRolloutStep": {"(id)"},
     "AgentWorkflowRun": {
         "(id)",
         "(project_id, snapshot_at)",  # the newest snapshot, and the foreign key's SET NULL
+        "(hashtextextended(project_id, (0)::bigint), started_at)",  # a project's runs in order
+        # the list of runs, and its filters
+        "(((status || (num_nulls(snapshot_at))::text)), started_at, hashtextextended(id, (0)::bigint))",
+        '("left"(workflow_id, 100), status, num_nulls(snapshot_at), started_at, hashtextextended(id, (0)::bigint))',
     },
     "AgentWorkflowRunEvent": {
         "(id)",

@@ -432,7 +432,8 @@ def test_none_at_once() -> None:
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("reads_agentkit", [False, True])
-def test_ten_thousand_runs_cost_one_index_row(reads_agentkit: bool) -> None:
+@pytest.mark.parametrize("each_other_has", [0, 1])
+def test_ten_thousand_runs_cost_one_index_row(reads_agentkit: bool, each_other_has: int) -> None:
     project = project_that_is("in_sync")
     RunFactory(project=Project.objects.get(pk=project), state=None)
     scenes.run_sql(
@@ -446,6 +447,16 @@ def test_ten_thousand_runs_cost_one_index_row(reads_agentkit: bool) -> None:
     )
     scenes.run_sql(
         """INSERT INTO "Project" (id, "userId", name) SELECT 'other-' || n, '', '' FROM generate_series(1, 10000) n"""
+    )
+    # Where the others have few runs each, the planner thinks that this project has few too.
+    scenes.run_sql(
+        """
+        INSERT INTO "AgentWorkflowRun"
+            (id, workflow_id, project_id, status, result, started_at, snapshot_at, legacy_at)
+        SELECT 'of-' || id, 'legacy_snapshot', id, 'succeeded', '{"state": {}}', now(), now(), now()
+        FROM "Project" WHERE id LIKE 'other-%%' AND %s > 0
+        """,
+        each_other_has,
     )
     scenes.run_sql('ANALYZE "Project", "AgentWorkflowRun"')
 

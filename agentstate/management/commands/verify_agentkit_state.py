@@ -10,7 +10,8 @@ from django.core.management.base import BaseCommand, CommandParser
 
 from agentstate import verification
 from agentstate.management.errors import told
-from agentstate.management.text import print_table, stream_of
+from agentstate.management.text import counted, print_table, stream_of
+from agentstate.rollout.escapes import Escapes, count_escapes
 from agentstate.state.standing import Standing
 from agentstate.verification import Audit, Verification
 
@@ -20,7 +21,7 @@ WAYS_OUT = {
     "unequal": "changed behind the trigger's back: settle with --prefer legacy or --prefer agentkit",
     "event": "not the events that the snapshot's content calls for: somebody changed the event table",
     "session": "run manage.py backfill_agentkit_state",
-    "left_aside": "its error stands in the admin under Left aside: mend it, then run the backfill again",
+    "left_aside": "manage.py agentkit_left_aside list names the errors: mend and retry, or accept",
 }
 
 
@@ -48,14 +49,16 @@ class Command(BaseCommand):
         with told():
             found = verification.verify(selected)
             audits = verification.audit(selected) if audit else None
+            # Of all projects only: they tell of the rollout.
+            bypassed = Escapes() if selected else count_escapes()
         if output == "json":
-            self.stdout.write(json.dumps(as_json(found, audits), default=str))
+            self.stdout.write(json.dumps(as_json(found, audits, bypassed), default=str))
         else:
-            self._write(found, audits or [])
+            self._write(found, audits or [], bypassed)
         if not found.clean:
             raise SystemExit(1)
 
-    def _write(self, found: Verification, audits: list[Audit]) -> None:
+    def _write(self, found: Verification, audits: list[Audit], bypassed: Escapes) -> None:
         stream = stream_of(self.stdout)
         print_table(stream, "Standing", ["standing", "projects"], found.standing.items())
         if found.has_columns:
@@ -80,9 +83,16 @@ class Command(BaseCommand):
             print_table(stream, each.sql, each.columns, each.rows)
             if each.more:
                 self.stdout.write("… and more rows.")
+        if bypassed.count:
+            self.stdout.write(
+                f"{counted(bypassed.count, 'write')} bypassed agentkit_writes since it reached their project, "
+                f"{bypassed.open:,} of them not taken in yet: see manage.py agentkit_rollout."
+            )
         self._write_verdict(found)
 
     def _write_verdict(self, found: Verification) -> None:
+        if found.accepted:
+            self.stdout.write(f"{found.accepted:,} accepted as not moved: see manage.py agentkit_left_aside list.")
         if found.clean:
             self.stdout.write(self.style.SUCCESS("Clean."))
             return
@@ -92,7 +102,7 @@ class Command(BaseCommand):
                 self.stdout.write(f"  {count:,} {kind}: {WAYS_OUT[kind]}")
 
 
-def as_json(found: Verification, audits: list[Audit] | None) -> dict[str, Any]:
+def as_json(found: Verification, audits: list[Audit] | None, bypassed: Escapes) -> dict[str, Any]:
     """Return the findings as the one object that ``--format json`` prints."""
     result: dict[str, Any] = {
         "clean": found.clean,
@@ -102,6 +112,10 @@ def as_json(found: Verification, audits: list[Audit] | None) -> dict[str, Any]:
         "tables": found.tables,
         "offenders": [each._asdict() for each in found.offenders],
     }
+    if found.accepted:
+        result["accepted"] = found.accepted
+    if bypassed.count:
+        result["escapes"] = bypassed.count
     if not found.has_columns:
         result["columns"] = "dropped"
     if audits is not None:

@@ -1,0 +1,132 @@
+"""What a session's page shows: some entries of a transcript, cut in the database to what a page can hold."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from django.db import connection
+
+# What stands on the page of a conversation: entries, characters of each, characters of a role or a time.
+ENTRIES, CHARACTERS, LETTERS = 50, 4_000, 100
+
+_ENTRIES = """
+    SELECT %(first)s + ordinality - 1, jsonb_typeof(entry->'role'), left(entry->>'role', %(letters)s),
+        jsonb_typeof(entry->'content'), left(entry->>'content', %(characters)s), length(entry->>'content'),
+        left(entry->>'at', %(letters)s), left(entry::text, %(characters)s), length(entry::text)
+    FROM "AgentSession" session, jsonb_array_elements(jsonb_path_query_array(
+        transcript_json, format('$[%%s to %%s]', %(first)s::int - 1, %(last)s::int - 1)::jsonpath
+    )) WITH ORDINALITY AS element (entry, ordinality)
+    WHERE session.id = %(session)s ORDER BY ordinality
+"""
+_WHOLE = """SELECT (transcript_json->%s)::text FROM "AgentSession" WHERE id = %s"""
+
+# How much of an entry its own page shows: browsers take long over more. All of it is there as JSON.
+LONG_CHARACTERS = 500_000
+# More than a transcript can hold, and still a number that the database takes.
+_MOST = 2**30
+
+
+@dataclass(frozen=True)
+class Entry:
+    """An entry of a transcript. One that is odd, without a role or content that can be read, has its JSON as content.
+
+    ``at`` is None, or text where it is no time.
+    """
+
+    number: int
+    role: str
+    at: datetime | str | None
+    content: str
+    is_json: bool
+    is_cut: bool
+    raw: str
+    is_raw_cut: bool
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """Some entries of a transcript, and where others begin; None where there are none."""
+
+    entries: list[Entry]
+    first: int
+    last: int
+    total: int
+
+    @property
+    def earlier(self) -> int | None:
+        return max(1, self.first - ENTRIES) if self.first > 1 else None
+
+    @property
+    def later(self) -> int | None:
+        return self.last + 1 if self.last < self.total else None
+
+    @property
+    def latest(self) -> int:
+        return max(1, self.total - ENTRIES + 1)
+
+
+def stretch(session_id: str, total: int, wanted: str) -> Stretch:
+    """Return the entries from a number on; from the first, where the text names no number."""
+    number = int(wanted) if wanted.isascii() and wanted.isdecimal() and len(wanted) < 10 else 1
+    first = min(max(1, number), max(1, total))
+    last = min(first + ENTRIES - 1, total)
+    return Stretch(_read(session_id, first, last, CHARACTERS) if total else [], first, last, total)
+
+
+def long_entry(session_id: str, number: int) -> Entry | None:
+    """Return one entry with as much as a page of its own can hold, or None where there is none of this number."""
+    entries = _read(session_id, number, number, LONG_CHARACTERS) if 0 < number < _MOST else []
+    return entries[0] if entries else None
+
+
+def json_of_entry(session_id: str, number: int) -> str | None:
+    """Return one entry as JSON text, or None where there is none of this number."""
+    if not 0 < number < _MOST:
+        return None
+    with connection.cursor() as cursor:
+        cursor.execute(_WHOLE, [number - 1, session_id])
+        found = cursor.fetchone()
+    return found[0] if found else None
+
+
+def _read(session_id: str, first: int, last: int, characters: int) -> list[Entry]:
+    parameters: dict[str, str | int] = {
+        "session": session_id,
+        "first": first,
+        "last": last,
+        "characters": characters,
+        "letters": LETTERS,
+    }
+    with connection.cursor() as cursor:
+        cursor.execute(_ENTRIES, parameters)
+        return [_entry(*row) for row in cursor.fetchall()]
+
+
+def _entry(
+    number: int,
+    role_kind: str | None,
+    role: str | None,
+    kind: str | None,
+    content: str | None,
+    length: int | None,
+    at: str | None,
+    raw: str,
+    raw_length: int,
+) -> Entry:
+    is_raw_cut = len(raw) < raw_length
+    common: dict[str, Any] = {"number": number, "at": _moment(at), "raw": raw, "is_raw_cut": is_raw_cut}
+    if role_kind != "string" or content is None:
+        return Entry(role="unknown", content=raw, is_json=True, is_cut=is_raw_cut, **common)
+    is_cut = len(content) < (length or 0)
+    return Entry(role=role or "unknown", content=content, is_json=kind != "string", is_cut=is_cut, **common)
+
+
+def _moment(text: str | None) -> datetime | str | None:
+    """Return a time with its zone, in the zone of the site, or the text as it is."""
+    try:
+        moment = datetime.fromisoformat(text) if text else None
+        return moment.astimezone(UTC) if moment and moment.utcoffset() is not None else text
+    except (ValueError, OverflowError):
+        return text

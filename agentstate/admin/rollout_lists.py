@@ -1,0 +1,202 @@
+"""What stands in lists on the rollout's page: the gates, samples of differences, the ledger, what was left aside."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from django.db.models import Exists, F, OuterRef
+from django.db.models.functions import Left
+from django.urls import reverse
+from django.utils.http import urlencode
+
+from agentstate.backfill.acceptance import holding
+from agentstate.gates import AGENTKIT_WRITES, BUCKETS_A_PERCENT, GATES
+from agentstate.models import BackfillPass, FlagChange, LeftAside, Project, ReadDifference, RolloutStep
+from agentstate.rollout.stages import Place, Stage
+
+if TYPE_CHECKING:
+    from agentstate.gates import Gate, Share
+    from agentstate.models import Flag
+    from agentstate.rollout.stages import Standpoint
+
+# How many rows of each list the page has; all of them are elsewhere.
+NAMED, LISTED = 5, 20
+PASSES, STEPS = 10, 5
+
+GATE_MEANINGS = {
+    "agentkit_writes": "saves go into runs and events",
+    "legacy_writes": "saves go into the legacy columns",
+    "agentkit_reads": "state is read from the newest snapshot",
+    "agentkit_shadow_reads": "both homes are read and compared",
+}
+
+
+# -- the gates
+
+
+class GateRow(NamedTuple):
+    """A gate: whom it is on for, and who changed its flag last.
+
+    ``x`` and ``width`` are its buckets in a bar that is 100 wide; ``pk`` is None where the flag has no row.
+    """
+
+    name: str
+    meaning: str
+    who: str
+    x: str
+    width: str
+    named: list[str]
+    more_named: int
+    users: list[str]
+    has_effect: bool
+    pk: int | None
+    change: FlagChange | None
+    history: str
+
+
+def gates(standpoint: Standpoint) -> list[GateRow]:
+    """Return the four gates."""
+    changes = {
+        change.flag: change
+        for change in FlagChange.objects.filter(flag__in=GATES).order_by("flag", "-pk").distinct("flag")
+    }
+    return [
+        _gate(gate, standpoint.flags.get(name), share, changes.get(name), has_columns=standpoint.has_columns)
+        for (name, gate), share in zip(GATES.items(), standpoint.rollout, strict=True)
+    ]
+
+
+def _gate(gate: Gate, flag: Flag | None, share: Share, change: FlagChange | None, *, has_columns: bool) -> GateRow:
+    named = [] if share.is_everything else sorted(share.named)
+    return GateRow(
+        gate.name,
+        GATE_MEANINGS[gate.name],
+        _who(share, named),
+        f"{share.buckets.start / BUCKETS_A_PERCENT:g}%",
+        f"{len(share.buckets) / BUCKETS_A_PERCENT:g}%",
+        named[:NAMED],
+        len(named[NAMED:]),
+        _users(flag) if flag and gate.is_for_users else [],
+        has_columns or gate == AGENTKIT_WRITES,
+        flag.pk if flag else None,
+        change,
+        f"{reverse('admin:agentstate_flagchange_changelist')}?{urlencode({'flag': gate.name})}",
+    )
+
+
+def _who(share: Share, named: list[str]) -> str:
+    if share.is_everything:
+        return "on for everyone"
+    percent = f"{len(share.buckets) / BUCKETS_A_PERCENT:g}"
+    words = [f"on for {percent} percent of the projects"] if share.buckets else []
+    words += [f"on for {len(named):,} by name"] if named else []
+    return ", ".join(words) or "off"
+
+
+def _users(flag: Flag) -> list[str]:
+    """Return the users that a flag names, in words; on for everyone or off for everyone it names none."""
+    if flag.everyone is not None:
+        return []
+    kinds = {"everyone who is logged in": flag.authenticated, "staff": flag.staff, "superusers": flag.superusers}
+    words = [kind for kind, is_named in kinds.items() if is_named]
+    for members, name in ((flag.user_ids, "user"), (flag.group_ids, "group")):
+        if members:
+            words.append(f"{len(members):,} {name}{'' if len(members) == 1 else 's'}")
+    return words
+
+
+# -- reads, passes, what was left aside
+
+
+def newest_differences() -> list[ReadDifference]:
+    """Return the last samples of differences."""
+    return list(ReadDifference.objects.order_by("-id")[:LISTED])
+
+
+class StepRow(NamedTuple):
+    """A step that was taken, and from where to where it led."""
+
+    step: RolloutStep
+    words: str
+
+
+def steps() -> list[StepRow]:
+    """Return the last steps, the newest first."""
+    return [StepRow(step, step_in_words(step)) for step in RolloutStep._default_manager.order_by("-pk")[:STEPS]]
+
+
+def step_in_words(step: RolloutStep) -> str:
+    """Say from where to where a step led."""
+    before = Place(Stage(step.from_stage), step.from_percent)
+    return f"{before} → {Place(Stage(step.to_stage), step.to_percent)}"
+
+
+def missing_at(step: RolloutStep) -> list[str]:
+    """Return the names of the conditions that did not hold when a step was taken."""
+    return [condition["name"] for condition in step.conditions if not condition["holds"]]
+
+
+class PassRow(NamedTuple):
+    """A pass of the ledger, and how much of it is done."""
+
+    entry: BackfillPass
+    done: int
+    width: str
+
+    @property
+    def is_running(self) -> bool:
+        return self.entry.outcome == BackfillPass.Outcome.RUNNING
+
+    @property
+    def lasted(self) -> timedelta:
+        return (self.entry.ended_at or self.entry.seen_at) - self.entry.started_at
+
+
+def passes() -> list[PassRow]:
+    """Return the last passes, the newest first."""
+    return [_pass(entry) for entry in BackfillPass.objects.order_by("-id")[:PASSES]]
+
+
+def _pass(entry: BackfillPass) -> PassRow:
+    done = entry.written + entry.merged + entry.left_aside
+    share = min(1.0, done / entry.candidates) if entry.candidates else 0.0
+    return PassRow(entry, done, f"{100 * share:.2f}%")
+
+
+class Entry(NamedTuple):
+    """A project left aside, and what was decided about it: ``open``, ``accepted`` or ``outdated``."""
+
+    entry: Any
+    status: str
+
+    @property
+    def first_line(self) -> str:
+        lines = self.entry.error_start.strip().splitlines()
+        return lines[0] if lines else ""
+
+
+def left_aside() -> dict[str, Any]:
+    """Return the context of what was left aside: how many, and the first of them, those that are open first."""
+    # One whose project was deleted since waits for nothing.
+    unclosed = LeftAside.objects.unclosed().filter(Exists(Project.objects.filter(pk=OuterRef("project_id"))))
+    rows = unclosed.defer("error").annotate(error_start=Left("error", 300))
+    found = list(rows.order_by(F("accepted_at").desc(nulls_first=True), "-last_seen_at", "-id")[:LISTED])
+    accepted = [entry.project_id for entry in found if entry.accepted_at]
+    holds = {each.entry_id for each in holding(accepted)} if accepted else set()
+    return {
+        "left_aside": [Entry(entry, _status(entry, holds)) for entry in found],
+        "left_aside_open": unclosed.open().count(),
+        "left_aside_accepted": unclosed.accepted().count(),
+        "open_left_aside_url": open_left_aside(),
+    }
+
+
+def _status(entry: LeftAside, holds: set[int]) -> str:
+    return "outdated" if entry.status == "accepted" and entry.pk not in holds else entry.status
+
+
+def open_left_aside() -> str:
+    """Return the address of what was left aside and waits for somebody."""
+    asked = urlencode({"closed_at__isempty": "1", "accepted_at__isempty": "1"})
+    return f"{reverse('admin:agentstate_leftaside_changelist')}?{asked}"

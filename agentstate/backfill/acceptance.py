@@ -1,0 +1,157 @@
+"""Acceptance: a person's decision that what could not be moved is given up.
+
+It holds for the content that was looked at, which a clock or a chat's digest names. What is written later was not
+given up.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from django.db import connection
+
+from agentstate.backfill.errors import BackfillError
+from agentstate.backfill.given_up import GivenUp, given_up, state_clock, state_is_left
+from agentstate.backfill.sessions import CHATS, DIGEST, UNMADE
+from agentstate.models import LeftAside
+from agentstate.models.actors import actor
+from agentstate.models.passes import EntryClosed
+from agentstate.state.homes import NEWEST, PROJECTS
+from agentstate.state.standing import STANDING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from agentstate.backfill.options import PassOptions
+    from agentstate.backfill.outcome import Failure
+
+SHORTEST_NOTE = 3
+
+_IS_ACCEPTED = "entry.closed_at IS NULL AND entry.accepted_at IS NOT NULL"
+
+# The failures of a step that are what was accepted: the same error over the same content.
+_SAME_CONTENT = {
+    False: f"entry.accepted_clock = {state_clock('entry.direction')}",
+    True: f"entry.accepted_chat = {DIGEST}",
+}
+
+# The accepted entries whose projects have nothing left to move but what was given up.
+_HOLDING = f"""
+    SELECT entry.id, entry.project_id,
+        CASE WHEN entry.direction = 'forward' AND entry.accepted_clock = state.clock THEN state.standing END,
+        coalesce(entry.accepted_chat = chat.digest, false)
+    FROM "AgentStateLeftAside" entry
+    LEFT JOIN LATERAL (
+        SELECT {STANDING} AS standing, {state_clock("entry.direction")} AS clock FROM {PROJECTS} p {NEWEST}
+        WHERE p.id = entry.project_id AND {state_is_left("entry.direction")}
+    ) state ON true
+    LEFT JOIN LATERAL (
+        SELECT {DIGEST} AS digest FROM {CHATS}
+        WHERE p.id = entry.project_id AND entry.direction = 'forward' AND {UNMADE}
+    ) chat ON true
+    WHERE {_IS_ACCEPTED}
+        AND (entry.accepted_clock <> state.clock) IS NOT TRUE AND (entry.accepted_chat <> chat.digest) IS NOT TRUE
+        AND EXISTS (SELECT FROM "Project" p WHERE p.id = entry.project_id)
+        AND (%(projects)s::text[] IS NULL OR entry.project_id = ANY (%(projects)s::text[]))"""
+
+
+class CannotAccept(BackfillError):
+    """An entry cannot be accepted; the text says why, and the way out."""
+
+
+class Holding(NamedTuple):
+    """An acceptance that holds.
+
+    Attributes:
+        entry_id: the entry's number.
+        project: the project's id.
+        standing: the standing that it excuses, None where it excuses none.
+        excuses_chat: it excuses that the chat has no session.
+    """
+
+    entry_id: int
+    project: str
+    standing: str | None
+    excuses_chat: bool
+
+
+def accept(entry: LeftAside, note: str, *, by: str = "", version: str | None = None) -> GivenUp:
+    """Accept that a project is not moved as it is now, and return what was given up.
+
+    Args:
+        entry: of the project.
+        note: why.
+        by: who decided; without a name, whoever is at work.
+        version: of what was looked at before deciding, see :attr:`GivenUp.version`.
+
+    Raises:
+        CannotAccept: the note says nothing, nothing is left to move, or it is not what was looked at.
+    """
+    note, by = _storable(note), _storable(by) or actor()
+    if len(note) < SHORTEST_NOTE:
+        raise CannotAccept(f"A note says why: {SHORTEST_NOTE} characters or more.")
+    if entry.closed_at:
+        raise CannotAccept(f"Entry {entry.pk} is closed: its project was moved, or nothing was left to move.")
+    found = given_up(entry)
+    if found.is_nothing:
+        raise CannotAccept(f"Of the project of entry {entry.pk} nothing is left to move: a retry closes the entry.")
+    if version not in (None, found.version):
+        raise CannotAccept(f"The project of entry {entry.pk} has changed meanwhile: look again at what is given up.")
+    clock = found.state.clock if found.state else None
+    try:
+        entry.accept(note, by, clock=clock, chat=found.chat.digest if found.chat else None)
+    except EntryClosed:
+        raise CannotAccept(f"Entry {entry.pk} was closed meanwhile: its project was moved.") from None
+    return found
+
+
+def still_accepted(
+    options: PassOptions, failures: Sequence[Failure], *, of_chats: bool, lock: bool = False
+) -> set[str]:
+    """Return the projects whose failure was accepted: the same error over the same content.
+
+    Whoever asks for a restore or settles by hand wants what was given up, and hears of every failure.
+
+    Args:
+        options: of the pass.
+        failures: of one of its steps.
+        of_chats: that step moves chats, not states.
+        lock: keep others from deciding until the end of the transaction.
+    """
+    if options.force or options.prefer:
+        return set()
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"""
+            SELECT entry.project_id
+            FROM "AgentStateLeftAside" entry JOIN "Project" p ON p.id = entry.project_id {NEWEST}
+            JOIN unnest(%(projects)s::text[], %(classes)s::text[]) failure (project, class)
+                ON failure.project = entry.project_id AND failure.class = entry.error_class
+            WHERE {_IS_ACCEPTED} AND entry.direction = %(direction)s AND {_SAME_CONTENT[of_chats]}
+            {"FOR NO KEY UPDATE OF entry" if lock else ""}
+            """,
+            {
+                "direction": options.direction,
+                "projects": [failure.project for failure in failures],
+                "classes": [failure.error_class for failure in failures],
+            },
+        )
+        return {project_id for (project_id,) in cursor.fetchall()}
+
+
+def holding(projects: Sequence[str] = ()) -> list[Holding]:
+    """Return the acceptances that hold: of all projects, or of the named ones that there are."""
+    with connection.cursor() as cursor:
+        cursor.execute(_HOLDING, {"projects": list(projects) or None})
+        return [Holding(*row) for row in cursor.fetchall()]
+
+
+def _storable(text: str) -> str:
+    """Return a text of a person without the spaces around it.
+
+    Raises:
+        CannotAccept: it has characters that the database does not take.
+    """
+    if "\0" in text or any("\ud800" <= character <= "\udfff" for character in text):
+        raise CannotAccept("The note or the name has characters that cannot be stored: write it anew.")
+    return text.strip()

@@ -1,0 +1,167 @@
+"""The rollout in words: where it stands, and what came of a step."""
+
+from __future__ import annotations
+
+import shlex
+from typing import TYPE_CHECKING, Any
+
+from agentstate.management.text import counted, print_table, stream_of
+from agentstate.rollout.evidence import MEANINGS
+from agentstate.rollout.refusals import NoSuchStep, NotOpen, OffLadder
+from agentstate.rollout.stages import Place, Stage, look
+from agentstate.rollout.status import number
+from agentstate.rollout.steps import CONTRACT
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from django.core.management.base import BaseCommand
+
+    from agentstate.models import RolloutStep
+    from agentstate.rollout.errors import RolloutError
+    from agentstate.rollout.evidence import Condition
+    from agentstate.rollout.stages import Nearest
+    from agentstate.rollout.status import Status
+
+
+def write_status(command: BaseCommand, found: Status) -> None:
+    """Say where the rollout stands, and what is missing for the next step."""
+    command.stdout.write(f"Stage: {found.place or 'none of the ladder'}")
+    if found.override:
+        command.stdout.write(
+            command.style.ERROR(f"Taken by override: {found.override.override} ({found.override.requested_by})")
+        )
+    if found.frozen:
+        command.stdout.write(f"Frozen since {found.frozen.since}, by {found.frozen.by}.")
+    if found.unfinished:
+        command.stdout.write(
+            command.style.WARNING("The retreat to here has not ended: manage.py agentkit_rollout retreat goes on.")
+        )
+    for pilots in found.pilots:
+        who = [counted(pilots.projects, "project")] if pilots.projects else []
+        command.stdout.write(f"Pilots: {pilots.gate} names {' and '.join([*who, *['users'] * pilots.users])}.")
+    _write_escapes(command, found)
+    if found.place is None:
+        _write_nearest(command, found.nearest)
+    elif found.next is None:
+        command.stdout.write("The legacy columns have been dropped: there is no step up from here.")
+    else:
+        _write_next(command, found.next, found.conditions, is_open=found.open)
+
+
+def write_step(command: BaseCommand, step: RolloutStep) -> None:
+    """Say what step was taken."""
+    if step.override:
+        missing = ", ".join(condition["name"] for condition in step.conditions if not condition["holds"])
+        command.stdout.write(command.style.ERROR(f"TAKEN BY OVERRIDE, although these did not hold: {missing}"))
+        command.stdout.write(command.style.ERROR(f"The reason, kept with {step.requested_by}: {step.override}"))
+    before, after = (
+        Place(Stage(stage), percent)
+        for stage, percent in ((step.from_stage, step.from_percent), (step.to_stage, step.to_percent))
+    )
+    command.stdout.write(command.style.SUCCESS(f"{before} → {after}"))
+    command.stdout.write("Every process sees it within two seconds. manage.py agentkit_rollout says what comes next.")
+
+
+def write_refusal(command: BaseCommand, refusal: RolloutError) -> None:
+    """Say why no step was taken, and what leads on."""
+    if conditions := _conditions(refusal):
+        _write_conditions(command, "Conditions", conditions)
+    if isinstance(refusal, OffLadder):
+        _write_nearest(command, refusal.nearest)
+    command.stderr.write(str(refusal))
+    command.stderr.write(f"Stage: {look().place or 'none of the ladder'}.")
+
+
+def step_as_json(step: RolloutStep) -> dict[str, Any]:
+    """Return the step that was taken as the one object that ``--format json`` prints."""
+    return {
+        "taken": True,
+        "stage": step.to_stage,
+        "percent": number(step.to_percent),
+        "from_stage": step.from_stage,
+        "from_percent": number(step.from_percent),
+        "requested_by": step.requested_by,
+        "override": step.override,
+        "conditions": step.conditions,
+    }
+
+
+def refusal_as_json(refusal: RolloutError) -> dict[str, Any]:
+    """Return where that leaves the rollout, as the one object that ``--format json`` prints."""
+    standpoint = look()
+    return {
+        "taken": False,
+        "stage": standpoint.place and standpoint.place.stage.value,
+        "percent": number(standpoint.percent),
+        "reason": str(refusal),
+        "conditions": [condition._asdict() for condition in _conditions(refusal)],
+    }
+
+
+def age(seconds: int | None) -> str:
+    """Return an age in its largest units."""
+    if seconds is None:
+        return "none"
+    for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds // size} {unit}"
+    return f"{seconds} s" if seconds else "now"
+
+
+def _conditions(refusal: RolloutError) -> Sequence[Condition]:
+    return refusal.conditions if isinstance(refusal, NotOpen | NoSuchStep) else ()
+
+
+def _write_next(command: BaseCommand, target: Place, conditions: Sequence[Condition], *, is_open: bool) -> None:
+    _write_conditions(command, f"Next: {target}", conditions)
+    if not is_open:
+        missing = [condition.name for condition in conditions if not condition.holds]
+        command.stdout.write(command.style.ERROR(f"Not open: {', '.join(missing)}."))
+        return
+    how = CONTRACT if target.stage == Stage.CONTRACTED else "manage.py agentkit_rollout advance"
+    command.stdout.write(command.style.SUCCESS(f"Open: {how} takes the step."))
+
+
+def _write_conditions(command: BaseCommand, title: str, conditions: Sequence[Condition]) -> None:
+    print_table(
+        stream_of(command.stdout),
+        title,
+        ["condition", "holds", "found", "needed", "age", "what it is"],
+        [
+            (
+                condition.name,
+                "yes" if condition.holds else "NO",
+                f"{condition.figure:,}",
+                f"{condition.needed:,}",
+                age(condition.age_seconds),
+                MEANINGS[condition.name],
+            )
+            for condition in conditions
+        ],
+    )
+
+
+def _write_escapes(command: BaseCommand, found: Status) -> None:
+    if not found.escapes.count:
+        return
+    command.stdout.write(
+        command.style.WARNING(
+            f"{counted(found.escapes.count, 'write')} bypassed agentkit_writes since it reached their project, "
+            f"{found.escapes.open:,} of them not taken in yet."
+        )
+    )
+    print_table(
+        stream_of(command.stdout),
+        "The newest of them",
+        ["project", "at", "kind"],
+        [(shlex.quote(each.project), f"{each.at:%Y-%m-%d %H:%M:%S %Z}", each.kind) for each in found.newest_escapes],
+    )
+
+
+def _write_nearest(command: BaseCommand, nearest: Sequence[Nearest]) -> None:
+    for each in nearest:
+        command.stdout.write(f"Near {each.place}, but for:")
+        for difference in each.differences:
+            command.stdout.write(f"  {difference.gate} is {difference.setting}, and there {difference.wanted}:")
+            command.stdout.write(f"    manage.py {difference.command}")

@@ -1,0 +1,66 @@
+"""The steps of the rollout that operators took."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from django.db import models
+from django.db.models import Subquery
+from django.db.models.functions import Coalesce
+
+from agentstate.models.runs import ClockTimestamp
+
+
+class RolloutStep(models.Model):
+    """One step of the rollout: from where to where, when, by whom, and what the conditions said then.
+
+    ``percent`` is the share of projects that read from the AgentKit home. A step that takes a while is under way until
+    ``completed_at``; interrupted, it can be gone on with. Which stage a database is in is read off its flags and its
+    catalog, never off this table.
+    """
+
+    at = models.DateTimeField()
+    from_stage = models.TextField()
+    from_percent = models.DecimalField(max_digits=4, decimal_places=1)
+    to_stage = models.TextField()
+    to_percent = models.DecimalField(max_digits=4, decimal_places=1)
+    requested_by = models.TextField()
+    override = models.TextField(
+        default="", blank=True, help_text="Why the step was taken although not all conditions held; empty if they did."
+    )
+    conditions = models.JSONField(default=list, blank=True, help_text="The conditions as they stood.")
+    completed_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        db_table = "AgentStateRolloutStep"
+
+    def __str__(self) -> str:
+        return f"{self.from_stage} → {self.to_stage} at {self.at:%Y-%m-%d %H:%M:%S}"
+
+    @classmethod
+    def newest_to(cls, stage: str, percent: Decimal) -> RolloutStep | None:
+        """Return the newest step of all, if it led there: flags that were changed by hand since led elsewhere."""
+        newest = cls._default_manager.order_by("-pk").first()
+        return newest if newest and (newest.to_stage, newest.to_percent) == (stage, percent) else None
+
+    @classmethod
+    def newest_override_in(cls, stage: str) -> RolloutStep | None:
+        """Return the newest step by override of those that led to this stage and, since then, on within it."""
+        steps = cls._default_manager.order_by("-pk")
+        elsewhere = steps.exclude(to_stage=stage).values("pk")[:1]
+        within = steps.exclude(override="").filter(to_stage=stage)
+        return within.filter(pk__gt=Coalesce(Subquery(elsewhere), 0)).first()
+
+    def complete(self) -> None:
+        """Say that everything which the step brings with it is done."""
+        type(self).objects.filter(pk=self.pk, completed_at=None).update(completed_at=ClockTimestamp())
+        self.refresh_from_db(fields=["completed_at"])
+
+
+class Rollout(RolloutStep):
+    """The rollout as a whole, so that the admin has a page of it."""
+
+    class Meta:
+        proxy = True
+        default_permissions = ()
+        verbose_name = verbose_name_plural = "rollout"

@@ -1,0 +1,141 @@
+"""Escapes: writes of the columns that bypassed us after ``agentkit_writes`` had reached their project.
+
+Since then every save of ours goes into the AgentKit home too, so that columns with a later clock, which that home had
+not taken in, were written by somebody else (or by a process of ours that had not yet seen the toggle). What is ahead
+is *open*; the next forward pass or save takes it in, and what it kept tells of the escape from then on.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from django.db import connection
+
+from agentstate.backfill.acceptance import holding
+from agentstate.gates import AGENTKIT_WRITES, BUCKET_IN_SQL, BUCKETS
+from agentstate.rollout.flag_history import FlagHistory
+from agentstate.state.homes import CLOCK, NEWEST, PROJECTS
+from agentstate.state.standing import STANDING, Standing
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from agentstate.rollout.flag_history import Reached
+
+LISTED = 100
+
+# When agentkit_writes reached a row p of projects; NULL where it is off.
+_REACHED = f"""
+    CASE WHEN p.id = ANY (%(named)s::text[])
+        THEN (SELECT reached.at FROM unnest(%(named)s::text[], %(named_at)s::timestamptz[]) reached (id, at)
+              WHERE reached.id = p.id)
+        ELSE (SELECT reached.at FROM unnest(%(firsts)s::int[], %(lasts)s::int[], %(ats)s::timestamptz[])
+                  reached (first, last, at) WHERE {BUCKET_IN_SQL} BETWEEN first AND last)
+    END"""
+_REACHED_AT_ONCE = "%(earliest)s::timestamptz"
+
+_OPEN = f"""
+    SELECT p.id, {CLOCK} AS at, {STANDING} AS kind FROM {PROJECTS} p {NEWEST}
+    WHERE {CLOCK} > %(earliest)s AND ({STANDING}) IN ('{Standing.LEGACY_AHEAD}', '{Standing.FORKED}')"""
+
+# What took columns in: the run that kept them at their clock, or the merge of a fork with them. Both begin when their
+# snapshot is. Reads the index of the workflows.
+_KEPT = """
+    SELECT project_id AS id, CASE workflow_id WHEN 'legacy_merge' THEN legacy_at ELSE snapshot_at END AS at,
+        workflow_id AS kind, result
+    FROM "AgentWorkflowRun"
+    WHERE left(workflow_id, 100) IN ('legacy_snapshot', 'legacy_merge') AND status = 'succeeded'
+      AND num_nulls(snapshot_at) = 0 AND started_at > %(earliest)s AND project_id IS NOT NULL"""
+
+# Columns that were kept are no escape where a save of ours had written them: its run has saved again since, and an
+# event tells of it (see state/history.py). Nor where they are the nothing that a project began with. OFFSET 0 has that
+# looked up for the few that were kept, where PostgreSQL might read all events.
+_SAVED = """EXISTS (
+    SELECT FROM (
+        SELECT id FROM "AgentWorkflowRun" WHERE project_id = p.id AND snapshot_at >= p.at OFFSET 0
+    ) run CROSS JOIN LATERAL (
+        SELECT FROM "AgentWorkflowRunEvent"
+        WHERE run_id = run.id AND created_at = p.at AND type = 'state.changed' OFFSET 0
+    ) event)"""
+_BEGAN = """
+    CASE WHEN p.kind <> 'legacy_snapshot' OR EXISTS (
+        SELECT FROM "AgentWorkflowRun" run WHERE run.project_id = p.id AND run.snapshot_at < p.at
+    ) THEN false ELSE p.result -> 'state' = '{}' END"""
+
+
+class Escape(NamedTuple):
+    """A write that bypassed us: the columns' clock, and where it stands.
+
+    ``kind`` is ``legacy_ahead`` or ``forked`` where nothing has taken it in yet, else the workflow of the run that
+    did, ``legacy_snapshot`` or ``legacy_merge``.
+    """
+
+    project: str
+    at: datetime
+    kind: str
+
+
+@dataclass(frozen=True)
+class Escapes:
+    """How many writes bypassed us, how many of them nothing has taken in yet, and when the newest was.
+
+    What a person gave up (see backfill/acceptance.py) is counted, and not open.
+    """
+
+    count: int = 0
+    open: int = 0
+    newest: datetime | None = None
+
+
+def count_escapes(history: FlagHistory | None = None) -> Escapes:
+    """Count the escapes since ``agentkit_writes`` reached each project."""
+    query, parameters = _query((history or FlagHistory.load()).reached(AGENTKIT_WRITES))
+    if not query:
+        return Escapes()
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"""
+            SELECT count(*), count(*) FILTER (WHERE is_open AND NOT id = ANY (%(given_up)s)), max(at)
+            FROM ({query}) escape
+            """,
+            {**parameters, "given_up": [each.project for each in holding() if each.standing]},
+        )
+        return Escapes(*cursor.fetchone())
+
+
+def escapes(limit: int = LISTED, history: FlagHistory | None = None) -> list[Escape]:
+    """Return the newest escapes, the newest first."""
+    query, parameters = _query((history or FlagHistory.load()).reached(AGENTKIT_WRITES))
+    if not query:
+        return []
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"SELECT id, at, kind FROM ({query}) escape ORDER BY at DESC, id LIMIT %(limit)s",
+            {**parameters, "limit": limit},
+        )
+        return [Escape(*row) for row in cursor.fetchall()]
+
+
+def _query(reached: Reached) -> tuple[str, dict[str, Any]]:
+    """Return the query of all escapes with its parameters; empty where the gate has reached nobody."""
+    if reached.earliest is None:
+        return "", {}
+    at_once = not reached.named and [len(buckets) for buckets, _ in reached.ranges] == [BUCKETS]
+    moment = _REACHED_AT_ONCE if at_once else _REACHED
+    query = f"""
+        SELECT p.id, p.at, p.kind, true AS is_open FROM ({_OPEN} OFFSET 0) p WHERE p.at > {moment}
+        UNION ALL
+        SELECT *, false FROM (
+            SELECT DISTINCT ON (p.id, p.at) p.id, p.at, p.kind FROM ({_KEPT} OFFSET 0) p
+            WHERE p.at > {moment} AND NOT {_SAVED} AND NOT {_BEGAN}
+            ORDER BY p.id, p.at, p.kind
+        ) kept"""
+    return query, {
+        "earliest": reached.earliest,
+        "named": list(reached.named),
+        "named_at": list(reached.named.values()),
+        "firsts": [buckets.start for buckets, _ in reached.ranges],
+        "lasts": [buckets.stop - 1 for buckets, _ in reached.ranges],
+        "ats": [moment for _, moment in reached.ranges],
+    }

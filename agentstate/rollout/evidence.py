@@ -1,0 +1,220 @@
+"""The conditions of each step up, and what was found about them.
+
+The ages come from the kept history of flag changes: evidence counts from the moment at which a gate became what it is.
+What reads found is counted by the hour. A comparison counts in hours that began after that moment, a difference or a
+fallback to the end of its hour: where an hour leaves a doubt, it counts against the step.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from functools import cached_property
+from math import floor
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from django.conf import settings
+from django.db import connection
+from django.db.migrations.executor import MigrationExecutor
+from django.db.models import Sum
+
+from agentstate.backfill.acceptance import holding
+from agentstate.gates import AGENTKIT_READS, AGENTKIT_SHADOW_READS, AGENTKIT_WRITES
+from agentstate.models import ReadCount
+from agentstate.rollout.escapes import Escapes, count_escapes
+from agentstate.rollout.flag_history import FlagHistory
+from agentstate.rollout.stages import Stage
+from agentstate.rollout.waiting import server_time
+from agentstate.state.homes import CLOCK, NEWEST, PROJECTS
+from agentstate.state.standing import STANDING, Standing
+from agentstate.verification import Verification, verify
+
+if TYPE_CHECKING:
+    from agentstate.gates import Gate
+    from agentstate.rollout.stages import Place
+
+HOUR = timedelta(hours=1)
+
+# What each condition asks for, for people.
+MEANINGS = {
+    "unapplied_migrations": "migrations that are not applied yet",
+    "verification_problems": "problems that verification finds",
+    "legacy_ahead_too_long": "projects whose columns have waited too long to be taken in",
+    "left_aside_open": "projects left aside that nobody has decided about",
+    "shadow_reads_compared": "shadow reads that compared both homes",
+    "differences": "differences that shadow reads found",
+    "hours_without_difference": "hours of shadow reads for everyone without a difference",
+    "hours_at_100_percent": "hours for which everyone has read from the AgentKit home",
+    "hours_without_fallback": "hours since a read fell back to the legacy home",
+    "escapes_open": "writes that bypassed us and are not taken in yet",
+    "hours_without_escape": "hours since a write bypassed us",
+}
+
+
+class Condition(NamedTuple):
+    """A condition of a step: the figure found, the one needed, and how old the evidence is.
+
+    ``age_seconds`` is 0 for what was looked at just now, and None where there is no evidence yet.
+    """
+
+    name: str
+    holds: bool
+    figure: float
+    needed: float
+    age_seconds: int | None
+
+    def as_json(self) -> dict[str, Any]:
+        return self._asdict()
+
+
+class Evidence:
+    """What is known at one moment, each part looked up when it is first asked for."""
+
+    def __init__(self) -> None:
+        self.now = server_time()
+        self.history = FlagHistory.load()
+
+    def conditions(self, target: Place) -> list[Condition]:
+        """Return the conditions of the step to a place, as they stand."""
+        return {
+            Stage.DUAL_WRITE: self._to_dual_write,
+            Stage.SHADOW_READ: self._to_shadow_read,
+            Stage.AGENTKIT_READ: self._to_agentkit_read,
+            Stage.AGENTKIT_ONLY: self._to_agentkit_only,
+            Stage.FROZEN: self._to_frozen,
+            Stage.CONTRACTED: self._to_contracted,
+        }[target.stage]()
+
+    @cached_property
+    def escapes(self) -> Escapes:
+        return count_escapes(self.history)
+
+    @cached_property
+    def verification(self) -> Verification:
+        return verify()
+
+    # -- the steps
+
+    def _to_dual_write(self) -> list[Condition]:
+        return [_none("unapplied_migrations", _unapplied_migrations())]
+
+    def _to_shadow_read(self) -> list[Condition]:
+        return [
+            self._verified(but_for=("left_aside", "legacy_ahead")),
+            _none("legacy_ahead_too_long", _legacy_ahead_too_long()),
+            self._left_aside(),
+        ]
+
+    def _to_agentkit_read(self) -> list[Condition]:
+        began = self._since_everyone(AGENTKIT_SHADOW_READS)
+        clean_since = _later(began, self._end_of_newest(ReadCount.Finding.DIFFERENCE, began))
+        compared = self._compared_since(clean_since)
+        needed = int(settings.AGENTSTATE_ROLLOUT_COMPARED)
+        return [
+            Condition("shadow_reads_compared", compared >= needed, compared, needed, self._age(clean_since)),
+            _none("differences", self._differences_since(began), self._age(began)),
+            self._hours("hours_without_difference", clean_since),
+        ]
+
+    def _to_agentkit_only(self) -> list[Condition]:
+        began = self._since_everyone(AGENTKIT_READS)
+        without_fallback = _later(began, self._end_of_newest(ReadCount.Finding.FALLBACK, began))
+        return [
+            self._hours("hours_at_100_percent", began),
+            self._hours("hours_without_fallback", without_fallback),
+            *self._without_escape(),
+        ]
+
+    def _to_frozen(self) -> list[Condition]:
+        return self._without_escape()
+
+    def _to_contracted(self) -> list[Condition]:
+        return [self._verified(but_for=("left_aside",)), self._left_aside()]
+
+    # -- their parts
+
+    def _verified(self, but_for: tuple[str, ...]) -> Condition:
+        problems = self.verification.problems
+        return _none("verification_problems", sum(problems[kind] for kind in problems if kind not in but_for))
+
+    def _left_aside(self) -> Condition:
+        return _none("left_aside_open", self.verification.left_aside)
+
+    def _without_escape(self) -> list[Condition]:
+        since = _later(self._since_everyone(AGENTKIT_WRITES), self.escapes.newest)
+        return [_none("escapes_open", self.escapes.open), self._hours("hours_without_escape", since)]
+
+    def _since_everyone(self, gate: Gate) -> datetime | None:
+        return self.history.since(gate, lambda share: share.is_everything)
+
+    def _age(self, since: datetime | None) -> int | None:
+        return None if since is None else max(0, int((self.now - since).total_seconds()))
+
+    def _hours(self, name: str, since: datetime | None) -> Condition:
+        needed = timedelta(hours=settings.AGENTSTATE_ROLLOUT_HOURS)
+        age = max(timedelta(0), self.now - since) if since else timedelta(0)
+        # Cut, so that no figure looks like one that holds.
+        return Condition(name, age >= needed, floor(age / HOUR * 10) / 10, _number(needed / HOUR), self._age(since))
+
+    def _end_of_newest(self, finding: str, began: datetime | None) -> datetime | None:
+        """Return the end of the newest hour with such a finding, if that is later than the beginning."""
+        if began is None:
+            return None
+        hours = ReadCount.objects.filter(finding=finding, hour__gte=_hour_of(began)).order_by("-hour")
+        newest = hours.values_list("hour", flat=True).first()
+        return newest and newest + HOUR
+
+    def _compared_since(self, since: datetime | None) -> int:
+        """Count comparisons in whole hours since then; where no hours are asked for, in the hour under way too."""
+        if since is None:
+            return 0
+        first = _hour_of(since)
+        if first < since and settings.AGENTSTATE_ROLLOUT_HOURS > 0:
+            first += HOUR
+        return _counted(ReadCount.Finding.COMPARED, first)
+
+    def _differences_since(self, began: datetime | None) -> int:
+        """Count differences in the hours that are asked for, and in the one that these begin in."""
+        if began is None:
+            return 0
+        window = self.now - timedelta(hours=settings.AGENTSTATE_ROLLOUT_HOURS)
+        return _counted(ReadCount.Finding.DIFFERENCE, _hour_of(max(began, window)))
+
+
+def _none(name: str, count: int, age_seconds: int | None = 0) -> Condition:
+    return Condition(name, not count, count, 0, age_seconds)
+
+
+def _counted(finding: str, first: datetime) -> int:
+    return ReadCount.objects.filter(finding=finding, hour__gte=first).aggregate(Sum("count"))["count__sum"] or 0
+
+
+def _hour_of(moment: datetime) -> datetime:
+    return moment.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
+
+
+def _later(one: datetime | None, other: datetime | None) -> datetime | None:
+    """Return the later of the two; None where the first is."""
+    return one if one is None or other is None else max(one, other)
+
+
+def _number(value: float) -> float:
+    return int(value) if value == int(value) else value
+
+
+def _unapplied_migrations() -> int:
+    executor = MigrationExecutor(connection)
+    return len(executor.migration_plan(executor.loader.graph.leaf_nodes("agentstate")))
+
+
+def _legacy_ahead_too_long() -> int:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"""
+            SELECT count(*) FROM {PROJECTS} p {NEWEST}
+            WHERE ({STANDING}) = '{Standing.LEGACY_AHEAD}' AND {CLOCK} <= clock_timestamp() - make_interval(mins => %s)
+              AND NOT p.id = ANY (%s)
+            """,
+            [settings.AGENTSTATE_ROLLOUT_LAG_MINUTES, [each.project for each in holding() if each.standing]],
+        )
+        (count,) = cursor.fetchone()
+    return int(count)

@@ -1,0 +1,120 @@
+"""What the kept history of flag changes tells: since when a gate has been as it is, and for which projects."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from decimal import Decimal
+from itertools import groupby
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from agentstate.gates import BUCKETS, GATES
+from agentstate.models import Flag, FlagChange
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from datetime import datetime
+
+    from agentstate.gates import Gate, Share
+
+
+class Change(NamedTuple):
+    """What a gate's share became, when, and by whom."""
+
+    at: datetime
+    share: Share
+    by: str
+
+
+@dataclass(frozen=True)
+class Reached:
+    """The moments since which a gate has been on without a break, by bucket and for the projects that were ever named.
+
+    Where it is off now, there is no moment.
+    """
+
+    ranges: list[tuple[range, datetime]]
+    named: dict[str, datetime | None]
+
+    @property
+    def earliest(self) -> datetime | None:
+        moments = [moment for _, moment in self.ranges] + [moment for moment in self.named.values() if moment]
+        return min(moments, default=None)
+
+
+class FlagHistory:
+    """The changes of the four gates, the oldest first.
+
+    A gate of whose present share nothing is told, because it is as it was before there was a history, has no moment
+    since which it is so.
+    """
+
+    def __init__(self, changes: Iterable[FlagChange]) -> None:
+        self._changes: defaultdict[str, list[Change]] = defaultdict(list)
+        self.newest_id = 0
+        for change in changes:
+            share = GATES[change.flag].share(_flag(change.flag, change.after))
+            self._changes[change.flag].append(Change(change.changed_at, share, change.changed_by))
+            self.newest_id = change.pk
+
+    @classmethod
+    def load(cls) -> FlagHistory:
+        return cls(FlagChange.objects.filter(flag__in=GATES).order_by("pk"))
+
+    def last_change(self, gate: Gate) -> Change | None:
+        """Return the change that made a gate's share what it is."""
+        changes = self._changes[gate.name]
+        last = None
+        for change in reversed(changes):
+            if change.share != changes[-1].share:
+                break
+            last = change
+        return last
+
+    def since(self, gate: Gate, holds: Callable[[Share], bool]) -> datetime | None:
+        """Return since when something has held about a gate's share without a break, None where it does not hold."""
+        since = None
+        for change in reversed(self._changes[gate.name]):
+            if not holds(change.share):
+                break
+            since = change.at
+        return since
+
+    def reached(self, gate: Gate) -> Reached:
+        """Return when the gate reached each project for which it is on."""
+        changes = self._changes[gate.name]
+        moments: list[datetime | None] = [None] * BUCKETS
+        for change in changes:
+            moments = [
+                (moment or change.at) if number in change.share.buckets else None
+                for number, moment in enumerate(moments)
+            ]
+        ranges, first = [], 0
+        for moment, group in groupby(moments):
+            after = first + len(list(group))
+            if moment:
+                ranges.append((range(first, after), moment))
+            first = after
+        named = {name for change in changes for name in change.share.named}
+        return Reached(ranges, {name: _reached_one(name, changes) for name in named})
+
+
+def _reached_one(project_id: str, changes: list[Change]) -> datetime | None:
+    moment = None
+    for change in changes:
+        moment = (moment or change.at) if change.share.has(project_id) else None
+    return moment
+
+
+def _flag(name: str, settings: dict[str, Any] | None) -> Flag:
+    """Return the flag with these settings of the history; without a row where it was deleted."""
+    if settings is None:
+        return Flag(name=name)
+    percent = settings.get("percent")
+    return Flag(
+        pk=0,
+        name=name,
+        everyone=settings.get("everyone"),
+        percent=None if percent is None else Decimal(str(percent)),
+        project_ids=settings.get("project_ids") or [],
+    )

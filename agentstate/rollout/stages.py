@@ -1,0 +1,289 @@
+"""The ladder of the rollout: which flags make a stage, and which stage the flags and the catalog are.
+
+Nothing remembers the stage. It is read off the four gates, the freeze and the columns each time, so that whoever sets
+a flag by hand moves it too, or leaves the ladder.
+
+=============== =============== ============= ================= ============
+stage           agentkit_writes legacy_writes agentkit_reads    shadow reads
+=============== =============== ============= ================= ============
+legacy          off             everyone      off               off
+dual_write      everyone        everyone      off               off
+shadow_read     everyone        everyone      off               everyone
+agentkit_read   everyone        everyone      some to everyone  everyone
+agentkit_only   everyone        off           everyone          any
+frozen          everyone        off           everyone          any
+contracted      any             any           any               any
+=============== =============== ============= ================= ============
+
+Frozen is agentkit_only with the freeze set; contracted is wherever the columns have been dropped. Projects and users
+that a read gate names are pilots: they take no stage away. Those that a write gate names do.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+from enum import StrEnum
+from typing import TYPE_CHECKING, NamedTuple
+
+from agentstate.gates import (
+    AGENTKIT_READS,
+    AGENTKIT_SHADOW_READS,
+    AGENTKIT_WRITES,
+    BUCKETS,
+    BUCKETS_A_PERCENT,
+    GATES,
+    LEGACY_WRITES,
+    Rollout,
+)
+from agentstate.models import Flag
+from agentstate.rollout.errors import UnsuitablePercent
+from agentstate.rollout.freeze import is_frozen
+from agentstate.state.columns import legacy_columns_are_there
+
+if TYPE_CHECKING:
+    from agentstate.gates import Gate, Share
+
+READ_SHARES = tuple(map(Decimal, (1, 10, 50, 100)))
+EVERYONE = Decimal(100)
+NOBODY = Decimal(0)
+
+
+class Stage(StrEnum):
+    """The rungs of the ladder, the lowest first."""
+
+    LEGACY = "legacy"
+    DUAL_WRITE = "dual_write"
+    SHADOW_READ = "shadow_read"
+    AGENTKIT_READ = "agentkit_read"
+    AGENTKIT_ONLY = "agentkit_only"
+    FROZEN = "frozen"
+    CONTRACTED = "contracted"
+
+    def reaches(self, other: Stage) -> bool:
+        """Tell whether this stage is the other one or above it."""
+        rungs = list(Stage)
+        return rungs.index(self) >= rungs.index(other)
+
+
+class Place(NamedTuple):
+    """A place on the ladder: a stage, and the percent of projects that read from the AgentKit home."""
+
+    stage: Stage
+    percent: Decimal
+
+    @classmethod
+    def at(cls, stage: Stage) -> Place:
+        """Return the place of a stage that knows one share only."""
+        return cls(stage, EVERYONE if stage.reaches(Stage.AGENTKIT_ONLY) else NOBODY)
+
+    def __str__(self) -> str:
+        if self.stage != Stage.AGENTKIT_READ:
+            return self.stage.value
+        return f"{self.stage} at {shown(self.percent)} percent"
+
+    @property
+    def shares(self) -> dict[str, Decimal]:
+        """The percent of each gate that a step to this place sets."""
+        stage = self.stage
+        shadows = stage.reaches(Stage.SHADOW_READ) and not stage.reaches(Stage.AGENTKIT_ONLY)
+        return {
+            AGENTKIT_WRITES.name: EVERYONE if stage.reaches(Stage.DUAL_WRITE) else NOBODY,
+            LEGACY_WRITES.name: NOBODY if stage.reaches(Stage.AGENTKIT_ONLY) else EVERYONE,
+            AGENTKIT_READS.name: self.percent,
+            AGENTKIT_SHADOW_READS.name: EVERYONE if shadows else NOBODY,
+        }
+
+    @property
+    def ignores(self) -> set[str]:
+        """The gates that may be otherwise, and this place is still this place."""
+        return {AGENTKIT_SHADOW_READS.name} if self.stage.reaches(Stage.AGENTKIT_ONLY) else set()
+
+
+def shown(percent: Decimal) -> str:
+    """Return a percent without needless zeros."""
+    return f"{percent.normalize():f}"
+
+
+def above(place: Place, percent: Decimal | None = None) -> Place | None:
+    """Return the place one step up, None from the top.
+
+    Args:
+        percent: the share of projects to read from the AgentKit home, where that is the next step.
+
+    Raises:
+        UnsuitablePercent: the next step has no share, or the share is not larger than now.
+    """
+    reads = place.stage in (Stage.SHADOW_READ, Stage.AGENTKIT_READ) and place.percent < EVERYONE
+    if percent is not None and not (reads and place.percent < percent <= EVERYONE):
+        raise UnsuitablePercent(
+            f"--percent {shown(percent)} is no larger share than now, {shown(place.percent)}: give one up to 100."
+            if reads
+            else f"The step up from {place} has no share: leave --percent away."
+        )
+    if reads:
+        return Place(Stage.AGENTKIT_READ, percent or next(share for share in READ_SHARES if share > place.percent))
+    rungs = list(Stage)
+    index = rungs.index(place.stage) + 1
+    return Place.at(rungs[index]) if index < len(rungs) else None
+
+
+def below(place: Place, percent: Decimal | None = None) -> Place | None:
+    """Return the place one step down, None from the bottom.
+
+    Args:
+        percent: a smaller share of projects that still reads from the AgentKit home.
+
+    Raises:
+        UnsuitablePercent: there is no smaller share here, or this one is not smaller than now.
+    """
+    if percent is not None:
+        if place.stage != Stage.AGENTKIT_READ:
+            raise UnsuitablePercent(f"The step down from {place} has no share: leave --percent away.")
+        if not NOBODY < percent < place.percent:
+            raise UnsuitablePercent(
+                f"--percent {shown(percent)} is no smaller share than now, {shown(place.percent)}: give one, or leave "
+                "it away to let nobody read from the AgentKit home."
+            )
+        return Place(Stage.AGENTKIT_READ, percent)
+    if place.stage == Stage.AGENTKIT_ONLY:
+        return Place(Stage.AGENTKIT_READ, EVERYONE)
+    rungs = list(Stage)
+    index = rungs.index(place.stage) - 1
+    return Place.at(rungs[index]) if index >= 0 else None
+
+
+class Difference(NamedTuple):
+    """A gate that is not as a stage has it, and the command that makes it so."""
+
+    gate: str
+    setting: str
+    wanted: str
+    command: str
+
+
+class Nearest(NamedTuple):
+    """A place on the ladder that the flags are not far from."""
+
+    place: Place
+    differences: list[Difference]
+
+
+class Pilots(NamedTuple):
+    """Whom a read gate names: how many projects beyond its share, and whether users too."""
+
+    gate: str
+    projects: int
+    users: bool
+
+
+@dataclass(frozen=True)
+class Standpoint:
+    """What the flags and the catalog say.
+
+    Attributes:
+        percent: of projects that read from the AgentKit home, on the ladder or off it.
+        place: where that is on the ladder, None where it is no stage.
+    """
+
+    flags: dict[str, Flag]
+    is_frozen: bool
+    has_columns: bool
+
+    @property
+    def rollout(self) -> Rollout:
+        return Rollout.of(self.flags.values())
+
+    @property
+    def percent(self) -> Decimal:
+        return _percent(self.rollout.agentkit_reads)
+
+    @property
+    def place(self) -> Place | None:
+        if not self.has_columns:
+            return Place(Stage.CONTRACTED, EVERYONE)
+        return next((place for place in self._candidates if not self.differences(place)), None)
+
+    @property
+    def nearest(self) -> list[Nearest]:
+        """The places that fewest gates keep us from."""
+        all_of_them = [Nearest(place, self.differences(place)) for place in self._candidates]
+        fewest = min(len(each.differences) for each in all_of_them)
+        return [each for each in all_of_them if len(each.differences) == fewest]
+
+    @property
+    def pilots(self) -> list[Pilots]:
+        found = []
+        for gate in (AGENTKIT_READS, AGENTKIT_SHADOW_READS):
+            share, flag = getattr(self.rollout, gate.name), self.flags.get(gate.name)
+            users = flag is not None and flag.everyone is None and flag.names_some_user()
+            projects = 0 if share.is_everything else len(share.named)
+            if projects or users:
+                found.append(Pilots(gate.name, projects, users))
+        return found
+
+    def differences(self, place: Place) -> list[Difference]:
+        """Return where the flags are not as they are at a place."""
+        return [each for each in self.to_set(place) if each.gate not in place.ignores]
+
+    def to_set(self, place: Place) -> list[Difference]:
+        """Return what a step to a place sets."""
+        return [
+            self._difference(GATES[name], share, wanted)
+            for (name, wanted), share in zip(place.shares.items(), self.rollout, strict=True)
+            if not _is(share, wanted, GATES[name])
+        ]
+
+    @property
+    def _candidates(self) -> list[Place]:
+        """The places to hold the flags against. Only a retreat from frozen lifts the freeze, so there is no other."""
+        if self.is_frozen:
+            return [Place.at(Stage.FROZEN)]
+        return [
+            Place.at(Stage.LEGACY),
+            Place.at(Stage.DUAL_WRITE),
+            Place.at(Stage.SHADOW_READ),
+            Place(Stage.AGENTKIT_READ, self.percent or READ_SHARES[0]),
+            Place.at(Stage.AGENTKIT_ONLY),
+        ]
+
+    def _difference(self, gate: Gate, share: Share, wanted: Decimal) -> Difference:
+        option = {NOBODY: "--deactivate", EVERYONE: "--everyone"}.get(wanted, f"--percent {shown(wanted)}")
+        create = "" if gate.name in self.flags else " --create"
+        return Difference(
+            gate.name, _in_words(share), _percent_in_words(wanted), f"waffle_flag {gate.name}{create} {option}"
+        )
+
+
+def look() -> Standpoint:
+    """Look at the flags as they are in the database, and at the catalog."""
+    flags = {}
+    for name in GATES:
+        try:
+            flags[name] = Flag.get_from_db(name)
+        except Flag.DoesNotExist:
+            continue
+    return Standpoint(flags, is_frozen(), legacy_columns_are_there())
+
+
+def _percent(share: Share) -> Decimal:
+    return Decimal(len(share.buckets)) / BUCKETS_A_PERCENT
+
+
+def _is(share: Share, wanted: Decimal, gate: Gate) -> bool:
+    if len(share.buckets) != wanted * BUCKETS_A_PERCENT:
+        return False
+    return gate.is_for_users or len(share.buckets) == BUCKETS or not share.named
+
+
+def _in_words(share: Share) -> str:
+    parts = [_percent_in_words(_percent(share))] if share.buckets or not share.named else []
+    if share.named and not share.is_everything:
+        parts.append(f"{'' if parts else 'on for '}{len(share.named):,} by name")
+    return " and ".join(parts)
+
+
+def _percent_in_words(percent: Decimal) -> str:
+    if percent == NOBODY:
+        return "off"
+    return "on for everyone" if percent == EVERYONE else f"on for {shown(percent)} percent"

@@ -1,0 +1,16 @@
+"""How many projects stand where."""
+
+from __future__ import annotations
+
+from django.db import connection
+
+from agentstate.state.homes import NEWEST, PROJECTS
+from agentstate.state.standing import STANDING, Standing
+
+
+def count_standings() -> dict[Standing, int]:
+    """Count the projects of each standing. Reads all projects, and no document."""
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT {STANDING} AS standing, count(*) FROM {PROJECTS} p {NEWEST} GROUP BY standing")
+        found = dict(cursor.fetchall())
+    return {standing: found.get(standing, 0) for standing in Standing}

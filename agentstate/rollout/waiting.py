@@ -1,0 +1,90 @@
+"""Waiting until a toggle is true everywhere: each process has seen it, and no transaction goes back to before it."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, NamedTuple
+
+from django.db import connection
+
+from agentstate.rollout.errors import NAMED, Interrupted
+
+if TYPE_CHECKING:
+    import threading
+    from collections.abc import Callable, Sequence
+    from datetime import datetime
+
+# A toggle reaches every process within two seconds.
+SECONDS_UNTIL_SEEN = 2.5
+LOOK_EVERY = 0.2
+
+# The transactions of this database that are under way, as CREATE INDEX CONCURRENTLY waits for them. Every role sees
+# these locks, but not when others' transactions began: those count as old. Autovacuum has no user, and saves no state.
+_UNDER_WAY = """
+    SELECT lock.virtualxid, lock.pid, coalesce(activity.usename, '?'), coalesce(activity.application_name, ''),
+        activity.xact_start
+    FROM pg_locks lock JOIN pg_stat_activity activity ON activity.pid = lock.pid
+    WHERE lock.locktype = 'virtualxid' AND lock.mode = 'ExclusiveLock' AND lock.granted
+      AND activity.datname = current_database() AND activity.usesysid IS NOT NULL AND lock.pid <> pg_backend_pid()
+      AND (activity.xact_start IS NULL OR activity.xact_start < %s)
+    ORDER BY activity.xact_start, lock.pid"""
+
+
+class Transaction(NamedTuple):
+    """A transaction of somebody else that is under way."""
+
+    id: str
+    pid: int
+    role: str
+    application: str
+    began: datetime | None
+
+    def __str__(self) -> str:
+        name = f" {self.application}" if self.application else ""
+        since = f", since {self.began:%Y-%m-%d %H:%M:%S}" if self.began else ""
+        return f"process {self.pid} ({self.role}{name}{since})"
+
+
+def until_true_everywhere(
+    toggled_at: datetime, tell: Callable[[Sequence[Transaction]], None], stop: threading.Event
+) -> None:
+    """Wait until every process has seen what was toggled then, and transactions older than that have ended.
+
+    Args:
+        tell: called with the transactions that are waited for, each time that they are others than before.
+
+    Raises:
+        Interrupted: somebody set ``stop``.
+    """
+    seen_at = toggled_at + timedelta(seconds=SECONDS_UNTIL_SEEN)
+    if stop.wait(max(0.0, (seen_at - server_time()).total_seconds())):
+        raise Interrupted("Interrupted while every process was to see the toggle.")
+    waited_for = _under_way(seen_at)
+    told: Sequence[Transaction] = ()
+    while waited_for:
+        if waited_for != told:
+            tell(waited_for)
+            told = waited_for
+        if stop.wait(LOOK_EVERY):
+            raise Interrupted(f"Interrupted while older transactions were to end: {listed(waited_for)}.")
+        still = {each.id for each in _under_way(seen_at)}
+        waited_for = [each for each in waited_for if each.id in still]
+
+
+def listed(transactions: Sequence[Transaction]) -> str:
+    """Name the first of some transactions."""
+    return "; ".join(map(str, transactions[:NAMED])) + ("; …" if len(transactions) > NAMED else "")
+
+
+def server_time() -> datetime:
+    """Return the server's time, by which everything here is measured."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT clock_timestamp()")
+        now: datetime = cursor.fetchone()[0]
+    return now
+
+
+def _under_way(before: datetime) -> list[Transaction]:
+    with connection.cursor() as cursor:
+        cursor.execute(_UNDER_WAY, [before])
+        return [Transaction(*row) for row in cursor.fetchall()]

@@ -1,0 +1,166 @@
+/* A run's page: large documents are loaded when they are unfolded, and a run under way is followed. */
+"use strict";
+
+(() => {
+  const SOON = 1000, LATEST = 30000, OLD = 15000;
+
+  // -- documents on demand
+
+  const load = async (place) => {
+    const address = place.dataset.load;
+    delete place.dataset.load;
+    place.setAttribute("aria-busy", "true");
+    try {
+      const answer = await fetch(address, { redirect: "error" });
+      if (!answer.ok) throw new Error(`the server answered ${answer.status}`);
+      const summary = place.querySelector(":scope > summary");
+      place.replaceChildren(...(summary ? [summary] : []), ...parsed(await answer.text()));
+    } catch (error) {
+      place.dataset.load = address; // to be tried again when it is unfolded again; the plain link stays
+    } finally {
+      place.removeAttribute("aria-busy");
+    }
+  };
+
+  const parsed = (html) => {
+    const template = document.createElement("template");
+    template.innerHTML = html;
+    return template.content.childNodes;
+  };
+
+  document.addEventListener("toggle", ({ target }) => {
+    if (!(target instanceof HTMLDetailsElement) || !target.open) return;
+    const places = [...target.querySelectorAll("[data-load]")];
+    if (target.dataset.load) places.push(target);
+    places.filter((place) => place.closest("details") === target).forEach(load);
+  }, true);
+
+  // -- the event that a link leads to
+
+  const chosen = document.querySelector("[data-chosen]");
+  if (chosen && !location.hash) chosen.scrollIntoView({ block: "center" });
+
+  // -- a run under way
+
+  const timeline = document.querySelector("[data-live-url]");
+  if (!timeline) return;
+  const say = timeline.querySelector("[data-follow]");
+  const header = document.querySelector(".agentstate-run-header");
+  let events = timeline.querySelector("[data-events]");
+  let updated = Date.now(), pause = SOON, timer = 0, isLooking = false, hasEnded = false;
+
+  // What somebody reads or stands in stays as it is.
+  const inUse = (element) => element.contains(document.activeElement) || element.querySelector("details[open]");
+
+  const updateHeader = (fresh) => {
+    for (const part of header.querySelectorAll("[data-part]")) {
+      const other = fresh.querySelector(`[data-part="${part.dataset.part}"]`);
+      if (other && other.innerHTML !== part.innerHTML && !inUse(part)) part.replaceChildren(...other.childNodes);
+    }
+  };
+
+  const updateRow = (row, fresh) => {
+    row.dataset.outcome = fresh.dataset.outcome || "";
+    const bars = [row, fresh].map((each) => each.querySelector(".agentstate-bar"));
+    if (row.dataset.version === fresh.dataset.version && bars.every(Boolean)) {
+      bars[0].replaceWith(bars[1]);
+    } else if (row.innerHTML !== fresh.innerHTML) {
+      if (!inUse(row)) return fresh;
+      for (const name of [".agentstate-event-text", ".agentstate-mark", ".agentstate-bar"]) {
+        const [old, now] = [row, fresh].map((each) => each.querySelector(name));
+        if (old && now) old.replaceWith(now);
+      }
+    }
+    return row;
+  };
+
+  // Rows are matched by their events. Those that are there stay where they are, so that nothing jumps.
+  const updateRows = (rows, fresh) => {
+    const others = [...fresh.children];
+    const wanted = new Set(others.map((other) => other.dataset.key));
+    const known = new Map();
+    for (const row of [...rows.children]) {
+      if (wanted.has(row.dataset.key)) known.set(row.dataset.key, row);
+      else if (!inUse(row)) row.remove();
+    }
+    let added = 0, place = rows.firstElementChild;
+    for (const other of others) {
+      while (place && !wanted.has(place.dataset.key)) place = place.nextElementSibling;
+      const old = known.get(other.dataset.key);
+      if (!old) {
+        rows.insertBefore(other, place);
+        if (other.dataset.version) added += 1;
+        continue;
+      }
+      if (old === place) place = place.nextElementSibling;
+      else rows.insertBefore(old, place);
+      const row = updateRow(old, other);
+      if (row !== old) old.replaceWith(row);
+    }
+    return added;
+  };
+
+  const updateEvents = (fresh) => {
+    const [rows, other] = [events, fresh].map((each) => each.querySelector("[data-rows]"));
+    let added = 0;
+    if (rows && other) {
+      rows.className = other.className;
+      added = updateRows(rows, other);
+      events.querySelector("[data-axis]").replaceWith(fresh.querySelector("[data-axis]"));
+      for (const side of ["above", "below"]) updatePager(side, fresh);
+      events.dataset.pulse = fresh.dataset.pulse;
+    } else {
+      added = fresh.querySelectorAll("[data-version]").length;
+      events.replaceWith(fresh);
+      events = fresh;
+    }
+    return added;
+  };
+
+  const updatePager = (side, fresh) => {
+    const [old, now] = [events, fresh].map((each) => each.querySelector(`[data-pager="${side}"]`));
+    if (old && now && !inUse(old)) old.replaceWith(now);
+    else if (!old && now) events[side === "above" ? "prepend" : "append"](now);
+  };
+
+  const look = async () => {
+    // Now and then all of it is asked for, so that the times in the header do not grow old.
+    const query = Date.now() - updated > OLD ? "" : `?pulse=${encodeURIComponent(events.dataset.pulse)}`;
+    const answer = await fetch(timeline.dataset.liveUrl + query, { redirect: "error" });
+    if (answer.status === 204) return true;
+    if (!answer.ok) throw new Error(`the server answered ${answer.status}`);
+    const fresh = document.createElement("div");
+    fresh.replaceChildren(...parsed(await answer.text()));
+    updated = Date.now();
+    const freshEvents = fresh.querySelector("[data-events]");
+    const status = freshEvents.dataset.status;
+    updateHeader(fresh);
+    const added = updateEvents(freshEvents);
+    if (status !== "running") {
+      say.textContent = `The run is ${status}.`;
+      return false;
+    }
+    if (added) say.textContent = `Following live: ${added} new event${added === 1 ? "" : "s"}.`;
+    return true;
+  };
+
+  const follow = async () => {
+    clearTimeout(timer);
+    if (isLooking || hasEnded || document.hidden) return; // once it is seen again, this is called again
+    isLooking = true;
+    try {
+      hasEnded = !await look();
+      if (pause > SOON && !hasEnded) say.textContent = "Following live.";
+      pause = SOON;
+    } catch (error) {
+      pause = Math.min(2 * pause, LATEST);
+      say.textContent = `No answer: trying again in ${Math.round(pause / 1000)} s.`;
+    }
+    isLooking = false;
+    if (!hasEnded) timer = setTimeout(follow, pause);
+  };
+
+  document.addEventListener("visibilitychange", follow);
+  say.textContent = "Following live.";
+  timer = setTimeout(follow, pause);
+})();

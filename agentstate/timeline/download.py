@@ -1,0 +1,86 @@
+"""A run with all its events as JSON, in pieces: neither side ever holds more than a few megabytes of it."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from django.db import connection
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from datetime import datetime
+
+# A round to the database brings so many events, or as many as these bytes hold as they are stored; at least one.
+BATCH, BATCH_BYTES = 1_000, 1_000_000
+
+_RUN = """
+    SELECT id, workflow_id, project_id, status, error, started_at, completed_at, snapshot_at, legacy_at,
+        input::text, result::text, (SELECT max(created_at) FROM "AgentWorkflowRunEvent" WHERE run_id = run.id)
+    FROM "AgentWorkflowRun" run WHERE id = %s"""
+
+_EVENTS = f"""
+    SELECT id, type, created_at, payload::text FROM (
+        SELECT *, sum(pg_column_size(payload)) OVER (ORDER BY created_at) - pg_column_size(payload) AS before FROM (
+            SELECT id, type, created_at, payload FROM "AgentWorkflowRunEvent"
+            WHERE run_id = %(run)s AND (%(after)s::timestamptz IS NULL OR created_at > %(after)s)
+              AND created_at <= %(last)s
+            ORDER BY created_at LIMIT {BATCH}
+        ) batch
+    ) sized
+    WHERE before < {BATCH_BYTES} ORDER BY created_at"""
+
+
+def run_as_json(run_id: str) -> Iterator[str]:
+    """Return the pieces of a JSON object of a run and its events, none where no run has this id.
+
+    Each document is what jsonb has, digit for digit. Events that come after the first piece was made are not in it.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(_RUN, [run_id])
+        found = cursor.fetchone()
+    if found is None:
+        return
+    *facts, input_, result, last = found
+    yield _opening(facts)
+    yield f',\n  "input": {_json(input_)}'
+    yield f',\n  "result": {_json(result)}'
+    yield ',\n  "events": ['
+    before = "\n"
+    for event_id, type_, at, payload in _events(run_id, last) if last else ():
+        yield f'{before}    {{"id": {_text(event_id)}, "type": {_text(type_)}, "created_at": "{_iso(at)}", "payload": '
+        yield payload
+        before = "},\n"
+    yield "}\n  ]\n}\n" if before != "\n" else "]\n}\n"
+
+
+def _opening(facts: list[Any]) -> str:
+    names = ("id", "workflow_id", "project_id", "status", "error")
+    times = ("started_at", "completed_at", "snapshot_at", "legacy_at")
+    lines = [f'  "{name}": {_text(fact)}' for name, fact in zip(names, facts[: len(names)], strict=True)]
+    lines += [f'  "{name}": {_text(_iso(at))}' for name, at in zip(times, facts[len(names) :], strict=True)]
+    return "{\n" + ",\n".join(lines)
+
+
+def _events(run_id: str, last: datetime) -> Iterator[tuple[str, str, datetime, str]]:
+    after: datetime | None = None
+    while True:
+        with connection.cursor() as cursor:
+            cursor.execute(_EVENTS, {"run": run_id, "after": after, "last": last})
+            batch = cursor.fetchall()
+        yield from batch
+        if not batch:
+            return
+        after = batch[-1][2]
+
+
+def _json(document: str | None) -> str:
+    return "null" if document is None else document
+
+
+def _text(text: str | None) -> str:
+    return json.dumps(text, ensure_ascii=False)
+
+
+def _iso(moment: datetime | None) -> str | None:
+    return None if moment is None else moment.isoformat(timespec="microseconds")

@@ -1,0 +1,200 @@
+"""A run as its page's header shows it: documents only where they are small."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import NamedTuple
+
+from django.db import connection
+
+# Documents of runs whose stored bytes are fewer are read with the page, and shown in it up to so many characters.
+READ_BYTES, SHOWN, HEADING = 256_000, 10_000, 300
+MOST_SESSIONS = 5
+
+# What can be asked for by name, and how it is got: its text.
+DOCUMENTS = {
+    "input": "run.input::text",
+    "output": "(run.result -> 'output')::text",
+    "state": "(run.result -> 'state')::text",
+    "error": "run.error",
+}
+
+
+def _small(column: str, text: str) -> str:
+    """Return the expression of a document's text, NULL where it is too long to be shown with the page."""
+    return f"""CASE WHEN pg_column_size({column}) <= {READ_BYTES} THEN (
+        SELECT CASE WHEN length(whole) <= {SHOWN} THEN whole END
+        FROM (SELECT {text} AS whole OFFSET 0) document) END"""
+
+
+class Text(NamedTuple):
+    """The beginning of a text, and how long all of it is."""
+
+    text: str
+    length: int
+
+    @property
+    def is_cut(self) -> bool:
+        return len(self.text) < self.length
+
+
+@dataclass(frozen=True)
+class RunHeader:
+    """What the top of a run's page says.
+
+    Attributes:
+        pulse: a word that is another one when the run has another status or a new last event.
+        input, output: None where there is none, or where it is too large to be looked at; ``may_have_`` tells.
+    """
+
+    pulse: str
+    id: str
+    workflow_id: str
+    status: str
+    project_id: str | None
+    project_name: str | None
+    started_at: datetime
+    completed_at: datetime | None
+    snapshot_at: datetime | None
+    now: datetime
+    error: str | None
+    input: str | None
+    output: str | None
+    may_have_input: bool
+    may_have_output: bool
+
+    @property
+    def is_running(self) -> bool:
+        return self.status == "running"
+
+    @property
+    def duration(self) -> timedelta | None:
+        """How long it took, or has taken so far."""
+        if self.status == "pending":
+            return None
+        return max((self.completed_at or self.now) - self.started_at, timedelta(0))
+
+    @property
+    def is_error_cut(self) -> bool:
+        return len(self.error or "") == SHOWN
+
+    @property
+    def error_line(self) -> str:
+        """The error's first line, as far as it fits a heading."""
+        line = (self.error or "").strip().partition("\n")[0]
+        return line if len(line) <= HEADING else f"{line[:HEADING]}…"
+
+    @property
+    def error_rest(self) -> str:
+        """What follows the error's first line, the traceback; all of it where that line is a long one."""
+        line, _, rest = (self.error or "").strip().partition("\n")
+        return rest.strip("\n") if len(line) <= HEADING else f"{line}\n{rest}"
+
+
+_PULSE = """concat_ws('-', run.status, (
+        SELECT (extract(epoch FROM created_at) * 1000000)::bigint || '-' || id FROM "AgentWorkflowRunEvent"
+        WHERE run_id = run.id ORDER BY created_at DESC LIMIT 1))"""
+
+_HEADER = f"""
+    SELECT {_PULSE}, run.id, run.workflow_id, run.status, run.project_id, project.name,
+        run.started_at, run.completed_at, run.snapshot_at, clock_timestamp(), left(run.error, {SHOWN}),
+        {_small("run.input", DOCUMENTS["input"])}, {_small("run.result", DOCUMENTS["output"])},
+        run.input IS NOT NULL,
+        CASE WHEN run.result IS NULL THEN false
+             WHEN pg_column_size(run.result) <= {READ_BYTES} THEN (run.result -> 'output') IS NOT NULL
+             ELSE true END
+    FROM "AgentWorkflowRun" run LEFT JOIN "Project" project ON project.id = run.project_id WHERE run.id = %s"""
+
+
+def header_of(run_id: str) -> RunHeader | None:
+    """Return a run's header, None where no run has this id."""
+    with connection.cursor() as cursor:
+        cursor.execute(_HEADER, [run_id])
+        found = cursor.fetchone()
+    return RunHeader(*found) if found else None
+
+
+def document_of(run_id: str, name: str, longest: int | None) -> Text | None:
+    """Return the text of one of ``DOCUMENTS``, cut to a length; None where there is none."""
+    return _text('"AgentWorkflowRun" run', DOCUMENTS[name], "run.id = %(run)s", longest, run=run_id)
+
+
+def payload_of(run_id: str, event_id: str, longest: int | None) -> Text | None:
+    """Return the text of an event's payload, cut to a length; None where the run has no such event."""
+    return _text(
+        '"AgentWorkflowRunEvent" event',
+        "event.payload::text",
+        "event.id = %(event)s AND event.run_id = %(run)s",
+        longest,
+        run=run_id,
+        event=event_id,
+    )
+
+
+def _text(source: str, text: str, condition: str, longest: int | None, **parameters: str) -> Text | None:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"""
+            SELECT left(whole, %(longest)s), length(whole)
+            FROM (SELECT {text} AS whole FROM {source} WHERE {condition} OFFSET 0) document
+            """,
+            {"longest": 2**31 - 1 if longest is None else longest, **parameters},
+        )
+        found = cursor.fetchone()
+    return Text(*found) if found and found[0] is not None else None
+
+
+class Neighbours(NamedTuple):
+    """The ids of the runs of the same project that began before and after this one; None where there is none."""
+
+    previous: str | None = None
+    following: str | None = None
+
+
+# The project's hash and the bound on the time alone are what the index is on; rows of the same time are told apart by
+# their ids.
+_OF_PROJECT = """project_id = %(project)s
+            AND hashtextextended(project_id, 0) = hashtextextended(%(project)s, 0)"""
+_NEIGHBOURS = f"""
+    SELECT (SELECT id FROM "AgentWorkflowRun"
+            WHERE {_OF_PROJECT} AND started_at <= %(at)s AND (started_at, id) < (%(at)s, %(run)s)
+            ORDER BY started_at DESC, id DESC LIMIT 1),
+           (SELECT id FROM "AgentWorkflowRun"
+            WHERE {_OF_PROJECT} AND started_at >= %(at)s AND (started_at, id) > (%(at)s, %(run)s)
+            ORDER BY started_at, id LIMIT 1)"""
+
+
+def neighbours_of(run: RunHeader) -> Neighbours:
+    """Return the runs beside this one."""
+    if run.project_id is None:
+        return Neighbours()
+    with connection.cursor() as cursor:
+        cursor.execute(_NEIGHBOURS, {"project": run.project_id, "at": run.started_at, "run": run.id})
+        return Neighbours(*cursor.fetchone())
+
+
+def sessions_of(run: RunHeader) -> list[str]:
+    """Return the ids of the sessions that this run opened, the newest first, one more than ``MOST_SESSIONS`` at most.
+
+    They are their project's, which is what the index is on; a run without a project has none left.
+    """
+    if run.project_id is None:
+        return []
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            SELECT id FROM "AgentSession" WHERE project_id = %s AND agent_run_id = %s
+            ORDER BY created_at DESC, id LIMIT %s
+            """,
+            [run.project_id, run.id, MOST_SESSIONS + 1],
+        )
+        return [session_id for (session_id,) in cursor.fetchall()]
+
+
+def pulse_of(run_id: str) -> str:
+    """Return the run's pulse, see :class:`RunHeader`; of a run that is gone, a word that no run has for one."""
+    with connection.cursor() as cursor:
+        cursor.execute(f'SELECT {_PULSE} FROM "AgentWorkflowRun" run WHERE id = %s', [run_id])
+        found = cursor.fetchone()
+    return str(found[0]) if found else "gone"

@@ -1,0 +1,106 @@
+"""The ledger, what was left aside, and the flags' history, as people read them."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from django.test import Client
+from django.urls import reverse as url_of
+
+from agentstate.models import BackfillPass, LeftAside
+from tests.admin.viewers import superuser, viewer
+from tests.factories import ProjectFactory
+from tests.flags import turn
+
+pytestmark = pytest.mark.django_db
+
+MODELS = ["backfillpass", "leftaside", "flagchange"]
+MOMENT = datetime(2024, 5, 1, tzinfo=UTC)
+NASTY = "<script>alert(1)</script></textarea>\u202e"
+
+
+def list_of(model: str, client: Client, **parameters: str) -> str:
+    response = client.get(url_of(f"admin:agentstate_{model}_changelist"), parameters)
+    assert response.status_code == 200
+    return response.content.decode()
+
+
+def leave_aside(project: str = "p1", error: str = "e", **fields: datetime) -> LeftAside:
+    times = {"first_seen_at": MOMENT, "last_seen_at": MOMENT, **fields}
+    return LeftAside.objects.create(
+        project_id=project, direction="forward", error_class="DataError", error=error, **times
+    )
+
+
+def record(outcome: str, ended: datetime | None) -> BackfillPass:
+    return BackfillPass.objects.create(
+        direction="forward",
+        requested_by="ada@host",
+        outcome=outcome,
+        started_at=MOMENT,
+        seen_at=MOMENT + timedelta(seconds=9),
+        ended_at=ended,
+        candidates=1_234_567,
+    )
+
+
+@pytest.mark.parametrize(
+    ("outcome", "ended", "duration"),
+    [("finished", MOMENT + timedelta(seconds=75), "1 min 15 s"), ("running", None, "9.0 s so far")],
+)
+def test_a_pass_says_what_it_did_and_how_it_ended(outcome: str, ended: datetime | None, duration: str) -> None:
+    record(outcome, ended)
+    page = list_of("backfillpass", superuser())
+    assert f'data-status="{outcome}"' in page
+    assert duration in page
+    assert "1,234,567" in page
+    assert "ada@host" in page
+
+
+def test_what_was_left_aside_leads_to_its_project_and_says_why() -> None:
+    project = ProjectFactory()
+    entry = leave_aside(project.id, "invalid input\nCONTEXT: more")
+    page = list_of("leftaside", superuser())
+    assert f'href="{url_of("admin:agentstate_project_change", args=[project.id])}"' in page
+    assert f'href="{url_of("admin:agentstate_leftaside_change", args=[entry.pk])}"' in page
+    assert "invalid input" in page
+    assert "CONTEXT" not in page
+    assert re.search(r'class="field-closed">open<', page)
+
+
+def test_a_long_error_is_read_as_far_as_it_is_shown() -> None:
+    leave_aside(error="e" * 5_000_000)
+    assert len(list_of("leftaside", superuser())) < 50_000
+
+
+def test_names_and_errors_are_text() -> None:
+    leave_aside(NASTY, NASTY)
+    assert "<script>alert" not in list_of("leftaside", superuser())
+
+
+def test_what_is_open_is_filtered_for() -> None:
+    leave_aside("open")
+    leave_aside("closed", closed_at=MOMENT)
+    page = list_of("leftaside", superuser(), closed_at__isempty="1")
+    assert ">open<" in page
+    assert ">closed<" not in page
+
+
+def test_changes_of_flags_are_listed_the_newest_first() -> None:
+    turn("agentkit_writes", everyone=True)
+    turn("agentkit_writes", everyone=False)
+    page = list_of("flagchange", superuser(), flag="agentkit_writes")
+    assert page.index("everyone: yes → no") < page.index("everyone: nothing → yes")
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_view_permissions_decide_who_looks(model: str) -> None:
+    leave_aside()
+    address = url_of(f"admin:agentstate_{model}_changelist")
+    assert "agentstate/project/" not in list_of(model, viewer(model))
+    assert viewer().get(address).status_code == 403
+    assert viewer(*(other for other in MODELS if other != model)).get(address).status_code == 403
+    response = Client().get(address)
+    assert (response.status_code, response.headers["Location"]) == (302, f"{url_of('admin:login')}?next={address}")

@@ -1,0 +1,106 @@
+"""The list of runs, in a browser."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+from django.urls import reverse as url_of
+from playwright.sync_api import expect
+
+from tests.browser.conftest import DESKTOP, PHONE, fits
+from tests.factories import ProjectFactory, RunFactory
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from playwright.sync_api import Page
+
+LIST = url_of("admin:agentstate_agentworkflowrun_changelist")
+MOMENT = datetime(2024, 5, 1, 12, tzinfo=UTC)
+NASTY = "<script>alert(1)</script></textarea>\u202egnihtyna"
+
+
+def make_runs() -> None:
+    project = ProjectFactory(id="p", name=f"Trails {NASTY}")
+    for number, status in enumerate(("succeeded", "failed", "running", "pending", "canceled")):
+        RunFactory(
+            id=f"{status}-run",
+            project=project,
+            status=status,
+            workflow_id="draft" if number % 2 else "intake",
+            started_at=MOMENT + timedelta(days=number),
+            completed_at=MOMENT + timedelta(days=number, seconds=80) if number < 2 else None,
+            error=f"ValueError: {NASTY} {'long ' * 60}\nTraceback" if status == "failed" else None,
+            state={} if number == 0 else None,
+        )
+
+
+@pytest.mark.parametrize("color_scheme", ["light", "dark"])
+@pytest.mark.parametrize("screen", [PHONE, DESKTOP], ids=["phone", "desktop"])
+def test_it_fits_and_everybody_can_read_it(page: Page, accessible: Callable[..., None]) -> None:
+    make_runs()
+    page.goto(LIST)
+    expect(page.locator("#result_list tbody tr")).to_have_count(5)
+    expect(page.locator('[data-status="failed"]')).to_be_visible()
+    assert fits(page)
+    accessible()
+
+
+def test_it_is_filtered_by_keyboard_alone(page: Page) -> None:
+    make_runs()
+    page.goto(LIST)
+    for _ in range(60):
+        page.keyboard.press("Tab")
+        if page.evaluate("document.activeElement.textContent") == "failed":
+            break
+    page.keyboard.press("Enter")
+    expect(page.locator("#result_list tbody tr")).to_have_count(1)
+    expect(page.get_by_text("failed-run")).to_be_visible()
+    page.keyboard.press("Tab")
+    page.get_by_role("link", name="Clear all filters").focus()
+    page.keyboard.press("Enter")
+    expect(page.locator("#result_list tbody tr")).to_have_count(5)
+
+
+def test_days_are_picked_and_taken_back(page: Page) -> None:
+    make_runs()
+    page.goto(f"{LIST}?workflow=intake")
+    page.get_by_label("From:").fill("2024-05-02")
+    page.get_by_label("To:").fill("2024-05-03")
+    page.get_by_role("button", name="Apply").click()
+    expect(page.locator("#result_list tbody tr")).to_have_count(1)
+    expect(page.get_by_text("running-run")).to_be_visible()
+    page.get_by_role("link", name="Any date").click()
+    expect(page.locator("#result_list tbody tr")).to_have_count(3)
+
+
+def test_a_search_keeps_the_filters_and_is_cleared(page: Page) -> None:
+    make_runs()
+    RunFactory(project=ProjectFactory(name="Else"), workflow_id="intake")
+    page.goto(f"{LIST}?workflow=intake")
+    page.get_by_label("A run's id, or a project's").fill("trails")
+    page.get_by_role("button", name="Search").click()
+    expect(page.locator("#result_list tbody tr")).to_have_count(3)
+    page.get_by_role("link", name="Clear the search").click()
+    expect(page.locator("#result_list tbody tr")).to_have_count(4)
+
+
+def test_one_goes_to_older_runs_and_back(page: Page) -> None:
+    project = ProjectFactory()
+    for number in range(60):
+        RunFactory(id=f"run-{number:02}", project=project, started_at=MOMENT + timedelta(minutes=number))
+    page.goto(LIST)
+    expect(page.get_by_text("run-59")).to_be_visible()
+    page.get_by_role("link", name="Older").click()
+    expect(page.get_by_text("run-00")).to_be_visible()
+    expect(page.locator("#result_list tbody tr")).to_have_count(10)
+    page.get_by_role("link", name="Newer").click()
+    expect(page.get_by_text("run-59")).to_be_visible()
+
+
+def test_the_exact_time_is_there_on_hover(page: Page) -> None:
+    RunFactory(started_at=MOMENT)
+    page.goto(LIST)
+    expect(page.locator("#result_list time")).to_have_attribute("title", "2024-05-01 12:00:00.000000 UTC")

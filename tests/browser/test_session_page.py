@@ -1,0 +1,91 @@
+"""A session's page, in a browser."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from django.urls import reverse as url_of
+from playwright.sync_api import expect
+
+from tests.browser.conftest import DESKTOP, PHONE, fits
+from tests.factories import ProjectFactory, RunFactory, SessionFactory
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from playwright.sync_api import Locator, Page
+
+NASTY = "<script>alert(1)</script></textarea>\u202egnihtyna"
+TRANSCRIPT: list[Any] = [
+    {"role": "user", "content": f"Which deadline applies?\n\n{NASTY}", "at": "2024-05-01T12:00:00Z"},
+    {"role": "assistant", "content": "The portal's.", "at": "2024-05-01T12:00:05Z"},
+    {"role": "tool", "content": {"tool": "search", "output": [1, {"deep": True}]}, "at": "2024-05-01T12:00:06Z"},
+    "just text",
+    {"content": "no role"},
+    {"role": "assistant", "content": "x" * 5_000_000, "at": NASTY},
+]
+
+
+def address_of(session: Any, query: str = "") -> str:
+    return url_of("admin:agentstate_agentsession_change", args=[session.pk]) + query
+
+
+def make_session(transcript: list[Any]) -> Any:
+    run = RunFactory(project=ProjectFactory(name=f"Trails {NASTY}"))
+    return SessionFactory(project=run.project, agent_run=run, memory_id="memory", transcript_json=transcript)
+
+
+def said(page: Page, number: int) -> Locator:
+    return page.locator(f"#entry-{number} .agentstate-said")
+
+
+@pytest.mark.parametrize("color_scheme", ["light", "dark"])
+@pytest.mark.parametrize("screen", [PHONE, DESKTOP], ids=["phone", "desktop"])
+def test_it_fits_and_everybody_can_read_it(page: Page, accessible: Callable[..., None]) -> None:
+    page.goto(address_of(make_session(TRANSCRIPT)))
+    expect(page.get_by_role("listitem").filter(has_text="Which deadline applies?")).to_be_visible()
+    expect(page.locator("#entry-3")).to_contain_text('"tool": "search"')
+    assert fits(page)
+    accessible()
+
+
+def test_raw_items_unfold_by_keyboard_alone(page: Page) -> None:
+    page.goto(address_of(make_session(TRANSCRIPT)))
+    raw = page.locator("#entry-2 details")
+    expect(raw.locator("pre")).to_be_hidden()
+    raw.locator("summary").focus()
+    page.keyboard.press("Enter")
+    expect(raw.locator("pre")).to_be_visible()
+    expect(raw.locator("pre")).to_contain_text('"role": "assistant"')
+
+
+def test_what_is_too_long_is_shown_on_demand(page: Page, accessible: Callable[..., None]) -> None:
+    page.goto(address_of(make_session(TRANSCRIPT)))
+    page.get_by_role("link", name="Show more of entry 6").click()
+    expect(page.get_by_role("link", name="Download entry 6 as JSON")).to_be_visible()
+    assert page.locator(".agentstate-said").evaluate("said => said.textContent.length") == 500_000
+    assert fits(page)
+    accessible()
+    page.get_by_role("link", name="memory").click()
+    expect(page.locator("#entry-1")).to_be_visible()
+
+
+def test_one_goes_through_a_long_conversation(page: Page) -> None:
+    entries = [{"role": "user", "content": f"entry number {number}."} for number in range(1, 121)]
+    page.goto(address_of(make_session(entries)))
+    expect(said(page, 50)).to_be_visible()
+    page.get_by_role("link", name="Later").first.click()
+    expect(said(page, 51)).to_be_visible()
+    page.get_by_role("link", name="Latest").first.click()
+    expect(said(page, 120)).to_be_visible()
+    page.get_by_role("link", name="First").first.click()
+    expect(said(page, 1)).to_be_visible()
+
+
+def test_an_entry_has_an_address_of_its_own(page: Page) -> None:
+    entries = [{"role": "user", "content": f"entry number {number}."} for number in range(1, 121)]
+    page.goto(address_of(make_session(entries)))
+    page.get_by_role("link", name="Entry 40", exact=True).click()
+    page.wait_for_url("**/?from=40#entry-40")
+    expect(page.locator("#entry-40")).to_be_in_viewport()

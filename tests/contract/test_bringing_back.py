@@ -1,0 +1,161 @@
+"""The columns come back with their content, and whoever is interrupted in between has lost nothing."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+from django.db import connection
+
+from agentstate import state
+from agentstate.contract.columns import _add, bring_back, drop, make_all_ahead
+from agentstate.contract.refusals import NotReady
+from agentstate.rollout.freeze import is_frozen, thaw, with_short_lock
+from agentstate.samples import seed_projects
+from agentstate.state.columns import legacy_columns_are_there
+from agentstate.verification import verify
+from tests import scenes
+from tests.contract.scenes import columns_return, freeze_columns, projects
+from tests.factories import write_columns
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture(autouse=True)
+def _in_the_end() -> Iterator[None]:
+    with columns_return():
+        yield
+
+
+def standings() -> dict[str, int]:
+    return {str(standing): count for standing, count in verify().standing.items() if count}
+
+
+def test_the_whole_way_there_and_back_loses_nothing() -> None:
+    seed_projects(300, 7)
+    scenes.forward()
+    before = scenes.all_homes()
+    freeze_columns()
+
+    drop()
+    bring_back()
+
+    assert scenes.all_homes() == before
+    assert verify().clean
+    assert is_frozen()
+    # and further down: what is written again is seen by the clock, and taken in
+    with_short_lock(thaw)
+    project = next(name for name, homes in before.items() if homes.snapshots)
+    write_columns(project, {"facts": '"written again"'})
+    assert scenes.standing_of(project) == "legacy_ahead"
+    scenes.forward()
+    assert scenes.homes_of(project).in_sync
+
+
+def test_what_was_saved_meanwhile_comes_into_the_columns() -> None:
+    made = projects()
+    freeze_columns()
+    drop()
+    for project in made.values():
+        state.save(project, facts={"saved": "meanwhile"})
+    loaded = state.load_many(list(made.values()))
+
+    bring_back()
+
+    homes = scenes.all_homes()
+    assert all(homes[project].in_sync for project in made.values())
+    assert {homes[project].columns["facts"] for project in made.values()} == {'{"saved": "meanwhile"}'}
+    assert [found.facts for found in state.load_many(list(made.values())).values()] == [
+        found.facts for found in loaded.values()
+    ]
+    # The columns that came back empty are nobody's history.
+    assert all(moment.workflow_id != "legacy_snapshot" for moment in state.history(made["in_sync"])[1:])
+
+
+def test_killed_before_the_columns_are_there_everybody_is_ahead_and_it_goes_on() -> None:
+    made = projects()
+    before = scenes.all_homes()
+    freeze_columns()
+    drop()
+
+    make_all_ahead()
+    assert not legacy_columns_are_there()
+    assert standings() == {"agentkit_ahead": 2, "empty": 1}
+    assert state.load(made["in_sync"]).source == "agentkit"
+
+    bring_back()
+    assert scenes.homes_of(made["in_sync"]) == before[made["in_sync"]]
+    assert standings() == {"in_sync": 2, "empty": 1}
+
+
+def test_killed_before_the_content_is_there_everybody_is_ahead_and_any_reverse_pass_ends_it() -> None:
+    made = projects()
+    freeze_columns()
+    drop()
+    make_all_ahead()
+    with_short_lock(_add)
+
+    assert standings() == {"agentkit_ahead": 2, "empty": 1}
+    assert verify().clean
+    assert state.load(made["in_sync"]).source == "agentkit"
+
+    scenes.reverse(made["in_sync"])
+    bring_back()
+    assert standings() == {"in_sync": 2, "empty": 1}
+    assert scenes.homes_of(made["in_sync"]).workflows == ["legacy_snapshot"]
+
+
+def test_it_is_refused_where_saves_would_run_into_the_freeze() -> None:
+    projects()
+    freeze_columns()
+    drop()
+    scenes.open_gates(legacy_writes=True)
+
+    with pytest.raises(NotReady, match="legacy_writes is on, and the columns come back frozen"):
+        bring_back()
+    assert not legacy_columns_are_there()
+
+
+def test_who_loads_and_saves_all_the_while_notices_nothing() -> None:
+    made = projects()
+    freeze_columns()
+    errors: list[Exception] = []
+    saved = dict.fromkeys(made.values(), 0)
+    over = threading.Event()
+
+    def work(project: str) -> None:
+        try:
+            while not over.is_set():
+                state.save(project, facts={"n": saved[project] + 1})
+                saved[project] += 1
+                assert state.load(project).facts == {"n": saved[project]}
+        except Exception as error:
+            errors.append(error)
+        finally:
+            connection.close()
+
+    threads = [threading.Thread(target=work, args=[project]) for project in made.values()]
+    for thread in threads:
+        thread.start()
+    try:
+        for step in (drop, bring_back, drop, bring_back):
+            time.sleep(0.2)
+            step()
+    finally:
+        over.set()
+        for thread in threads:
+            thread.join()
+
+    assert errors == []
+    assert min(saved.values()) > 5
+    scenes.reverse()
+    homes = scenes.all_homes()
+    assert {project: homes[project].columns["facts"] for project in saved} == {
+        project: f'{{"n": {count}}}' for project, count in saved.items()
+    }
+    assert all(homes[project].in_sync for project in saved)

@@ -1,0 +1,137 @@
+"""The columns go when nothing is lost by it, and stay otherwise."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from django.core.management import call_command
+
+from agentstate.contract.columns import drop
+from agentstate.contract.refusals import NotReady
+from agentstate.models import LeftAside
+from agentstate.rollout.freeze import thaw, with_short_lock
+from agentstate.state.columns import legacy_columns_are_there
+from tests import scenes
+from tests.contract.scenes import columns_return, freeze_columns, projects
+from tests.factories import ProjectFactory
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture(autouse=True)
+def _in_the_end() -> Iterator[None]:
+    with columns_return():
+        yield
+
+
+def refusal() -> str:
+    """Return why the columns stay, after seeing that nothing has changed."""
+    before = scenes.everything()
+    with pytest.raises(NotReady) as refused:
+        drop()
+    assert legacy_columns_are_there()
+    assert scenes.everything() == before
+    return str(refused.value)
+
+
+def test_a_frozen_clean_database_loses_its_columns() -> None:
+    projects()
+    freeze_columns()
+
+    drop()
+
+    assert not legacy_columns_are_there()
+    drop()  # killed after the drop, a migration is run again
+
+
+@pytest.mark.parametrize("legacy_writes", [True, False])
+def test_another_stage_is_named(legacy_writes: bool) -> None:
+    projects()
+    scenes.open_gates(
+        agentkit_writes=True, agentkit_reads=True, agentkit_shadow_reads=True, legacy_writes=legacy_writes
+    )
+
+    stage = "agentkit_read at 100 percent" if legacy_writes else "agentkit_only"
+    assert f"the stage is {stage}, and must be frozen" in refusal()
+
+
+def test_flags_in_no_stage_are_named() -> None:
+    scenes.open_gates(agentkit_writes=False, legacy_writes=False)
+
+    assert "the flags are in no stage of the rollout, and must be frozen" in refusal()
+
+
+def test_what_verification_finds_is_named() -> None:
+    made = projects()
+    LeftAside.objects.create(
+        project_id=made["in_sync"],
+        direction="forward",
+        error_class="Emptied",
+        error="…",
+        first_seen_at="2026-01-01T00:00Z",
+        last_seen_at="2026-01-01T00:00Z",
+    )
+    ProjectFactory(documents={"facts": "1"})
+    scenes.damage(made["in_sync"], facts='"damaged"')
+    freeze_columns()
+
+    text = refusal()
+    assert "- 1 legacy_ahead: see manage.py verify_agentkit_state." in text
+    assert "- 1 unequal: see" in text
+    assert "- 1 left_aside: see" in text
+    assert "frozen" not in text
+
+
+def test_columns_that_no_run_holds_are_named_and_a_reverse_pass_keeps_them() -> None:
+    ahead = projects()["agentkit_ahead"]
+    scenes.damage(ahead, facts='"nobody knows this"')
+    freeze_columns()
+
+    assert f"- 1 with columns that no run holds, {ahead}: run manage.py reverse_backfill_agentkit_state" in refusal()
+
+    scenes.reverse()
+    assert '"nobody knows this"' in [snapshot.state.get("facts") for snapshot in scenes.homes_of(ahead).snapshots]
+    drop()
+
+
+def test_a_run_that_saved_again_holds_what_it_saved_before() -> None:
+    project = ProjectFactory(documents={"facts": "1"}).id
+    scenes.forward()
+    run = scenes.save(project, "facts", "2")
+    scenes.save(project, "facts", "3", legacy=False, run=run)
+    freeze_columns()
+
+    drop()
+
+    assert not legacy_columns_are_there()
+
+
+def test_a_view_of_the_columns_keeps_them() -> None:
+    projects()
+    freeze_columns()
+    scenes.run_sql('CREATE VIEW report AS SELECT id, "coverageJson" FROM "Project"')
+    try:
+        assert "view report depends on column" in refusal()
+    finally:
+        scenes.run_sql("DROP VIEW report")
+
+
+def test_a_freeze_that_was_lifted_is_missed() -> None:
+    projects()
+    freeze_columns()
+    with_short_lock(thaw)
+
+    assert "the stage is agentkit_only, and must be frozen" in refusal()
+
+
+def test_our_tables_stay_while_they_alone_hold_the_state(capsys: pytest.CaptureFixture[str]) -> None:
+    projects()
+    freeze_columns()
+    drop()
+
+    with pytest.raises(Exception, match="the AgentKit tables alone hold the state"):
+        call_command("migrate", "agentstate", "zero", verbosity=0)

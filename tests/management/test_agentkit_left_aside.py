@@ -1,0 +1,212 @@
+"""The words and exit codes of decisions about what was left aside."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from agentstate.models import LeftAside
+from agentstate.models.actors import process_owner
+from tests.backfill.test_left_aside import LONG
+from tests.faults.processes import run
+from tests.management.commands import FORWARD, VERIFY, Ended, call
+from tests.rows import change_columns, dump, empty_columns, make_project, save_in_agentkit, sql
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+LEFT_ASIDE = "agentkit_left_aside"
+NOTE = "Nobody needs this one."
+
+
+@pytest.fixture
+def entries() -> list[int]:
+    """The numbers of three entries: a project that no pass can move, and two whose columns became SQL NULL."""
+    for number in range(3):
+        make_project(f"p{number}", facts=[number])
+    call(FORWARD)
+    empty_columns("id IN ('p1', 'p2')")
+    make_project(LONG, facts=["too long an id"])
+    assert call(FORWARD).code == 1
+    # The order in which a pass comes to them is its own.
+    found = dict(LeftAside.objects.values_list("project_id", "pk"))
+    return [found[LONG], found["p1"], found["p2"]]
+
+
+def accept(number: int, *more: str) -> Ended:
+    return call(LEFT_ASIDE, "accept", str(number), "--note", NOTE, *more)
+
+
+def listed(*options: str) -> dict[str, Any]:
+    ended = call(LEFT_ASIDE, "list", "--format", "json", *options)
+    assert ended.code == 0
+    return ended.json
+
+
+class TestList:
+    def test_nothing(self) -> None:
+        ended = call(LEFT_ASIDE, "list")
+        assert (ended.code, ended.stdout) == (0, "0 open, 0 accepted.\n")
+        assert listed() == {"open": 0, "accepted": 0, "outdated": 0, "entries": []}
+
+    def test_each_entry_with_its_error_and_decision(self, entries: list[int]) -> None:
+        accept(entries[1], "--by", "ada")
+        ended = call(LEFT_ASIDE, "list")
+        assert ended.code == 0
+        lines = [line.split() for line in ended.lines]
+        (long,) = [place for place, words in enumerate(lines) if words[0] == str(entries[0])]
+        assert lines[long] == [str(entries[0]), f"{LONG[:60]}…", "forward", "open"]
+        assert ended.lines[long + 1].strip().startswith("ProgramLimitExceeded: index row size ")
+        assert lines[long + 2][:2] == ["1", "attempt,"]
+        assert [str(entries[1]), "p1", "forward", "accepted"] in lines
+        assert any(line.endswith(f" by ada: {NOTE}") for line in ended.lines)
+        assert ended.lines[-1] == "2 open, 1 accepted."
+
+    def test_as_json(self, entries: list[int]) -> None:
+        accept(entries[1], "--by", "ada")
+        found = listed()
+        assert (found["open"], found["accepted"], found["outdated"]) == (2, 1, 0)
+        by_number = {each["id"]: each for each in found["entries"]}
+        assert set(by_number) == set(entries)
+        long, decided = by_number[entries[0]], by_number[entries[1]]
+        assert (long["project"], long["direction"], long["status"], long["attempts"]) == (LONG, "forward", "open", 1)
+        assert long["error"].startswith("index row size ")
+        assert (decided["status"], decided["note"], decided["decided_by"]) == ("accepted", NOTE, "ada")
+        assert [each["what"] for each in decided["decisions"]] == ["accepted"]
+
+    def test_closed_ones_are_listed_if_asked_for(self, entries: list[int]) -> None:
+        sql('UPDATE "AgentStateLeftAside" SET closed_at = now() WHERE id = %s', entries[0])
+        assert entries[0] not in [each["id"] for each in listed()["entries"]]
+        assert {each["id"]: each["status"] for each in listed("--all")["entries"]}[entries[0]] == "closed"
+
+    def test_an_acceptance_of_what_has_changed_since_is_outdated(self, entries: list[int]) -> None:
+        accept(entries[1])
+        change_columns("p1", facts=["back"])
+        assert call(LEFT_ASIDE, "list").lines[-1] == (
+            "2 open, 0 accepted, 1 accepted and changed since, which count as open."
+        )
+        assert {each["id"]: each["status"] for each in listed()["entries"]}[entries[1]] == "outdated"
+
+    def test_it_changes_nothing(self, entries: list[int]) -> None:
+        before = dump("AgentStateLeftAside", "AgentStatePass")
+        call(LEFT_ASIDE, "list", "--all")
+        assert dump("AgentStateLeftAside", "AgentStatePass") == before
+
+
+class TestAccept:
+    def test_it_says_what_is_given_up_and_how_to_take_it_back(self, entries: list[int]) -> None:
+        ended = accept(entries[0])
+        assert (ended.code, ended.stderr) == (0, "")
+        first, content, project, _, last = ended.lines
+        assert first.startswith(f"{entries[0]} ({LONG[:60]}…, ")
+        assert first.endswith(f"forward): accepted by {process_owner()}. What is given up:")
+        assert "(facts; 29 bytes) are not taken into the history." in content
+        assert "reads stay with the columns" in project
+        assert last.endswith(f"manage.py agentkit_left_aside retry {entries[0]} takes it back.")
+
+    def test_with_all_accepted_passes_and_verification_are_clean(self, entries: list[int]) -> None:
+        for number in entries:
+            accept(number)
+        forward = call(FORWARD)
+        assert forward.code == 0
+        assert forward.lines[1:] == ["3 accepted as not moved: see manage.py agentkit_left_aside list."]
+        again = call(FORWARD, "--format", "json")
+        assert (again.code, again.json["left_aside"], again.json["accepted"], again.json["failures"]) == (0, 0, 3, [])
+
+        verified = call(VERIFY)
+        assert verified.code == 0
+        assert verified.lines[-2:] == ["3 accepted as not moved: see manage.py agentkit_left_aside list.", "Clean."]
+        assert call(VERIFY, "--format", "json").json["accepted"] == 3
+
+    def test_one_that_nobody_accepted_is_told_as_ever(self, entries: list[int]) -> None:
+        accept(entries[0])
+        ended = call(FORWARD)
+        assert ended.code == 1
+        assert ended.lines[1:3] == [
+            "1 accepted as not moved: see manage.py agentkit_left_aside list.",
+            "2 projects left aside:",
+        ]
+        assert not any(LONG in line for line in ended.lines)
+
+    @pytest.mark.parametrize("note", ["", "  ", "ab"])
+    def test_a_note_is_wanted(self, entries: list[int], note: str) -> None:
+        for options in ([], [f"--note={note}"]):
+            ended = call(LEFT_ASIDE, "accept", str(entries[0]), *options)
+            assert ended.code == 1
+            assert "note" in ended.stderr
+        assert LeftAside.objects.open().count() == 3
+
+    def test_an_unknown_or_a_closed_entry(self, entries: list[int]) -> None:
+        unknown = accept(10**30)
+        assert (unknown.code, unknown.stdout) == (1, "")
+        assert unknown.stderr.startswith(f"No entry has the number {10**30}. Nothing was done.")
+        sql('UPDATE "AgentStateLeftAside" SET closed_at = now()')
+        closed = accept(entries[0])
+        assert (closed.code, closed.stdout) == (1, "")
+        assert closed.stderr.startswith(f"Closed already: {entries[0]}. The project was moved,")
+
+
+class TestRetry:
+    def test_what_can_be_moved_now_is_closed(self, entries: list[int]) -> None:
+        change_columns("p1", facts=["back"])
+        ended = call(LEFT_ASIDE, "retry", str(entries[1]))
+        assert ended.code == 0
+        assert ended.lines == [
+            f"{entries[1]} (p1, forward): closed. The project was moved, or nothing was left to move.",
+            "1 closed, 0 open.",
+        ]
+        assert LeftAside.objects.open().count() == 2
+
+    def test_what_fails_again_is_open_again(self, entries: list[int]) -> None:
+        accept(entries[0])
+        ended = call(LEFT_ASIDE, "retry", str(entries[0]))
+        assert ended.code == 1
+        assert "ProgramLimitExceeded: index row size " in ended.lines[0]
+        assert ended.lines[-1] == "0 closed, 1 open."
+        assert LeftAside.objects.open().count() == 3
+        assert LeftAside.objects.get(pk=entries[0]).attempts == 2
+
+    def test_all_are_the_open_ones(self, entries: list[int]) -> None:
+        accept(entries[0])
+        change_columns("p1", facts=["back"])
+        ended = call(LEFT_ASIDE, "retry", "--all")
+        assert ended.code == 1
+        assert ended.lines[-1] == "1 closed, 1 open."
+        assert [each.pk for each in LeftAside.objects.accepted()] == [entries[0]]
+        assert [each.pk for each in LeftAside.objects.open()] == [entries[2]]
+
+    def test_a_fork_is_to_be_settled(self, entries: list[int]) -> None:
+        save_in_agentkit("project_id = 'p1'", facts=["ours"])
+        change_columns("p1", facts=["theirs"])
+        ended = call(LEFT_ASIDE, "retry", str(entries[1]))
+        assert ended.code == 1
+        assert "still forked. Settle it with manage.py backfill_agentkit_state --prefer" in ended.lines[0]
+
+    def test_numbers_or_all_and_not_both(self, entries: list[int]) -> None:
+        for options in ([], ["--all", str(entries[0])]):
+            ended = call(LEFT_ASIDE, "retry", *options)
+            assert (ended.code, ended.stderr) == (2, "Name entries by their numbers, or say --all.\n")
+
+    def test_one_that_is_unknown_and_nothing_is_tried(self, entries: list[int]) -> None:
+        ended = call(LEFT_ASIDE, "retry", str(entries[0]), "999999999")
+        assert (ended.code, ended.stdout) == (1, "")
+        assert ended.stderr.startswith("No entry has the number 999999999.")
+        assert LeftAside.objects.get(pk=entries[0]).attempts == 1
+
+    def test_nothing_to_retry(self) -> None:
+        assert call(LEFT_ASIDE, "retry", "--all") == (0, "0 closed, 0 open.\n", "")
+
+
+def test_a_process_does_the_same(entries: list[int]) -> None:
+    assert run(LEFT_ASIDE).process.returncode == 2
+    assert run(LEFT_ASIDE, "accept", str(entries[0])).process.returncode == 2
+    short = run(LEFT_ASIDE, "accept", str(entries[0]), "--note", " ab ")
+    assert short.process.returncode == 2
+    assert "a note says why, in 3 characters or more" in short.stderr
+
+    accepted = run(LEFT_ASIDE, "accept", str(entries[0]), "--note", NOTE, "--by", "ada")
+    assert (accepted.process.returncode, accepted.stderr) == (0, "")
+    kept = json.loads(run(LEFT_ASIDE, "list", "--format", "json").stdout)["entries"]
+    assert {each["id"]: each["decided_by"] for each in kept}[entries[0]] == "ada"
+    assert run(LEFT_ASIDE, "retry", str(entries[0])).process.returncode == 1

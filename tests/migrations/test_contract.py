@@ -1,0 +1,175 @@
+"""The migration as an operator runs it: real processes, on databases of their own."""
+
+from __future__ import annotations
+
+import re
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.migrations.databases import new_database
+from tests.migrations.live import LegacyApplication
+
+if TYPE_CHECKING:
+    import subprocess
+    from collections.abc import Callable, Iterator
+
+    from tests.migrations.databases import Database, Result
+
+pytestmark = pytest.mark.django_db
+
+CONTRACT = {"AGENTSTATE_CONTRACT": "1"}
+COLUMNS = {"rfpNormJson", "factsJson", "coverageJson", "conflictLogJson", "eligibilityJson"}
+# The flags and the freeze as the stage frozen has them.
+FREEZE = """
+from agentstate.models import Flag
+from agentstate.rollout.freeze import freeze, with_short_lock
+for name, is_on in dict(agentkit_writes=True, agentkit_reads=True, legacy_writes=False).items():
+    flag = Flag.objects.get(name=name)
+    flag.everyone = is_on
+    flag.save()
+with_short_lock(freeze)
+"""
+STANDINGS = """
+    SELECT count(*) FILTER (WHERE newest.snapshot_at <> newest.legacy_at),
+        count(*) FILTER (WHERE "stateUpdatedAt" <> newest.legacy_at), count(*)
+    FROM "Project" p CROSS JOIN LATERAL (
+        SELECT * FROM "AgentWorkflowRun" run WHERE run.project_id = p.id AND snapshot_at IS NOT NULL
+        ORDER BY snapshot_at DESC LIMIT 1
+    ) newest"""
+
+
+@pytest.fixture(scope="module")
+def frozen_template() -> Iterator[Database]:
+    with new_database() as database:
+        for command in (
+            ["migrate", "-v0"],
+            ["seed_legacy_projects", "--count", "400", "--seed", "5"],
+            ["backfill_agentkit_state"],
+            ["shell", "-v0", "-c", FREEZE],
+        ):
+            ended = database.manage(*command)
+            assert ended.code == 0, ended.err
+        yield database
+
+
+@pytest.fixture
+def frozen(frozen_template: Database) -> Iterator[Database]:
+    """A database of sample projects at the end of its rollout."""
+    with new_database(frozen_template.name) as database:
+        yield database
+
+
+def contract(database: Database, *target: str) -> Result:
+    return database.manage("migrate", "agentstate_contract", *target, "-v0", settings=CONTRACT)
+
+
+def columns(database: Database) -> set[str]:
+    return COLUMNS & set(database.columns()["Project"])
+
+
+def documents(database: Database) -> list[tuple[object, ...]]:
+    names = ", ".join(f'"{name}"::text' for name in sorted(COLUMNS))
+    return database.rows(f'SELECT id, {names}, "stateUpdatedAt" FROM "Project" ORDER BY id')
+
+
+def schema(database: Database) -> set[str]:
+    """Return everything that is there, but for the columns' places in the table and since when they are frozen."""
+    return {
+        re.sub(r"'\d{4}-[^']*'", "'…'", re.sub(r'^(column \S+"Project") \d+', r"\1", line))
+        for line in database.schema()
+    }
+
+
+def test_there_and_back(frozen: Database) -> None:
+    before, there = documents(frozen), schema(frozen)
+
+    with LegacyApplication(frozen, "UPDATE \"Project\" SET name = 'live ' || %(n)s WHERE id = 'live'") as application:
+        assert contract(frozen).code == 0
+        assert columns(frozen) == set()
+        assert frozen.manage("verify_agentkit_state").code == 0
+        assert frozen.manage("check", "--database", "default", settings=CONTRACT).code == 0
+        assert frozen.manage("makemigrations", "--check", "--dry-run", settings=CONTRACT).code == 0
+        back = contract(frozen, "zero")
+    assert (back.code, back.err) == (0, "")
+    assert application.error is None
+    assert application.rounds > 10
+
+    frozen.execute("""DELETE FROM "Project" WHERE id = 'live'""")
+    assert documents(frozen) == before
+    assert schema(frozen) == there
+    assert frozen.manage("verify_agentkit_state").code == 0
+
+
+def test_any_other_stage_is_refused_before_anything_is_changed(adopted: Database) -> None:
+    before, content = adopted.schema(), adopted.content(adopted.columns())
+
+    ended = contract(adopted)
+
+    assert (ended.code, ended.out) == (1, "")
+    assert "The legacy columns stay, and nothing was changed. What is missing:" in ended.err
+    assert "- the stage is legacy, and must be frozen: see manage.py agentkit_rollout." in ended.err
+    assert "legacy_ahead: see manage.py verify_agentkit_state." in ended.err
+    assert "Traceback" not in ended.err
+    assert (adopted.schema(), adopted.content(adopted.columns())) == (before, content)
+
+
+def test_a_database_without_our_tables_is_refused_before_anything_is_changed(prisma: Database) -> None:
+    before = prisma.schema()
+
+    ended = prisma.manage("migrate", settings=CONTRACT)
+
+    assert ended.code == 1
+    assert "agentstate is not migrated: migrate it first, without AGENTSTATE_CONTRACT." in ended.err
+    assert prisma.schema() == before
+
+
+def test_the_app_is_not_there_unless_it_is_asked_for(adopted: Database) -> None:
+    ended = adopted.manage("migrate", "agentstate_contract")
+
+    assert ended.code == 1
+    assert "No installed app with label 'agentstate_contract'" in ended.err
+
+
+def test_killed_before_the_columns_are_back_and_started_again(frozen: Database) -> None:
+    before = documents(frozen)
+    assert contract(frozen).code == 0
+
+    with frozen.connect(autocommit=False) as holder:
+        holder.execute('SELECT FROM "Project" WHERE id = (SELECT max(project_id) FROM "AgentWorkflowRun") FOR UPDATE')
+        process = frozen.start("migrate", "agentstate_contract", "zero", settings=CONTRACT)
+        wait_until(lambda: frozen.value("SELECT count(*) FROM pg_locks WHERE NOT granted"))
+        kill(process)
+    assert columns(frozen) == set()
+    assert frozen.rows(STANDINGS)[0][1] == 0, "nobody's columns may look newer than they are"
+
+    assert contract(frozen, "zero").code == 0
+    assert documents(frozen) == before
+
+
+def test_killed_before_the_content_is_back_and_started_again(frozen: Database) -> None:
+    before = documents(frozen)
+    assert contract(frozen).code == 0
+
+    process = frozen.start("migrate", "agentstate_contract", "zero", settings=CONTRACT)
+    wait_until(lambda: columns(frozen))
+    kill(process)
+    _, legacy_moved, everybody = frozen.rows(STANDINGS)[0]
+    assert (legacy_moved, everybody > 300) == (0, True)
+    assert frozen.manage("verify_agentkit_state").code == 0, "who is seeded is equal, and who is not is ahead"
+
+    assert contract(frozen, "zero").code == 0
+    assert documents(frozen) == before
+
+
+def wait_until(happens: Callable[[], object]) -> None:
+    give_up_at = time.monotonic() + 30
+    while not happens():
+        assert time.monotonic() < give_up_at
+        time.sleep(0.01)
+
+
+def kill(process: subprocess.Popen[str]) -> None:
+    process.kill()
+    process.communicate()

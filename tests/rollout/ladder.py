@@ -1,0 +1,88 @@
+"""Places on the ladder, and evidence for the next step, as tests want them."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+from django.db import connection
+from django.utils import timezone
+
+from agentstate.models import ReadCount, RolloutStep
+from agentstate.rollout.evidence import Evidence
+from agentstate.rollout.freeze import freeze
+from agentstate.rollout.stages import Place, Stage, look
+from tests import scenes
+from tests.flags import turn
+
+if TYPE_CHECKING:
+    from agentstate.rollout.evidence import Condition
+
+FLAGS: dict[str, dict[str, bool]] = {
+    "legacy": {"agentkit_writes": False, "legacy_writes": True, "agentkit_reads": False, "shadow": False},
+    "dual_write": {"agentkit_writes": True, "legacy_writes": True, "agentkit_reads": False, "shadow": False},
+    "shadow_read": {"agentkit_writes": True, "legacy_writes": True, "agentkit_reads": False, "shadow": True},
+    "agentkit_read": {"agentkit_writes": True, "legacy_writes": True, "agentkit_reads": True, "shadow": True},
+    "agentkit_only": {"agentkit_writes": True, "legacy_writes": False, "agentkit_reads": True, "shadow": False},
+    "frozen": {"agentkit_writes": True, "legacy_writes": False, "agentkit_reads": True, "shadow": False},
+}
+DATED = {
+    "AgentStateFlagChange": ["changed_at"],
+    "AgentStateReadCount": ["hour"],
+    "Project": ["stateUpdatedAt"],
+    "AgentWorkflowRun": ["started_at", "completed_at", "snapshot_at", "legacy_at"],
+    "AgentWorkflowRunEvent": ["created_at"],
+}
+
+
+def stand_at(stage: str, percent: float = 100) -> None:
+    """Set the flags of a stage by hand, and the freeze where it belongs to it."""
+    for name, is_on in FLAGS[stage].items():
+        turn("agentkit_shadow_reads" if name == "shadow" else name, everyone=is_on)
+    if stage == "agentkit_read" and percent != 100:
+        turn("agentkit_reads", percent=percent)
+    if stage == "frozen":
+        freeze()
+
+
+def place() -> tuple[str, float] | None:
+    """Return the stage and the percent that the flags and the catalog are."""
+    found = look().place
+    return found and (found.stage.value, float(found.percent))
+
+
+def let_time_pass(hours: float) -> None:
+    """Let everything that has happened be so much older."""
+    with scenes.behind_the_trigger(), connection.cursor() as cursor:
+        for table, columns in DATED.items():
+            older = ", ".join(f'"{column}" = "{column}" - %(time)s' for column in columns)
+            cursor.execute(f'UPDATE "{table}" SET {older}', {"time": timedelta(hours=hours)})
+
+
+def hour(ago: float = 0) -> datetime:
+    """Return the beginning of the hour so many hours ago."""
+    return (timezone.now() - timedelta(hours=ago)).astimezone(UTC).replace(minute=0, second=0, microsecond=0)
+
+
+def found_by_reads(finding: str, count: int = 1, *, ago: float = 0, reason: str = "") -> None:
+    """Count what reads found in the hour so many hours ago."""
+    ReadCount.objects.create(hour=hour(ago), finding=finding, reason=reason, count=count)
+
+
+def conditions(stage: str, percent: float = 100) -> dict[str, Condition]:
+    """Return the conditions of the step to a stage by name."""
+    target = Place(Stage(stage), Decimal(percent))
+    return {condition.name: condition for condition in Evidence().conditions(target)}
+
+
+def missing(stage: str, percent: float = 100) -> list[str]:
+    """Return the names of the conditions that keep the step to a stage closed."""
+    return [name for name, condition in conditions(stage, percent).items() if not condition.holds]
+
+
+def steps_taken() -> list[tuple[Any, ...]]:
+    return [
+        (step.from_stage, float(step.from_percent), step.to_stage, float(step.to_percent), step.override)
+        for step in RolloutStep.objects.order_by("pk")
+    ]

@@ -1,0 +1,270 @@
+"""Writes that bypass us are counted, and nothing that we wrote ourselves."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from django.db import connection
+
+from agentstate import gates, state
+from agentstate.gates import AGENTKIT_WRITES
+from agentstate.models import AgentWorkflowRun, Flag, LeftAside
+from agentstate.rollout.escapes import Escape, Escapes, _query, count_escapes, escapes
+from agentstate.rollout.flag_history import FlagHistory
+from tests import scenes
+from tests.factories import ProjectFactory, RunFactory, write_columns
+from tests.flags import turn
+from tests.rollout.ladder import stand_at
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+BY_BUCKET = {gates.bucket(name): name for name in (f"p{number}" for number in range(12_000))}
+LOW, HIGH = BY_BUCKET[5], BY_BUCKET[900]
+
+
+def in_sync(project: str | None = None, **documents: str) -> str:
+    names = {"id": project} if project else {}
+    made = ProjectFactory(documents=documents or {"facts": "1"}, **names).id
+    scenes.forward(made)
+    return made
+
+
+def found() -> tuple[int, int]:
+    counted = count_escapes()
+    assert counted.count == len(escapes())
+    return counted.count, counted.open
+
+
+def kinds() -> list[tuple[str, str]]:
+    return [(escape.project, escape.kind) for escape in escapes()]
+
+
+# -- what is one
+
+
+def test_a_foreign_write_is_an_escape_that_the_next_pass_catches_up() -> None:
+    project = in_sync()
+    stand_at("dual_write")
+    assert count_escapes() == Escapes()
+
+    write_columns(project, {"facts": "2"})
+    at = scenes.homes_of(project).clock
+    assert count_escapes() == Escapes(1, 1, at)
+    assert escapes() == [Escape(project, at, "legacy_ahead")]
+
+    scenes.forward()
+
+    assert count_escapes() == Escapes(1, 0, at)
+    assert escapes() == [Escape(project, at, "legacy_snapshot")]
+
+
+def test_a_save_of_ours_catches_it_up_too() -> None:
+    project = in_sync()
+    stand_at("dual_write")
+    write_columns(project, {"facts": "2"})
+
+    state.save(project, coverage=3)
+
+    assert kinds() == [(project, "legacy_snapshot")]
+
+
+def test_a_fork_is_one_escape_before_and_after_it_is_merged() -> None:
+    project = in_sync()
+    stand_at("agentkit_only")
+    state.save(project, coverage=3)
+    write_columns(project, {"facts": "2"})
+    at = scenes.homes_of(project).clock
+    assert escapes() == [Escape(project, at, "forked")]
+
+    scenes.forward()
+
+    assert escapes() == [Escape(project, at, "legacy_merge")]
+
+
+def test_a_project_that_others_made_with_documents_is_one() -> None:
+    stand_at("dual_write")
+    project = ProjectFactory().id
+    write_columns(project, {"facts": "1"})
+
+    assert kinds() == [(project, "legacy_ahead")]
+
+
+def test_the_newest_come_first_and_as_many_as_are_asked_for() -> None:
+    projects = [in_sync() for _ in range(3)]
+    stand_at("dual_write")
+    for project in projects:
+        write_columns(project, {"facts": "2"})
+
+    assert [escape.project for escape in escapes(limit=2)] == [projects[2], projects[1]]
+
+
+def test_what_a_person_gave_up_is_counted_and_not_open() -> None:
+    project = in_sync()
+    stand_at("dual_write")
+    scenes.empty_columns(project)
+    scenes.forward()
+    assert found() == (1, 1)
+
+    LeftAside.objects.get(project_id=project).accept("Meant so", "ada", clock=scenes.homes_of(project).clock)
+
+    assert found() == (1, 0)
+
+
+# -- what is none
+
+
+def test_what_was_written_before_the_gate_was_open_is_none() -> None:
+    project = in_sync()
+    write_columns(project, {"facts": "2"})
+    stand_at("dual_write")
+    assert found() == (0, 0)
+
+    scenes.forward()
+
+    assert found() == (0, 0)
+
+
+@pytest.mark.parametrize("stage", ["dual_write", "agentkit_only"])
+def test_our_saves_are_none(stage: str) -> None:
+    stand_at(stage)
+    for project in (in_sync(), ProjectFactory().id):
+        state.save(project, facts=2)
+        state.save(project, facts=3)
+        scenes.forward()
+        scenes.reverse()
+
+    # The project that was in sync was taken in after the gate was open: somebody else had made it.
+    assert [kind for _, kind in kinds()] == ["legacy_snapshot"]
+
+
+def test_a_new_project_that_begins_with_nothing_is_none() -> None:
+    stand_at("dual_write")
+    project = ProjectFactory().id
+    state.save(project, facts=1)
+
+    assert scenes.homes_of(project).workflows == ["legacy_snapshot", "direct_write"]
+    assert found() == (0, 0)
+
+
+def test_columns_that_somebody_emptied_are_one() -> None:
+    project = in_sync()
+    stand_at("dual_write")
+    scenes.empty_columns(project)
+    scenes.forward(project, prefer="legacy")
+
+    assert kinds() == [(project, "legacy_snapshot")]
+
+
+def test_columns_that_a_save_of_ours_had_written_are_none_when_they_are_kept() -> None:
+    """The run that wrote them saved again, so that no run holds their content any more."""
+    project = in_sync()
+    stand_at("dual_write")
+    run = RunFactory(project_id=project, project=None, status="running", completed_at=None).pk
+    state.save(project, run=run, facts=2)
+    stand_at("agentkit_only")
+    state.save(project, run=run, facts=3)
+    scenes.reverse()
+
+    assert "legacy_snapshot" in [snapshot.workflow for snapshot in scenes.homes_of(project).snapshots[1:]]
+    assert found() == (0, 0)
+
+
+# -- since when
+
+
+def test_nobody_escapes_while_the_gate_is_shut() -> None:
+    project = in_sync()
+    stand_at("dual_write")
+    write_columns(project, {"facts": "2"})
+    stand_at("legacy")
+
+    assert found() == (0, 0)
+
+
+def test_a_gate_that_was_shut_in_between_counts_from_when_it_was_last_opened() -> None:
+    project = in_sync()
+    stand_at("dual_write")
+    write_columns(project, {"facts": "2"})
+    turn("agentkit_writes", everyone=False)
+    turn("agentkit_writes", everyone=True)
+    assert found() == (0, 0)
+
+    write_columns(project, {"facts": "3"})
+
+    assert found() == (1, 1)
+
+
+def test_each_project_counts_from_when_the_gate_reached_its_bucket_or_its_name() -> None:
+    low, high = in_sync(LOW), in_sync(HIGH)
+    turn("agentkit_writes", percent=10)
+    for project in (low, high):
+        write_columns(project, {"facts": "2"})
+    assert kinds() == [(low, "legacy_ahead")]
+
+    Flag.objects.filter(name="agentkit_writes").update(project_ids=[high])
+    assert kinds() == [(low, "legacy_ahead")]
+
+    write_columns(high, {"facts": "3"})
+    assert kinds() == [(high, "legacy_ahead"), (low, "legacy_ahead")]
+
+    scenes.forward()
+    assert kinds() == [(high, "legacy_snapshot"), (low, "legacy_snapshot")]
+
+
+def test_a_deleted_project_has_no_escape() -> None:
+    project = in_sync()
+    stand_at("dual_write")
+    write_columns(project, {"facts": "2"})
+    scenes.forward()
+    scenes.run_sql('DELETE FROM "Project" WHERE id = %s', project)
+
+    assert AgentWorkflowRun.objects.filter(workflow_id="legacy_snapshot").count() == 2
+    assert found() == (0, 0)
+
+
+# -- how it is found
+
+
+def explained(query: str, parameters: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the nodes of a query's plan as it was carried out."""
+    with connection.cursor() as cursor:
+        cursor.execute(f"EXPLAIN (ANALYZE, FORMAT JSON) {query}", parameters)
+        (plan,) = cursor.fetchone()
+    nodes, waiting = [], [(json.loads(plan) if isinstance(plan, str) else plan)[0]["Plan"]]
+    while waiting:
+        node = waiting.pop()
+        nodes.append(node)
+        waiting += node.get("Plans", [])
+    return nodes
+
+
+def test_a_hundred_thousand_runs_are_not_read_through() -> None:
+    scenes.run_sql(
+        """
+        INSERT INTO "Project" (id, "userId", name)
+        SELECT 'many ' || number, 'u', 'n' FROM generate_series(1, 100) number;
+        INSERT INTO "AgentWorkflowRun" (id, workflow_id, project_id, status, result, started_at, completed_at,
+                                        snapshot_at, legacy_at)
+        SELECT 'run ' || number, CASE number % 2 WHEN 0 THEN 'legacy_snapshot' ELSE 'draft' END,
+            'many ' || number % 100 + 1, 'succeeded', '{"state": {}}', at, at, at, at
+        FROM generate_series(1, 100000) number, LATERAL (SELECT now() - number * interval '1 min' AS at) past;
+        INSERT INTO "AgentWorkflowRunEvent" (id, run_id, type, payload, created_at)
+        SELECT id, id, 'state.changed', '{}', started_at FROM "AgentWorkflowRun"
+        """
+    )
+    scenes.run_sql('ANALYZE "AgentWorkflowRun", "AgentWorkflowRunEvent", "Project"')
+    projects = [in_sync() for _ in range(3)]
+    stand_at("dual_write")
+    for project in projects:
+        write_columns(project, {"facts": "2"})
+    scenes.forward()
+
+    nodes = explained(*_query(FlagHistory.load().reached(AGENTKIT_WRITES)))
+
+    assert found() == (3, 0)
+    read = [node for node in nodes if node.get("Relation Name", "").startswith("AgentWorkflowRun")]
+    assert all("Seq Scan" not in node["Node Type"] for node in read), read
+    assert "AgentWorkflowRun_workflow_idx" in {node.get("Index Name") for node in nodes}
+    assert sum(node["Actual Rows"] * node["Actual Loops"] for node in read) < 100

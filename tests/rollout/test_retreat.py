@@ -1,0 +1,371 @@
+"""One step down: nobody reads the columns before they hold the newest state."""
+
+from __future__ import annotations
+
+import threading
+import time
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+import pytest
+from django.db import connection, transaction
+
+from agentstate import gates, state
+from agentstate.backfill import OtherDirectionRunning
+from agentstate.backfill.locks import NAMESPACE, holding
+from agentstate.models import FlagChange, LeftAside, RolloutStep
+from agentstate.models.passes import Direction
+from agentstate.rollout import waiting
+from agentstate.rollout.errors import Interrupted, NeedsPerson, Refused, UnsuitablePercent
+from agentstate.rollout.freeze import is_frozen
+from agentstate.rollout.refusals import NoSuchStep, OffLadder
+from agentstate.rollout.stages import look
+from agentstate.rollout.steps import Watching, advance, retreat, unfinished_step
+from tests import scenes
+from tests.factories import ProjectFactory, write_columns
+from tests.faults.processes import wait_until
+from tests.flags import turn
+from tests.rollout.ladder import place, stand_at, steps_taken
+from tests.rollout.test_steps import Telling
+from tests.rows import second_connection
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from agentstate.backfill import Progress
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("thawed", "impatient")]
+
+
+def in_sync(**documents: str) -> str:
+    project = ProjectFactory(documents=documents or {"facts": "1"}).id
+    scenes.forward(project, sessions=False)
+    return project
+
+
+def saved_in_agentkit_only(number: int = 3) -> list[str]:
+    """Make projects that were saved while legacy writes were off."""
+    projects = [in_sync() for _ in range(number)]
+    stand_at("agentkit_only")
+    for project in projects:
+        state.save(project, facts=2)
+    assert set(scenes.standings().values()) == {"agentkit_ahead"}
+    return projects
+
+
+@pytest.fixture
+def unmovable() -> Iterator[str]:
+    """A project whose columns cannot be written."""
+    project = saved_in_agentkit_only(1)[0]
+    scenes.run_sql(f"""ALTER TABLE "Project" ADD CONSTRAINT full_up CHECK (id <> '{project}' OR "factsJson" = '1')""")
+    yield project
+    scenes.run_sql('ALTER TABLE "Project" DROP CONSTRAINT full_up')
+
+
+# -- down
+
+
+def test_the_whole_ladder_down() -> None:
+    stand_at("frozen")
+    project = ProjectFactory().id
+    state.save(project, facts=2)
+    descended = []
+    while place() != ("legacy", 0):
+        retreat()
+        descended.append(place())
+
+    assert descended == [
+        ("agentkit_only", 100),
+        ("agentkit_read", 100),
+        ("shadow_read", 0),
+        ("dual_write", 0),
+        ("legacy", 0),
+    ]
+    assert not is_frozen()
+    assert scenes.homes_of(project).columns == {"facts": "2"}
+    assert [(stage, percent) for _, _, stage, percent, _ in steps_taken()] == descended
+    assert not RolloutStep.objects.filter(completed_at=None).exists()
+
+
+def test_from_agentkit_only_everybody_comes_home_before_the_step_is_done() -> None:
+    projects = saved_in_agentkit_only()
+    moved: list[Progress] = []
+
+    step = retreat(watching=Watching(progress=moved.append))
+
+    assert place() == ("agentkit_read", 100)
+    assert all(scenes.homes_of(project).in_sync for project in projects)
+    assert [(progress.step, progress.done, progress.total) for progress in moved] == [
+        ("projects", 0, 3),
+        ("projects", 3, 3),
+    ]
+    assert step.completed_at is not None
+    assert step.completed_at > step.at
+    assert gates.legacy_writes(projects[0])
+    assert gates.agentkit_reads(projects[0])
+
+
+def test_fewer_can_read_from_the_agentkit_home() -> None:
+    stand_at("agentkit_read", 50)
+
+    retreat(percent=Decimal(10))
+
+    assert place() == ("agentkit_read", 10)
+    for percent in (10, 50):
+        with pytest.raises(UnsuitablePercent):
+            retreat(percent=Decimal(percent))
+
+
+@pytest.mark.parametrize("percent", [None, 10])
+@pytest.mark.parametrize("stage", ["agentkit_read", "dual_write"])
+def test_nobody_is_left_behind_by_a_gate_that_closes(stage: str, percent: int | None) -> None:
+    project = saved_in_agentkit_only(1)[0]
+    stand_at(stage)
+
+    retreat(percent=Decimal(percent) if percent and stage == "agentkit_read" else None)
+
+    assert scenes.homes_of(project).in_sync
+    assert scenes.homes_of(project).columns == {"facts": "2"}
+
+
+def test_pilots_do_not_read_from_the_agentkit_home_after_its_reads_are_taken_back() -> None:
+    stand_at("agentkit_read", 10)
+    turn("agentkit_reads", percent=10, project_ids=["p1"])
+
+    retreat()
+
+    assert place() == ("shadow_read", 0)
+    assert not gates.agentkit_reads("p1")
+
+
+# -- the ends of the ladder
+
+
+@pytest.mark.parametrize(
+    ("percent", "error"), [(None, "this is the bottom of the ladder"), (Decimal(5), "has no share: leave --percent")]
+)
+def test_there_is_nothing_below_legacy(percent: Decimal | None, error: str) -> None:
+    stand_at("legacy")
+
+    with pytest.raises((NoSuchStep, UnsuitablePercent), match=error):
+        retreat(percent=percent)
+
+
+def test_off_the_ladder_there_is_no_step_down() -> None:
+    stand_at("dual_write")
+    turn("agentkit_writes", percent=50)
+
+    with pytest.raises(OffLadder):
+        retreat()
+
+
+# -- forks
+
+
+def test_forks_are_merged_on_the_way() -> None:
+    project = saved_in_agentkit_only(1)[0]
+    write_columns(project, {"coverage": "3"})
+    assert scenes.standing_of(project) == "forked"
+
+    retreat()
+
+    assert scenes.homes_of(project).in_sync
+    assert scenes.homes_of(project).columns == {"facts": "2", "coverage": "3"}
+
+
+def test_a_clash_needs_a_person_who_is_told_the_names_and_the_retreat_goes_on_afterwards() -> None:
+    clashing, other = saved_in_agentkit_only(2)
+    write_columns(clashing, {"facts": "3"})
+
+    with pytest.raises(NeedsPerson, match=rf"--prefer legacy.*{clashing}") as refusal:
+        retreat()
+
+    assert refusal.value.projects == [clashing]
+    assert place() == ("agentkit_read", 100)
+    assert unfinished_step(look().place) is not None
+    assert scenes.homes_of(clashing).columns == {"facts": "3"}
+    assert scenes.homes_of(clashing).newest.state == {"facts": "2"}
+
+    scenes.forward(clashing, prefer="agentkit")
+    retreat()
+
+    assert place() == ("agentkit_read", 100)
+    assert unfinished_step(look().place) is None
+    for project in (clashing, other):
+        assert scenes.homes_of(project).in_sync
+        assert scenes.homes_of(project).columns == {"facts": "2"}
+
+
+@pytest.mark.parametrize("stage", ["agentkit_read", "dual_write"])
+def test_no_gate_is_closed_over_a_clash(stage: str) -> None:
+    project = saved_in_agentkit_only(1)[0]
+    write_columns(project, {"facts": "3"})
+    stand_at(stage)
+    before = FlagChange.objects.count()
+
+    with pytest.raises(NeedsPerson):
+        retreat()
+
+    assert FlagChange.objects.count() == before
+    assert steps_taken() == []
+
+
+# -- what cannot be moved
+
+
+def test_a_project_that_cannot_be_moved_is_named_and_keeps_the_reads_where_they_are(unmovable: str) -> None:
+    stand_at("agentkit_read")
+
+    with pytest.raises(NeedsPerson, match=rf"leave these agentkit_ahead projects aside.*{unmovable}"):
+        retreat()
+
+    assert place() == ("agentkit_read", 100)
+
+
+def test_a_project_that_a_person_gave_up_is_not_waited_for(unmovable: str) -> None:
+    with pytest.raises(NeedsPerson):
+        retreat()
+    entry = LeftAside.objects.get(project_id=unmovable, direction="reverse")
+    entry.accept("Nobody needs it", "ada", clock=scenes.homes_of(unmovable).newest.at)
+
+    retreat()
+    retreat()
+
+    assert place() == ("shadow_read", 0)
+    assert scenes.standing_of(unmovable) == "agentkit_ahead"
+
+
+def test_a_forward_pass_under_way_keeps_the_retreat_waiting_for_another_time() -> None:
+    saved_in_agentkit_only(1)
+    with second_connection() as other:
+        other.execute("SELECT pg_advisory_lock_shared(%s, 1)", [NAMESPACE])
+        with pytest.raises(Refused, match="retreat again"):
+            retreat()
+
+    retreat()
+    assert place() == ("agentkit_read", 100)
+    assert steps_taken()[-1] == ("agentkit_only", 100, "agentkit_read", 100, "")
+
+
+def test_no_forward_pass_gets_between_the_last_look_and_the_gate() -> None:
+    stand_at("agentkit_read")
+    with second_connection() as other:
+        other.execute("BEGIN")
+        other.execute('SELECT FROM "AgentStateFlag" FOR UPDATE')
+        thread = threading.Thread(target=lambda: (retreat(), connection.close()))
+        thread.start()
+        wait_until(lambda: scenes.rows("SELECT FROM pg_locks WHERE NOT granted"))
+        with pytest.raises(OtherDirectionRunning), holding(Direction.FORWARD):
+            pass
+        other.execute("ROLLBACK")
+        thread.join(timeout=20)
+
+    assert place() == ("shadow_read", 0)
+
+
+# -- waits
+
+
+def test_the_retreat_waits_until_every_process_has_seen_legacy_writes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(waiting, "SECONDS_UNTIL_SEEN", 1.0)
+    saved_in_agentkit_only(1)
+
+    began = time.monotonic()
+    retreat()
+
+    assert 1.0 <= time.monotonic() - began < 5
+
+
+def test_the_retreat_waits_for_older_transactions_which_may_still_save_into_the_agentkit_home_only() -> None:
+    project = saved_in_agentkit_only(1)[0]
+    telling = Telling()
+    saved, go_on = threading.Event(), threading.Event()
+
+    def save_late() -> None:
+        """Read the gates before the step, and commit long after it."""
+        with transaction.atomic():
+            state.save(project, facts=3)
+            saved.set()
+            go_on.wait(20)
+        connection.close()
+
+    late = threading.Thread(target=save_late)
+    late.start()
+    saved.wait(20)
+    stepping = threading.Thread(target=lambda: (retreat(watching=telling.watching), connection.close()))
+    stepping.start()
+    wait_until(lambda: telling.told)
+    assert place() == ("agentkit_read", 100), "reads stay where the newest state is"
+    assert unfinished_step(look().place) is not None
+    go_on.set()
+    late.join(20)
+    stepping.join(20)
+
+    assert scenes.homes_of(project).in_sync
+    assert scenes.homes_of(project).columns == {"facts": "3"}
+
+
+def test_a_role_without_rights_on_others_statistics_waits_for_whoever_may_be_older() -> None:
+    role = "rollout_operator"
+    scenes.run_sql(f"DROP ROLE IF EXISTS {role}; CREATE ROLE {role}")
+    try:
+        with second_connection() as other:
+            other.execute("BEGIN; SELECT 1")
+            scenes.run_sql(f"SET ROLE {role}")
+            (found,) = waiting._under_way(waiting.server_time())
+            scenes.run_sql("RESET ROLE")
+            assert (found.pid, found.began) == (other.info.backend_pid, None)
+            assert str(other.info.backend_pid) in str(found)
+    finally:
+        scenes.run_sql(f"RESET ROLE; DROP ROLE {role}")
+
+
+# -- interrupted, and gone on with
+
+
+def test_an_interrupted_retreat_stands_at_a_safe_stage_and_goes_on_later() -> None:
+    projects = saved_in_agentkit_only()
+    telling = Telling()
+    with second_connection() as older:
+        older.execute("BEGIN; SELECT 1")
+        threading.Timer(0.4, telling.watching.stop.set).start()
+        with pytest.raises(Interrupted, match=r"agentkit_read at 100 percent, which is safe.*retreat again"):
+            retreat(watching=telling.watching)
+
+    assert place() == ("agentkit_read", 100)
+    assert state.load(projects[0]).facts == 2
+
+    retreat()
+
+    assert place() == ("agentkit_read", 100)
+    assert all(scenes.homes_of(project).in_sync for project in projects)
+    assert len(steps_taken()) == 1
+
+    retreat()
+    assert place() == ("shadow_read", 0)
+
+
+def test_who_thinks_better_of_an_interrupted_retreat_can_go_up_again() -> None:
+    projects = saved_in_agentkit_only()
+    telling = Telling()
+    telling.watching.stop.set()
+    with pytest.raises(Interrupted):
+        retreat(watching=telling.watching)
+
+    advance()
+
+    assert place() == ("agentkit_only", 100)
+    assert unfinished_step(look().place) is None
+    assert state.load(projects[0]).facts == 2
+
+
+def test_an_interrupted_pass_stops_the_retreat_after_its_batch() -> None:
+    saved_in_agentkit_only()
+    stand_at("agentkit_read")
+    telling = Telling()
+    telling.watching.stop.set()
+
+    with pytest.raises(Interrupted, match="after the batch under way"):
+        retreat(watching=telling.watching)
+
+    assert place() == ("agentkit_read", 100)

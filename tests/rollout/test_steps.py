@@ -1,0 +1,374 @@
+"""One step up: which flags it sets, when it is refused, and what is kept of it."""
+
+from __future__ import annotations
+
+import threading
+import time
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from django.db import IntegrityError, connection
+
+from agentstate import gates
+from agentstate.models import Flag, FlagChange, RolloutStep
+from agentstate.models.actors import acting_as, process_owner
+from agentstate.rollout import steps
+from agentstate.rollout.errors import Interrupted, Refused, StepUnderWay
+from agentstate.rollout.freeze import is_frozen
+from agentstate.rollout.refusals import NoSuchStep, NotOpen, OffLadder
+from agentstate.rollout.steps import Watching, advance
+from tests import scenes
+from tests.factories import ProjectFactory, write_columns
+from tests.faults.processes import wait_until
+from tests.flags import turn
+from tests.rollout.ladder import (
+    FLAGS,
+    conditions,
+    found_by_reads,
+    let_time_pass,
+    missing,
+    place,
+    stand_at,
+    steps_taken,
+)
+from tests.rows import second_connection
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from agentstate.rollout.waiting import Transaction
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("thawed")]
+
+
+def in_sync() -> str:
+    project = ProjectFactory(documents={"facts": "1"}).id
+    scenes.forward(project)
+    return project
+
+
+# -- up
+
+
+@pytest.mark.usefixtures("impatient")
+def test_the_whole_ladder_up() -> None:
+    project = in_sync()
+    climbed = []
+    while place() != ("frozen", 100):
+        advance()
+        climbed.append(place())
+        answers = gates.Rollout.of(Flag.objects.all()).for_project(project)
+        assert answers.agentkit_writes
+        assert answers.legacy_writes is (climbed[-1][0] not in ("agentkit_only", "frozen"))
+
+    assert climbed == [
+        ("dual_write", 0),
+        ("shadow_read", 0),
+        ("agentkit_read", 1),
+        ("agentkit_read", 10),
+        ("agentkit_read", 50),
+        ("agentkit_read", 100),
+        ("agentkit_only", 100),
+        ("frozen", 100),
+    ]
+    assert is_frozen()
+    assert [(stage, percent) for _, _, stage, percent, _ in steps_taken()] == climbed
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_share_can_be_asked_for() -> None:
+    stand_at("shadow_read")
+
+    advance(percent=Decimal("12.5"))
+    assert place() == ("agentkit_read", 12.5)
+    advance()
+    assert place() == ("agentkit_read", 50)
+    advance(percent=Decimal(100))
+    assert place() == ("agentkit_read", 100)
+
+
+@pytest.mark.usefixtures("impatient")
+def test_only_the_gates_that_differ_are_set_and_pilots_stay() -> None:
+    stand_at("shadow_read")
+    turn("agentkit_reads", project_ids=["p1"], staff=True, note="Pilots")
+    before = FlagChange.objects.count()
+
+    advance()
+
+    assert FlagChange.objects.count() == before + 1
+    reads = Flag.objects.get(name="agentkit_reads")
+    assert (reads.percent, reads.everyone, reads.project_ids) == (1, None, ["p1"])
+    assert (reads.staff, reads.note) == (True, "Pilots")
+
+
+@pytest.mark.usefixtures("impatient")
+def test_shadow_reads_are_switched_off_when_they_do_not_matter_any_more() -> None:
+    stand_at("agentkit_read")
+
+    advance()
+
+    assert place() == ("agentkit_only", 100)
+    assert Flag.objects.get(name="agentkit_shadow_reads").everyone is False
+
+
+@pytest.mark.usefixtures("impatient")
+def test_the_history_of_the_flags_says_who_took_a_step() -> None:
+    stand_at("agentkit_read")
+    before = FlagChange.objects.latest("pk").pk
+
+    with acting_as("ada@app-1"):
+        advance()
+
+    changes = FlagChange.objects.filter(pk__gt=before)
+    assert sorted(change.flag for change in changes) == ["agentkit_shadow_reads", "legacy_writes"]
+    assert {change.changed_by for change in changes} == {"ada@app-1"}
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_step_that_fails_at_its_end_changes_no_flag() -> None:
+    stand_at("agentkit_read")
+    scenes.run_sql('ALTER TABLE "AgentStateRolloutStep" ADD CONSTRAINT none CHECK (to_stage IS NULL)')
+    try:
+        with pytest.raises(IntegrityError):
+            advance()
+    finally:
+        scenes.run_sql('ALTER TABLE "AgentStateRolloutStep" DROP CONSTRAINT none')
+
+    assert place() == ("agentkit_read", 100)
+
+
+# -- what is kept
+
+
+def test_a_step_is_kept_with_its_conditions() -> None:
+    stand_at("shadow_read")
+    let_time_pass(30)
+    found_by_reads("compared", 5000, ago=4)
+
+    step = advance(percent=Decimal(5))
+
+    kept = RolloutStep.objects.get()
+    assert kept == step
+    assert steps_taken() == [("shadow_read", 0, "agentkit_read", 5, "")]
+    assert kept.requested_by == process_owner()
+    assert kept.completed_at == kept.at
+    assert [(condition["name"], condition["holds"]) for condition in kept.conditions] == [
+        ("shadow_reads_compared", True),
+        ("differences", True),
+        ("hours_without_difference", True),
+    ]
+    assert set(kept.conditions[0]) == {"name", "holds", "figure", "needed", "age_seconds"}
+
+
+# -- what is refused
+
+
+@pytest.mark.parametrize(
+    ("stage", "names"),
+    [
+        ("dual_write", ["verification_problems"]),
+        ("shadow_read", ["shadow_reads_compared", "hours_without_difference"]),
+        ("agentkit_read", ["hours_at_100_percent", "hours_without_fallback", "hours_without_escape"]),
+        ("agentkit_only", ["hours_without_escape"]),
+    ],
+)
+def test_a_step_whose_conditions_do_not_hold_changes_nothing_and_names_them(stage: str, names: list[str]) -> None:
+    scenes.damage(in_sync(), facts="2")
+    stand_at(stage)
+    before = FlagChange.objects.count(), place()
+
+    with pytest.raises(NotOpen) as refusal:
+        advance()
+
+    assert [condition.name for condition in refusal.value.conditions if not condition.holds] == names
+    assert all(name in str(refusal.value) for name in names)
+    assert (FlagChange.objects.count(), place()) == before
+    assert not is_frozen()
+    assert steps_taken() == []
+
+
+def test_off_the_ladder_there_is_no_step() -> None:
+    stand_at("dual_write")
+    turn("legacy_writes", percent=50)
+
+    with pytest.raises(OffLadder) as refusal:
+        advance()
+
+    assert [str(nearest.place) for nearest in refusal.value.nearest] == ["dual_write"]
+    assert refusal.value.nearest[0].differences[0].command == "waffle_flag legacy_writes --everyone"
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_migration_takes_the_last_step() -> None:
+    stand_at("frozen")
+
+    with pytest.raises(NoSuchStep, match=r"AGENTSTATE_CONTRACT=1 manage\.py migrate agentstate_contract") as refusal:
+        advance(override="I want it")
+
+    assert [condition.name for condition in refusal.value.conditions] == ["verification_problems", "left_aside_open"]
+    assert place() == ("frozen", 100)
+
+
+# -- override
+
+
+def test_an_override_takes_a_step_that_is_not_open_and_is_kept() -> None:
+    stand_at("shadow_read")
+    assert missing("agentkit_read", 1) != []
+
+    with acting_as("ada@app-1"):
+        advance(override="A throwaway database")
+
+    assert place() == ("agentkit_read", 1)
+    step = RolloutStep.objects.get()
+    assert (step.override, step.requested_by) == ("A throwaway database", "ada@app-1")
+    did_not_hold = [condition["name"] for condition in step.conditions if not condition["holds"]]
+    assert did_not_hold == missing("agentkit_read", 1)
+
+
+def test_an_override_that_is_not_needed_is_none() -> None:
+    assert conditions("dual_write")["unapplied_migrations"].holds
+
+    advance(override="To be on the safe side")
+
+    assert steps_taken() == [("legacy", 0, "dual_write", 0, "")]
+
+
+@pytest.mark.parametrize("stage", list(FLAGS)[:-1])
+def test_every_step_can_be_overridden_but_for_the_migrations(stage: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("agentstate.rollout.waiting.SECONDS_UNTIL_SEEN", 0.05)
+    scenes.damage(in_sync(), facts="2")
+    stand_at(stage)
+
+    advance(override="A throwaway database")
+
+    assert place() not in (None, (stage, 0))
+
+
+# -- two at once, and others in between
+
+
+@pytest.mark.usefixtures("impatient")
+def test_of_two_advances_at_once_one_takes_one_step() -> None:
+    start, ended = threading.Barrier(4), []
+
+    def step() -> None:
+        start.wait()
+        try:
+            advance()
+            ended.append("took it")
+        except StepUnderWay:
+            ended.append("refused")
+        finally:
+            connection.close()
+
+    threads = [threading.Thread(target=step) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert sorted(ended) == ["refused", "refused", "refused", "took it"]
+    assert place() == ("dual_write", 0)
+    assert len(steps_taken()) == 1
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_step_that_another_operator_takes_keeps_ours_out() -> None:
+    with second_connection() as other:
+        other.execute("SELECT pg_advisory_lock(%s, %s)", steps._LOCK)
+        with pytest.raises(StepUnderWay, match="Another operator is taking a step"):
+            advance()
+
+    advance()
+    assert place() == ("dual_write", 0)
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_flag_that_is_changed_between_the_look_and_the_step_keeps_the_step_from_being_taken(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    look_at_evidence = steps.Evidence.conditions
+
+    def look_and_let_somebody_toggle(*args: Any) -> Any:
+        found = look_at_evidence(*args)
+        for is_on in (False, True):
+            Flag.objects.filter(name="agentkit_shadow_reads").update(everyone=is_on)
+        return found
+
+    stand_at("shadow_read")
+    monkeypatch.setattr(steps.Evidence, "conditions", look_and_let_somebody_toggle)
+
+    with pytest.raises(StepUnderWay, match="changed a flag just now"):
+        advance()
+
+    assert place() == ("shadow_read", 0)
+    assert steps_taken() == []
+
+
+# -- the freeze waits
+
+
+class Telling:
+    """Notes whom a step waits for, and lets the test act on it; an impatient one interrupts the step then."""
+
+    def __init__(self, *, is_impatient: bool = False) -> None:
+        self.told: list[list[int]] = []
+        self.is_impatient = is_impatient
+        self.watching = Watching(waiting=self.wait)
+
+    def wait(self, transactions: Sequence[Transaction]) -> None:
+        self.told.append([transaction.pid for transaction in transactions])
+        if self.is_impatient:
+            self.watching.stop.set()
+
+
+@pytest.mark.usefixtures("impatient")
+def test_the_freeze_waits_for_transactions_that_are_older_than_the_end_of_legacy_writes() -> None:
+    stand_at("agentkit_read")
+    telling = Telling()
+    with second_connection() as older, second_connection() as younger:
+        older.execute("BEGIN; SELECT 1 AS old")
+        advance()
+        time.sleep(0.1)
+        younger.execute("BEGIN; SELECT 1 AS young")
+        thread = threading.Thread(target=lambda: (advance(watching=telling.watching), connection.close()))
+        thread.start()
+        wait_until(lambda: telling.told)
+        assert not is_frozen()
+        older.execute("COMMIT")
+        thread.join(timeout=20)
+
+        assert is_frozen()
+        assert telling.told == [[older.info.backend_pid]]
+        younger.execute("COMMIT")
+
+
+@pytest.mark.usefixtures("impatient")
+def test_an_interrupted_wait_changes_nothing() -> None:
+    stand_at("agentkit_only")
+    telling = Telling(is_impatient=True)
+    with second_connection() as older:
+        older.execute("BEGIN; SELECT 1")
+        turn("legacy_writes", everyone=False)
+
+        with pytest.raises(Interrupted, match=f"process {older.info.backend_pid}"):
+            advance(watching=telling.watching)
+
+    assert place() == ("agentkit_only", 100)
+    assert steps_taken() == []
+
+
+@pytest.mark.usefixtures("impatient")
+def test_columns_written_before_the_freeze_are_not_lost() -> None:
+    project = in_sync()
+    stand_at("agentkit_only")
+    write_columns(project, {"facts": "2"})
+
+    with pytest.raises(Refused, match="escapes_open"):
+        advance()
+    scenes.forward()
+    advance()
+
+    assert scenes.homes_of(project).newest.state == {"facts": "2"}

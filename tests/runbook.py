@@ -1,0 +1,131 @@
+"""The runbook, as something that runs: its commands in their order, and what happens between them.
+
+In the document, a block of console output holds a command and what it prints; ``[exit 3]`` is added where a command
+ends with another code than 0. A comment such as ``<!-- a day passes -->`` is what the world does at that place; the
+reader of the rendered page does not see it.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tests.rollout.ladder import DATED
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.migrations.databases import Database
+
+RUNBOOK = Path(__file__).parents[1] / "docs" / "runbook.md"
+
+_STEP = re.compile(r"```console\n\$ (?P<command>[^\n]*)\n(?P<output>.*?)```|<!-- (?P<event>.*?) -->", re.DOTALL)
+_PROGRESS = re.compile(r"^(projects|sessions|forks|orphaned runs): [\d,]+ of [\d,]+.*\n", re.MULTILINE)
+
+# What differs from run to run: times, durations and rates, people, ids of steps.
+_VARIABLE = (
+    (re.compile(r"\d{4}-\d\d-\d\d[ T]\d\d:\d\d(:\d\d(\.\d+)?)?( UTC|\+00:00|Z)?"), "WHEN"),
+    (re.compile(r"[\w.-]+@[\w.-]+"), "WHO"),
+    (re.compile(r"\b\d+(\.\d+)? seconds\b|\b\d+\.\d+ s\b"), "SECONDS"),
+    (re.compile(r"\b[\d,]+ bytes\b"), "BYTES"),
+    (re.compile(r"(?<= )(now|none|\d+ (s|min|h|d))$", re.MULTILINE), "AGE"),
+    (re.compile(r"[ ─]{2,}"), "  "),
+)
+
+# The legacy application writes one of the columns of the first project that has state.
+LEGACY_WRITE = """
+    UPDATE "Project" SET "coverageJson" = jsonb_build_object('score', random())
+    WHERE id = (SELECT min(project_id) FROM "AgentWorkflowRun" WHERE snapshot_at IS NOT NULL)"""
+EMPTY_COLUMNS = """
+    UPDATE "Project" SET "rfpNormJson" = NULL, "factsJson" = NULL, "coverageJson" = NULL, "conflictLogJson" = NULL,
+        "eligibilityJson" = NULL
+    WHERE id = (SELECT max(project_id) FROM "AgentWorkflowRun" WHERE snapshot_at IS NOT NULL)"""
+# Everything that is remembered moves a day into the past.
+TIMES = {**DATED, "AgentStateRolloutStep": ["at", "completed_at"]}
+READS = """
+from agentstate import state
+from agentstate.models import Project
+ids = list(Project.objects.values_list("pk", flat=True))
+for _ in range(4):
+    state.load_many(ids)
+"""
+SAVES = """
+import random
+from agentstate import state
+from agentstate.models import AgentWorkflowRun
+runs = AgentWorkflowRun.objects.exclude(snapshot_at=None).order_by("project_id")
+for project_id in runs.values_list("project_id", flat=True).distinct()[10:15]:
+    state.save(project_id, coverage={"score": random.random()})
+"""
+
+
+@dataclass(frozen=True)
+class Step:
+    """A command with what it is to print, or an event."""
+
+    command: str = ""
+    output: str = ""
+    event: str = ""
+
+
+def steps(text: str) -> Iterator[Step]:
+    """Return what happens in a runbook, in order."""
+    for found in _STEP.finditer(text):
+        yield Step(found["command"] or "", found["output"] or "", found["event"] or "")
+
+
+def run(step: Step, database: Database) -> str:
+    """Run a command of the runbook, and return what it prints; or let an event happen."""
+    if step.event:
+        happen(step.event, database)
+        return ""
+    words = shlex.split(step.command)
+    settings = {"PYTHONUNBUFFERED": "1"}
+    while "=" in words[0]:
+        name, _, value = words.pop(0).partition("=")
+        settings[name] = value
+    assert words.pop(0) == "manage.py", step.command
+    ended = database.manage(*words, settings=settings)
+    output = ended.out + _PROGRESS.sub("", ended.err)
+    return output + (f"[exit {ended.code}]\n" if ended.code else "")
+
+
+def happen(event: str, database: Database) -> None:
+    """Let something happen that is no command of the operator."""
+    match event:
+        case "a day passes":
+            database.execute(_a_day())
+        case "the application reads":
+            _in_process(READS, database)
+        case "the application saves":
+            _in_process(SAVES, database)
+        case "the legacy application writes":
+            database.execute(LEGACY_WRITE)
+        case "somebody empties a project":
+            database.execute(EMPTY_COLUMNS)
+        case _:
+            raise ValueError(f"Nothing is known of {event!r}.")
+
+
+def _a_day() -> str:
+    past = [
+        f'UPDATE "{table}" SET ' + ", ".join(f'"{column}" = "{column}" - interval \'25 hours\'' for column in columns)
+        for table, columns in TIMES.items()
+    ]
+    clock = 'ALTER TABLE "Project" {} TRIGGER zz_agentstate_state_clock'
+    return "; ".join([clock.format("DISABLE"), *past, clock.format("ENABLE ALWAYS")])
+
+
+def _in_process(code: str, database: Database) -> None:
+    ended = database.manage("shell", "-v0", "-c", code)
+    assert ended.code == 0, ended.err
+
+
+def normalized(text: str) -> list[str]:
+    """Return a command's output without what differs from run to run."""
+    for pattern, word in _VARIABLE:
+        text = pattern.sub(word, text)
+    return [line.strip() for line in text.splitlines() if line.strip()]
