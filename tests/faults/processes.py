@@ -103,11 +103,11 @@ def others_on_the_server() -> int:
         return int(cursor.fetchone()[0])
 
 
-def is_waiting_for_a_lock() -> bool:
-    """Return whether another connection waits for somebody's transaction."""
+def is_waiting_for_a_lock(connections: int = 1) -> bool:
+    """Return whether so many other connections wait for somebody's transaction."""
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT count(*) FROM pg_stat_activity "
             "WHERE datname = current_database() AND backend_type = 'client backend' AND wait_event_type = 'Lock'"
         )
-        return bool(cursor.fetchone()[0])
+        return bool(cursor.fetchone()[0] >= connections)

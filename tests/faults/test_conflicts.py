@@ -327,7 +327,7 @@ def test_the_connection_beside_the_workers_is_lost(projects: None) -> None:
     with second_connection() as other:
         begin(other, 'LOCK TABLE "AgentWorkflowRunEvent" IN SHARE MODE')
         command = Command(FORWARD, "--batch-size", "1", "--workers", "2", "--verbosity", "0")
-        wait_until(is_waiting_for_a_lock)
+        wait_until(lambda: is_waiting_for_a_lock(connections=2))
         (ended,) = sql(
             "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE datname = current_database() "
             "AND state = 'idle' AND pid <> pg_backend_pid()"
