@@ -368,6 +368,19 @@ def test_a_transaction_that_sees_the_past_keeps_it_to_itself(isolation: str) -> 
 
 
 @pytest.mark.django_db(transaction=True)
+def test_the_stored_answers_are_the_rows_in_one_query(django_assert_num_queries: DjangoAssertNumQueries) -> None:
+    turn("agentkit_writes", percent=10)
+    turn("agentkit_reads", project_ids=[HIGH])
+    assert gates.agentkit_writes(LOW), "which this process remembers from now on"
+    Flag._base_manager.filter(name="agentkit_writes").update(percent=0)  # unknown to it, as from another process
+
+    with django_assert_num_queries(1):
+        assert gates.stored_answers(LOW) == gates.Answers(False, True, False, False)
+    assert gates.stored_answers(HIGH).agentkit_reads
+    assert gates.agentkit_writes(LOW)
+
+
+@pytest.mark.django_db(transaction=True)
 def test_a_transaction_that_changed_no_flag_asks_once(django_assert_num_queries: DjangoAssertNumQueries) -> None:
     turn("agentkit_reads")
 

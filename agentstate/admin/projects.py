@@ -142,10 +142,6 @@ class ProjectAdmin(KeysetPages):
             *super().get_urls(),
         ]
 
-    def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
-        # PostgreSQL refuses this character, also where it is only compared.
-        return None if "\0" in object_id else super().get_object(request, object_id, from_field)
-
     @_not_found_once_it_is_gone
     def change_view(
         self,
@@ -192,7 +188,7 @@ class ProjectAdmin(KeysetPages):
 
     def _document(self, request: HttpRequest, project: Project, key: str) -> str | None:
         place = project_page.position(project.pk, request.GET)
-        documents = project_page.documents_at(project.pk, place, state.load(project.pk, request))
+        documents = project_page.documents_at(project.pk, place, state.load(project.pk, request, counts=False))
         document = getattr(documents, _ATTRIBUTES[key]) if key in _ATTRIBUTES else ABSENT
         return None if document is ABSENT else as_text(document)
 
@@ -206,7 +202,7 @@ class ProjectAdmin(KeysetPages):
 
     def _state(self, request: HttpRequest, project: Project) -> dict[str, Any]:
         """Return the context of what the time slider changes."""
-        current = state.load(project.pk, request)
+        current = state.load(project.pk, request, counts=False)
         place = project_page.position(project.pk, request.GET)
         return {"current": current, "place": place, **project_page.panels_at(project.pk, place, current)}
 

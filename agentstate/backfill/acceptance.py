@@ -35,7 +35,8 @@ _SAME_CONTENT = {
     True: f"entry.accepted_chat = {DIGEST}",
 }
 
-# The accepted entries whose projects have nothing left to move but what was given up.
+# The accepted entries whose projects have nothing left to move but what was given up. Where the columns have been
+# dropped, no snapshot is left to move into them, whatever is saved.
 _HOLDING = f"""
     SELECT entry.id, entry.project_id,
         CASE WHEN entry.direction = 'forward' AND entry.accepted_clock = state.clock THEN state.standing END,
@@ -44,6 +45,7 @@ _HOLDING = f"""
     LEFT JOIN LATERAL (
         SELECT {STANDING} AS standing, {state_clock("entry.direction")} AS clock FROM {PROJECTS} p {NEWEST}
         WHERE p.id = entry.project_id AND {state_is_left("entry.direction")}
+          AND (p.has_columns OR entry.direction = 'forward')
     ) state ON true
     LEFT JOIN LATERAL (
         SELECT {DIGEST} AS digest FROM {CHATS}

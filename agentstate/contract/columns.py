@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
 from django.core.management import CommandError
 from django.db import InternalError, OperationalError, connection, transaction
 from psycopg.errors import DependentObjectsStillExist
 
-from agentstate.backfill import PassOptions, run_pass
+from agentstate.backfill import OtherDirectionRunning, PassOptions, run_pass
+from agentstate.backfill.locks import holding
 from agentstate.contract.refusals import NotReady, refuse_to_bring_back, refuse_to_drop
 from agentstate.models.passes import Direction
+from agentstate.rollout.errors import StayedLocked
 from agentstate.rollout.freeze import freeze, is_frozen, thaw, with_short_lock
 from agentstate.state.columns import MOVES_STATE, legacy_columns_are_there
 from agentstate.state.homes import NEWEST, PROJECTS
 from agentstate.state.keys import STATE_KEYS
 from agentstate.state.standing import STANDING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 BATCH = 1_000
 
@@ -41,30 +49,36 @@ _ADD = f"""
     {_TRIGGER.format(function="agentstate_state_clock")};
     DROP FUNCTION agentstate_clock_without_columns()"""
 
-_IN_SYNC = f"""
+# Everybody with a snapshot who is not ahead yet. Columns that were not in sync with theirs when they went had been
+# given up.
+_NOT_AHEAD = f"newest.snapshot_at IS NOT NULL AND ({STANDING}) <> 'agentkit_ahead'"
+_LOCK = f"""
     SELECT p.id FROM {PROJECTS} p {NEWEST}
-    WHERE ({STANDING}) = 'in_sync' AND p.id > %(after)s ORDER BY p.id LIMIT {BATCH} FOR NO KEY UPDATE OF p"""
+    WHERE {_NOT_AHEAD} AND (%(after)s::text IS NULL OR p.id > %(after)s)
+    ORDER BY p.id LIMIT {BATCH} FOR NO KEY UPDATE OF p"""
 _MAKE_AHEAD = f"""
-    WITH in_sync AS MATERIALIZED (
+    WITH behind AS MATERIALIZED (
         SELECT p.id, newest.id AS run_id, newest.snapshot_at - interval '1 microsecond' AS clock
-        FROM {PROJECTS} p {NEWEST} WHERE p.id = ANY (%(locked)s) AND ({STANDING}) = 'in_sync'
+        FROM {PROJECTS} p {NEWEST} WHERE p.id = ANY (%(locked)s) AND {_NOT_AHEAD}
     ), runs AS (
-        UPDATE "AgentWorkflowRun" run SET legacy_at = in_sync.clock FROM in_sync WHERE run.id = in_sync.run_id
+        UPDATE "AgentWorkflowRun" run SET legacy_at = behind.clock FROM behind WHERE run.id = behind.run_id
     )
-    UPDATE "Project" p SET "stateUpdatedAt" = in_sync.clock FROM in_sync WHERE p.id = in_sync.id"""
+    UPDATE "Project" p SET "stateUpdatedAt" = behind.clock FROM behind WHERE p.id = behind.id"""
 
 
 def drop() -> None:
     """Drop the five columns, where that loses nothing. Nothing is done where they have been dropped already.
 
     Raises:
-        NotReady: something is missing, or another object of the database needs a column; nothing was changed.
+        NotReady: something is missing, another object of the database needs a column, or others kept the table locked;
+            nothing was changed.
     """
     refuse_to_drop()
     if not legacy_columns_are_there():
         return
     try:
-        with_short_lock(_drop)
+        with _stops_told():
+            with_short_lock(_drop)
     except (InternalError, OperationalError) as error:
         if not isinstance(error.__cause__, DependentObjectsStillExist):
             raise
@@ -75,6 +89,8 @@ def drop() -> None:
 
 
 def _drop() -> None:
+    with connection.cursor() as cursor:
+        cursor.execute('LOCK TABLE "Project" IN ACCESS EXCLUSIVE MODE')  # before the look, which then stays true
     if not is_frozen():  # lifted since we looked
         raise NotReady("The legacy columns stay, and nothing was changed: they are not frozen any more.")
     thaw()
@@ -88,14 +104,16 @@ def bring_back() -> None:
     Killed at any moment, it leaves everybody ``agentkit_ahead`` or seeded, and started again it goes on.
 
     Raises:
-        NotReady: legacy_writes is on; nothing was changed.
+        NotReady: legacy_writes is on, agentkit_reads is not, a forward pass is under way, or others kept the table
+            locked; the columns stay dropped.
         CommandError: some projects could not be seeded; the columns are back.
     """
     refuse_to_bring_back()
-    if not legacy_columns_are_there():
-        make_all_ahead()
-        with_short_lock(_add)
-    outcome = run_pass(PassOptions(direction=Direction.REVERSE))
+    with _stops_told(), holding(Direction.REVERSE):
+        if not legacy_columns_are_there():
+            make_all_ahead()
+            with_short_lock(_add)
+        outcome = run_pass(PassOptions(direction=Direction.REVERSE))
     if outcome.left_aside:
         raise CommandError(
             f"The legacy columns are back, and {outcome.left_aside:,} project(s) could not be seeded: see "
@@ -103,17 +121,30 @@ def bring_back() -> None:
         )
 
 
+@contextmanager
+def _stops_told() -> Iterator[None]:
+    """Let ``migrate`` say in a sentence what others keep us from.
+
+    Raises:
+        NotReady: a forward pass is under way, or others kept the table locked.
+    """
+    try:
+        yield
+    except (OtherDirectionRunning, StayedLocked) as error:
+        raise NotReady(str(error)) from error
+
+
 def make_all_ahead() -> None:
     """Say of every project that its columns, once they are back, are older than its snapshot.
 
-    A project that was in sync stood at one clock value in both homes. Its legacy clock goes back by a microsecond, in
-    both places that know it; seeding makes the three equal again, at the value that they had.
+    The legacy clock is set a microsecond before the snapshot's, in both places that know it; seeding makes the three
+    equal. So a project that was in sync is so again, at the one clock value that it had.
     """
-    after = ""
+    after: str | None = None
     while True:
         with transaction.atomic(), connection.cursor() as cursor:
             cursor.execute(f"SET TRANSACTION ISOLATION LEVEL READ COMMITTED; {MOVES_STATE}")
-            cursor.execute(_IN_SYNC, {"after": after})
+            cursor.execute(_LOCK, {"after": after})
             locked = [project_id for (project_id,) in cursor.fetchall()]
             if not locked:
                 return

@@ -92,10 +92,17 @@ def refuse_to_bring_back() -> None:
     """Check that the columns can come back frozen, as they went.
 
     Raises:
-        NotReady: legacy_writes is on, so that saves would run into the freeze.
+        NotReady: legacy_writes is on, so that saves would run into the freeze, or agentkit_reads is not, so that the
+            columns would be read before they have their content.
     """
-    if not look().rollout.legacy_writes.is_nothing:
+    rollout = look().rollout
+    if not rollout.legacy_writes.is_nothing:
         raise NotReady(
             "The legacy columns stay dropped, and nothing was changed: legacy_writes is on, and the columns come back "
             "frozen, so that saves would be refused. Run manage.py waffle_flag legacy_writes --deactivate first."
+        )
+    if not rollout.agentkit_reads.is_everything:
+        raise NotReady(
+            "The legacy columns stay dropped, and nothing was changed: agentkit_reads is off for some, who would read "
+            "the columns before they have their content. Run manage.py waffle_flag agentkit_reads --everyone first."
         )

@@ -269,6 +269,13 @@ class AgentWorkflowRunEvent(models.Model):
 
     class Meta:
         db_table = "AgentWorkflowRunEvent"
+        indexes = [
+            # Read by a project's history, its state at a moment and its scores, which want saves alone among the
+            # events of its runs.
+            models.Index(
+                fields=["run", "created_at"], condition=Q(type="state.changed"), name="AgentWorkflowRunEvent_save_idx"
+            ),
+        ]
         constraints = [
             # Its index is the one that the plan asks for: a run's events in order. It serves the cascade too.
             models.UniqueConstraint(fields=["run", "created_at"], name="AgentWorkflowRunEvent_run_created_key"),

@@ -55,10 +55,11 @@ class Recorder:
     """What a run's block records with. Threads may share one: each writes through its own connection.
 
     An event is on disk when the call returns, unless the caller's own transaction is open on this connection: then it
-    shares that transaction's fate, and the run's other writers wait for its end. The order of a run's events is the
-    order of the calls, whoever makes them and whatever clocks say; only a repeatable-read transaction of the caller's
-    does not see what others wrote last. Payloads may hold anything: what PostgreSQL refuses is kept in another form
-    and marked, see :mod:`agentstate.recording.storable`.
+    shares that transaction's fate, and the run's other writers wait for its end. Save before you write events there: a
+    save locks the project, then the run, and one that comes after an event can end in a deadlock with another writer's
+    save. The order of a run's events is the order of the calls, whoever makes them and whatever clocks say; only a
+    repeatable-read transaction of the caller's does not see what others wrote last. Payloads may hold anything: what
+    PostgreSQL refuses is kept in another form and marked, see :mod:`agentstate.recording.storable`.
 
     Attributes:
         run: the run. Its verbs move it on, as in ``recorder.run.interrupt()``; the block's end leaves alone what no
@@ -132,6 +133,8 @@ class Recorder:
 
         Raises:
             ValueError: the run has no project.
+            UnsuitableRun: the run does not run any more. Where it was closed as stale, a late save is refused too,
+                unlike a late event: others may have gone on from the state since.
         """
         if self.project_id is None:
             raise ValueError(
@@ -283,7 +286,8 @@ def record(workflow_id: str, project_id: str | None = None, input: object = None
     in ``error``; ``canceled`` where it is interrupted by anything else: ``KeyboardInterrupt``, a task's
     ``CancelledError``, ``SystemExit``, the end of a generator that nobody reads on. Whatever the block raises goes on.
 
-    Inside the caller's own transaction the run and its events share that transaction's fate.
+    Inside the caller's own transaction the run and its events share that transaction's fate; :class:`Recorder` says in
+    which order to write there.
 
     Args:
         workflow_id: the workflow's name.

@@ -39,12 +39,16 @@ _OPEN = f"""
     SELECT p.id, {CLOCK} AS at, {STANDING} AS kind FROM {PROJECTS} p {NEWEST}
     WHERE {CLOCK} > %(earliest)s AND ({STANDING}) IN ('{Standing.LEGACY_AHEAD}', '{Standing.FORKED}')"""
 
-# What took columns in: the run that kept them at their clock, or the merge of a fork with them. Both begin when their
-# snapshot is. Reads the index of the workflows.
+# What took columns in: the run that kept them at their clock, or the merge of a fork with them, which follows that run
+# at once, and whose legacy_at moves on when it is seeded. Both begin when their snapshot is. Reads the index of the
+# workflows.
 _KEPT = """
-    SELECT project_id AS id, CASE workflow_id WHEN 'legacy_merge' THEN legacy_at ELSE snapshot_at END AS at,
-        workflow_id AS kind, result
-    FROM "AgentWorkflowRun"
+    SELECT project_id AS id, workflow_id AS kind, result,
+        CASE workflow_id WHEN 'legacy_merge' THEN (
+            SELECT max(kept.snapshot_at) FROM "AgentWorkflowRun" kept
+            WHERE kept.project_id = run.project_id AND kept.snapshot_at < run.snapshot_at
+        ) ELSE snapshot_at END AS at
+    FROM "AgentWorkflowRun" run
     WHERE left(workflow_id, 100) IN ('legacy_snapshot', 'legacy_merge') AND status = 'succeeded'
       AND num_nulls(snapshot_at) = 0 AND started_at > %(earliest)s AND project_id IS NOT NULL"""
 

@@ -114,6 +114,19 @@ def frozen() -> Freeze | None:
     return Freeze(since, by)
 
 
+def is_left() -> bool:
+    """Tell whether anything of a freeze is there, be it that somebody disabled a trigger, or enabled it for some."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            SELECT EXISTS (SELECT FROM pg_trigger WHERE tgrelid = '"Project"'::regclass
+                           AND tgname IN ('agentstate_freeze', 'agentstate_freeze_insert'))
+            """
+        )
+        (left,) = cursor.fetchone()
+    return bool(left)
+
+
 def with_short_lock(act: Callable[[], Result]) -> Result:
     """Do something that locks ``"Project"``, in one transaction, waiting half a second for the lock at most.
 

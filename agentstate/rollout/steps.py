@@ -14,10 +14,10 @@ from agentstate.backfill.locks import NAMESPACE
 from agentstate.gates import GATES, LEGACY_WRITES
 from agentstate.models import Flag, FlagChange, RolloutStep
 from agentstate.models.actors import actor
-from agentstate.rollout.errors import Interrupted, StepUnderWay
+from agentstate.rollout.errors import Interrupted, StepUnderWay, UnsuitablePercent
 from agentstate.rollout.evidence import Evidence
 from agentstate.rollout.flag_history import FlagHistory
-from agentstate.rollout.freeze import freeze, thaw, with_short_lock
+from agentstate.rollout.freeze import freeze, is_left, thaw, with_short_lock
 from agentstate.rollout.homecoming import bring_home
 from agentstate.rollout.refusals import NoSuchStep, NotOpen, OffLadder
 from agentstate.rollout.stages import EVERYONE, NOBODY, Place, Stage, above, below, look
@@ -25,6 +25,7 @@ from agentstate.rollout.waiting import server_time, until_true_everywhere
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from datetime import datetime
 
     from agentstate.backfill import Progress
     from agentstate.rollout.stages import Standpoint
@@ -100,7 +101,7 @@ def retreat(*, percent: Decimal | None = None, watching: Watching | None = None)
     Raises:
         OffLadder: the flags are no stage.
         NoSuchStep: this is the bottom, or a migration takes the step down.
-        UnsuitablePercent: there is no share here, or this is no smaller one.
+        UnsuitablePercent: there is no share here, this is no smaller one, or an interrupted retreat goes on first.
         StepUnderWay: another step is being taken, or was taken meanwhile.
         NeedsPerson: projects cannot be brought home without a person.
         StayedLocked: the freeze could not be lifted since others kept the table locked.
@@ -112,16 +113,19 @@ def retreat(*, percent: Decimal | None = None, watching: Watching | None = None)
     with _one_at_a_time():
         place = _still_there(seen)
         if unfinished := unfinished_step(place):
+            if percent is not None:
+                raise UnsuitablePercent("The retreat to here has not ended: run it without --percent first.")
             return _finish(unfinished, watching)
         target = _refuse_bottom(place, below(place, percent))
         history, step = FlagHistory.load(), RolloutStep()
-        if place.stage == Stage.FROZEN:
-            return with_short_lock(lambda: _take(step, place, target, history, then=thaw))
         if place.stage == Stage.AGENTKIT_ONLY:
-            return _finish(_take(step, place, target, history, completed=False), watching)
-        if place.stage == Stage.SHADOW_READ:
-            return _take(step, place, target, history)
-        return bring_home(lambda: _take(step, place, target, history), progress=watching.progress, stop=watching.stop)
+            return _finish(_take_down(step, place, target, history, completed=False), watching)
+        if place.stage in (Stage.FROZEN, Stage.SHADOW_READ):
+            return _take_down(step, place, target, history)
+        _until_legacy_writes_are_on(watching)
+        return bring_home(
+            lambda: _take_down(step, place, target, history), progress=watching.progress, stop=watching.stop
+        )
 
 
 def unfinished_step(place: Place | None) -> RolloutStep | None:
@@ -133,7 +137,7 @@ def unfinished_step(place: Place | None) -> RolloutStep | None:
 def _finish(step: RolloutStep, watching: Watching) -> RolloutStep:
     """Bring everybody home after legacy writes were switched on."""
     try:
-        until_true_everywhere(step.at, watching.waiting, watching.stop)
+        _until_legacy_writes_are_on(watching, step.at)
         bring_home(step.complete, progress=watching.progress, stop=watching.stop)
     except Interrupted as interrupted:
         raise Interrupted(
@@ -141,6 +145,13 @@ def _finish(step: RolloutStep, watching: Watching) -> RolloutStep:
             "homes, and everybody reads from the AgentKit home. Run manage.py agentkit_rollout retreat again to go on."
         ) from interrupted
     return step
+
+
+def _until_legacy_writes_are_on(watching: Watching, *steps_at: datetime) -> None:
+    """Wait until every save goes into the columns too, whoever switched that on: a step, or somebody by hand."""
+    by_hand = FlagHistory.load().since(LEGACY_WRITES, lambda share: share.is_everything)
+    if moments := [*steps_at, *filter(None, [by_hand])]:  # else they have always been on
+        until_true_everywhere(max(moments), watching.waiting, watching.stop)
 
 
 def _require_place(standpoint: Standpoint) -> Place:
@@ -221,6 +232,15 @@ def _take(
         step.completed_at = step.at if completed else None
         step.save(force_insert=True)
     return step
+
+
+def _take_down(
+    step: RolloutStep, place: Place, target: Place, history: FlagHistory, *, completed: bool = True
+) -> RolloutStep:
+    """Take a step down, with what is left of a freeze: it would refuse what is saved from then on."""
+    if not is_left():
+        return _take(step, place, target, history, completed=completed)
+    return with_short_lock(lambda: _take(step, place, target, history, then=thaw, completed=completed))
 
 
 def _set_flags(target: Place) -> None:

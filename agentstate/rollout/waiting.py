@@ -57,7 +57,8 @@ def until_true_everywhere(
         Interrupted: somebody set ``stop``.
     """
     seen_at = toggled_at + timedelta(seconds=SECONDS_UNTIL_SEEN)
-    if stop.wait(max(0.0, (seen_at - server_time()).total_seconds())):
+    left = (seen_at - server_time()).total_seconds()
+    if left > 0 and stop.wait(left):
         raise Interrupted("Interrupted while every process was to see the toggle.")
     waited_for = _under_way(seen_at)
     told: Sequence[Transaction] = ()

@@ -13,12 +13,18 @@ NEW_ID = "'c' || left(replace(gen_random_uuid()::text, '-', ''), 23)"
 
 _SCORE = "CASE WHEN jsonb_typeof({0} -> 'score') = 'number' THEN {0} -> 'score' END"
 
-# An entry is new where no entry of the document before equals it: an anti-join, which does not mind long lists.
+# What of an entry stays the same when it is resolved. Not everything in a log is an object.
+_UNRESOLVED = "CASE jsonb_typeof({0}) WHEN 'object' THEN {0} - 'resolved' END"
+
+# An entry is new where no entry of the document before equals it: an anti-join, which does not mind long lists. Nor
+# does the join, which finds whether the entry resolves one that was there.
 _NEW_CONFLICTS = f"""
-    SELECT entry, position, jsonb_typeof(entry) = 'object' AND entry -> 'resolved' <> 'null'
-        AND EXISTS (SELECT FROM jsonb_array_elements({entries_of_conflicts("before")}) earlier
-                    WHERE jsonb_typeof(earlier) = 'object' AND earlier - 'resolved' = entry - 'resolved') AS resolves
+    SELECT entry, position, known.unresolved IS NOT NULL AS resolves
     FROM jsonb_array_elements({entries_of_conflicts("after")}) WITH ORDINALITY item (entry, position)
+    LEFT JOIN (
+        SELECT DISTINCT {_UNRESOLVED.format("earlier")} AS unresolved
+        FROM jsonb_array_elements({entries_of_conflicts("before")}) earlier
+    ) known ON known.unresolved = CASE WHEN entry -> 'resolved' <> 'null' THEN {_UNRESOLVED.format("entry")} END
     WHERE NOT EXISTS (
         SELECT FROM jsonb_array_elements({entries_of_conflicts("before")}) earlier WHERE earlier = entry)"""
 _NEW_ITEMS = f"""

@@ -98,7 +98,7 @@ _LOAD_LEGACY = f"""
     FROM {PROJECTS} p WHERE p.id = ANY (%(ids)s)"""
 
 
-def load(project_id: str, request: HttpRequest | None = None) -> ProjectState:
+def load(project_id: str, request: HttpRequest | None = None, *, counts: bool = True) -> ProjectState:
     """Return a project's state, from the home that ``agentkit_reads`` names.
 
     The AgentKit home answers where the gate is on, unless it has no snapshot, the legacy home is ahead, or the
@@ -107,17 +107,21 @@ def load(project_id: str, request: HttpRequest | None = None) -> ProjectState:
 
     Args:
         request: with one, the gate counts its user too.
+        counts: whether what the read finds out about the two homes is evidence for the rollout, as the application's
+            own reads are; a look at a project's page is none.
 
     Raises:
         ProjectNotFound: no project has this id.
     """
-    states = load_many([project_id], request)
+    states = load_many([project_id], request, counts=counts)
     if project_id not in states:
         raise ProjectNotFound(project_id)
     return states[project_id]
 
 
-def load_many(project_ids: Sequence[str], request: HttpRequest | None = None) -> dict[str, ProjectState]:
+def load_many(
+    project_ids: Sequence[str], request: HttpRequest | None = None, *, counts: bool = True
+) -> dict[str, ProjectState]:
     """Return the states of several projects by id, those that exist, as :func:`load` does; two queries at most."""
     asked = [gates.agentkit_reads(project_id, request) for project_id in project_ids]
     shadowed = [gates.agentkit_shadow_reads(project_id, request) for project_id in project_ids]
@@ -132,10 +136,13 @@ def load_many(project_ids: Sequence[str], request: HttpRequest | None = None) ->
         # In a transaction that has failed no query can answer.
         if connection.in_atomic_block:
             raise
-        return _load_legacy(project_ids, asked, shadowed, error)
-    rows = [_Row._make([*row[:9], row[9:]]) for row in found]
-    states = {row.project_id: _state(row) for row in rows}
-    _tell([_reading(row) for row in rows if row.fell_back or row.shadowed])
+        states, readings = _load_legacy(project_ids, asked, shadowed, error)
+    else:
+        rows = [_Row._make([*row[:9], row[9:]]) for row in found]
+        states = {row.project_id: _state(row) for row in rows}
+        readings = [_reading(row) for row in rows if row.fell_back or row.shadowed]
+    if counts:
+        _tell(readings)
     return states
 
 
@@ -195,7 +202,7 @@ def _is_behind(standing: Standing, source: str, clock: datetime, snapshot_at: da
 
 def _load_legacy(
     project_ids: Sequence[str], asked: Sequence[bool], shadowed: Sequence[bool], error: DatabaseError
-) -> dict[str, ProjectState]:
+) -> tuple[dict[str, ProjectState], list[Reading]]:
     """Return what the columns hold: the new home, which tells the standing too, cannot be asked."""
     named = dict(zip(project_ids, zip(asked, shadowed, strict=True), strict=True))
     with connection.cursor() as cursor:
@@ -214,10 +221,8 @@ def _load_legacy(
         )
         for project_id, _, clock, empty, *columns in found
     }
-    _tell(
-        [
-            Reading(project_id, fell_back=state.fell_back, lag="error" if named[project_id][1] else None)
-            for project_id, state in states.items()
-        ]
-    )
-    return states
+    readings = [
+        Reading(project_id, fell_back=state.fell_back, lag="error" if named[project_id][1] else None)
+        for project_id, state in states.items()
+    ]
+    return states, readings

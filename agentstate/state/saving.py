@@ -45,8 +45,11 @@ def save(project_id: str, *, run: str | None = None, **documents: Any) -> Saved:
 
     In one transaction, with the project's row locked: each home whose gate is open is first brought up to the one that
     is ahead, a fork is merged by key (clashes go to the home that ``agentkit_reads`` names, which the run's
-    ``fork.settled`` tells), then the documents are applied. Inside the caller's transaction the save shares its fate.
-    Documents that are equal to what is there write nothing.
+    ``fork.settled`` tells), then the documents are applied. Documents that are equal to what is there write nothing.
+
+    Inside the caller's transaction the save shares its fate, and the project's row and then the run's stay locked to
+    its end. So that no two wait for one another, save there before you write events of the run, and several projects
+    in the order of their ids.
 
     Args:
         run: the id of a running run of this project that records the change; without one, a run of workflow
@@ -63,21 +66,36 @@ def save(project_id: str, *, run: str | None = None, **documents: Any) -> Saved:
         UnsuitableTransaction: the transaction around it is repeatable-read or serializable.
     """
     given = _encode(documents)
-    to_agentkit, to_legacy = gates.agentkit_writes(project_id), gates.legacy_writes(project_id)
-    if not (to_agentkit or to_legacy):
-        raise StateWriteDisabled(project_id)
+    is_own = not connection.in_atomic_block
     with transaction.atomic(), connection.cursor() as cursor:
-        _refuse_old_view(cursor)
+        _see_what_others_committed(cursor, is_own)
         _lock(cursor, project_id, run)
+        # Asked within the transaction: who closes a gate and waits for older transactions has waited for this one.
+        to_agentkit, to_legacy = _homes_to_write(project_id)
         standing, has_columns = _look(cursor, project_id)
-        if not has_columns and not to_agentkit:
-            raise StateWriteDisabled(project_id, has_columns=False)
-        to_legacy = to_legacy and has_columns
         if has_columns:
             _bring_up(cursor, project_id, standing, to_agentkit=to_agentkit, to_legacy=to_legacy)
-        elif standing == Standing.EMPTY:
-            _take_in_columns(cursor, project_id)
+        else:
+            to_agentkit, to_legacy = to_agentkit or gates.stored_answers(project_id).agentkit_writes, False
+            if not to_agentkit:
+                raise StateWriteDisabled(project_id, has_columns=False)
+            if standing == Standing.EMPTY:
+                _take_in_columns(cursor, project_id)
         return _apply(cursor, project_id, given, run, to_agentkit=to_agentkit, to_legacy=to_legacy)
+
+
+def _homes_to_write(project_id: str) -> tuple[bool, bool]:
+    """Return whether the AgentKit home is written, and whether the legacy home is.
+
+    This process remembers each flag by itself: after a switch from one home to the other it may still have one flag as
+    it was and the other as it is. So nobody is refused without a look at the flags themselves.
+    """
+    to_agentkit, to_legacy = gates.agentkit_writes(project_id), gates.legacy_writes(project_id)
+    if not (to_agentkit or to_legacy):
+        to_agentkit, to_legacy, *_ = gates.stored_answers(project_id)
+    if not (to_agentkit or to_legacy):
+        raise StateWriteDisabled(project_id)
+    return to_agentkit, to_legacy
 
 
 def _encode(documents: dict[str, Any]) -> dict[str, str | None]:
@@ -93,8 +111,15 @@ def _encode(documents: dict[str, Any]) -> dict[str, str | None]:
     }
 
 
-def _refuse_old_view(cursor: CursorWrapper) -> None:
-    """Refuse a transaction in which the look at the locked row would be as old as the transaction."""
+def _see_what_others_committed(cursor: CursorWrapper, is_own: bool) -> None:
+    """Ask for a transaction that looks at the locked row as it is now, whatever the server's default is.
+
+    Raises:
+        UnsuitableTransaction: the caller's transaction has a view as old as itself.
+    """
+    if is_own:
+        cursor.execute("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
+        return
     cursor.execute("SELECT current_setting('transaction_isolation')")
     (level,) = cursor.fetchone()
     if level in ("repeatable read", "serializable"):
@@ -121,7 +146,8 @@ def _lock(cursor: CursorWrapper, project_id: str, run: str | None) -> None:
     if found[0] != project_id:
         raise UnsuitableRun(run, f"it belongs to the project {found[0]!r}, not to {project_id!r}")
     if found[1] != "running":
-        raise UnsuitableRun(run, f"it is {found[1]}, and only a running one takes changes")
+        way_out = "resume it first" if found[1] == "pending" else "save in a new run"
+        raise UnsuitableRun(run, f"it is {found[1]}, and only a running one takes changes; {way_out}")
 
 
 def _bring_up(

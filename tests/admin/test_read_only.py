@@ -93,3 +93,10 @@ def test_the_ledger_shows_passes_the_newest_first(rows: dict[str, object]) -> No
         ("forward", 0, 1),
         ("forward", 1, 0),
     ]
+
+
+@pytest.mark.parametrize("page", ["change", "history", "delete"])
+@pytest.mark.parametrize("model", ["agentworkflowrun", "agentsession", "project"])
+def test_an_id_that_no_row_can_have_is_no_error(model: str, page: str) -> None:
+    address = url_of(f"admin:agentstate_{model}_{page}", args=["nu\0l"])
+    assert client_of(superuser=True).get(address).status_code in (302, 403, 404)

@@ -10,15 +10,20 @@ import pytest
 from django.db import connection
 
 from agentstate import state
+from agentstate.backfill.acceptance import accept
+from agentstate.backfill.locks import NAMESPACE
 from agentstate.contract.columns import _add, bring_back, drop, make_all_ahead
 from agentstate.contract.refusals import NotReady
+from agentstate.models import LeftAside
+from agentstate.rollout import freeze as freezing
 from agentstate.rollout.freeze import is_frozen, thaw, with_short_lock
 from agentstate.samples import seed_projects
 from agentstate.state.columns import legacy_columns_are_there
 from agentstate.verification import verify
 from tests import scenes
 from tests.contract.scenes import columns_return, freeze_columns, projects
-from tests.factories import write_columns
+from tests.factories import ProjectFactory, write_columns
+from tests.rows import second_connection
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -110,6 +115,73 @@ def test_killed_before_the_content_is_there_everybody_is_ahead_and_any_reverse_p
     assert scenes.homes_of(made["in_sync"]).workflows == ["legacy_snapshot"]
 
 
+def test_columns_that_were_given_up_come_back_with_the_state_that_there_is() -> None:
+    emptied = ProjectFactory(documents={"facts": "1"}).id
+    scenes.forward()
+    scenes.empty_columns(emptied)
+    scenes.forward()
+    accept(LeftAside.objects.get(), "Nobody needs it")
+    freeze_columns()
+    drop()
+    assert state.load(emptied).facts == 1
+
+    bring_back()
+
+    assert scenes.homes_of(emptied).in_sync
+    assert scenes.homes_of(emptied).columns == {"facts": "1"}
+    assert verify().clean
+
+
+def test_a_project_without_a_name_comes_back_too() -> None:
+    ProjectFactory(id="", documents={"facts": "1"})
+    scenes.forward()
+    freeze_columns()
+    drop()
+
+    bring_back()
+
+    assert scenes.homes_of("").columns == {"facts": "1"}
+
+
+def test_what_could_not_be_written_into_the_columns_is_nothing_to_decide_about_without_them() -> None:
+    project = projects()["agentkit_ahead"]
+    scenes.run_sql(f"""ALTER TABLE "Project" ADD CONSTRAINT full_up CHECK (id <> '{project}' OR "factsJson" = '1')""")
+    scenes.reverse()
+    accept(LeftAside.objects.get(project_id=project), "Nobody needs it")
+    freeze_columns()
+    drop()
+
+    state.save(project, facts="saved afterwards")
+    assert verify().clean
+
+    bring_back()
+    assert scenes.homes_of(project).columns["facts"] == '"saved afterwards"'
+
+
+def test_a_forward_pass_under_way_is_waited_for_by_a_person_and_nothing_has_changed() -> None:
+    made = projects()
+    freeze_columns()
+    drop()
+    with second_connection() as other:
+        other.execute("SELECT pg_advisory_lock_shared(%s, 1)", [NAMESPACE])
+        with pytest.raises(NotReady, match="A forward pass is running"):
+            bring_back()
+    assert not legacy_columns_are_there()
+    assert scenes.standing_of(made["in_sync"]) == "in_sync"
+
+
+def test_a_table_that_others_keep_locked_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(freezing, "ATTEMPTS", 1)
+    projects()
+    freeze_columns()
+    with second_connection() as other:
+        other.execute('BEGIN; LOCK TABLE "Project" IN ROW EXCLUSIVE MODE')
+        with pytest.raises(NotReady, match="stayed locked by others"):
+            drop()
+    assert legacy_columns_are_there()
+    assert is_frozen()
+
+
 def test_it_is_refused_where_saves_would_run_into_the_freeze() -> None:
     projects()
     freeze_columns()
@@ -117,6 +189,17 @@ def test_it_is_refused_where_saves_would_run_into_the_freeze() -> None:
     scenes.open_gates(legacy_writes=True)
 
     with pytest.raises(NotReady, match="legacy_writes is on, and the columns come back frozen"):
+        bring_back()
+    assert not legacy_columns_are_there()
+
+
+def test_it_is_refused_where_the_columns_would_be_read_before_they_have_their_content() -> None:
+    projects()
+    freeze_columns()
+    drop()
+    scenes.open_gates(agentkit_reads=False)
+
+    with pytest.raises(NotReady, match="agentkit_reads is off for some"):
         bring_back()
     assert not legacy_columns_are_there()
 

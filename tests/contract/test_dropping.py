@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING
 
 import pytest
 from django.core.management import call_command
+from django.db import connection
 
+from agentstate.contract import columns
 from agentstate.contract.columns import drop
 from agentstate.contract.refusals import NotReady
 from agentstate.models import LeftAside
-from agentstate.rollout.freeze import thaw, with_short_lock
+from agentstate.rollout.freeze import THAW, thaw, with_short_lock
 from agentstate.state.columns import legacy_columns_are_there
 from tests import scenes
 from tests.contract.scenes import columns_return, freeze_columns, projects
 from tests.factories import ProjectFactory
+from tests.faults.processes import wait_until
+from tests.rows import second_connection
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -126,6 +131,32 @@ def test_a_freeze_that_was_lifted_is_missed() -> None:
     with_short_lock(thaw)
 
     assert "the stage is agentkit_only, and must be frozen" in refusal()
+
+
+def test_what_is_written_while_the_lock_is_waited_for_stays() -> None:
+    project = projects()["in_sync"]
+    freeze_columns()
+    refused: list[NotReady] = []
+
+    def drop_at_last() -> None:
+        try:
+            with_short_lock(columns._drop)
+        except NotReady as error:
+            refused.append(error)
+        finally:
+            connection.close()
+
+    with second_connection() as other:
+        other.execute(f"BEGIN; {THAW}")
+        other.execute('UPDATE "Project" SET "factsJson" = \'"written"\' WHERE id = %s', [project])
+        dropping = threading.Thread(target=drop_at_last)
+        dropping.start()
+        wait_until(lambda: scenes.rows("SELECT FROM pg_locks WHERE NOT granted"))
+        other.execute("COMMIT")
+        dropping.join(20)
+
+    assert "they are not frozen any more" in str(refused)
+    assert scenes.homes_of(project).columns["facts"] == '"written"'
 
 
 def test_our_tables_stay_while_they_alone_hold_the_state(capsys: pytest.CaptureFixture[str]) -> None:

@@ -14,7 +14,7 @@ from django.db import DatabaseError
 from django.test import Client
 from django.urls import reverse as url_of
 
-from agentstate import state
+from agentstate import gates, state
 from agentstate.backfill.errors import ColumnsDropped
 from agentstate.contract.columns import drop
 from agentstate.models import AgentSession, AgentWorkflowRun, Flag
@@ -105,6 +105,14 @@ def test_a_save_is_refused_where_agentkit_writes_is_off(dropped: dict[str, str])
 
     with pytest.raises(StateWriteDisabled, match="the legacy columns have been dropped"):
         state.save(dropped["in_sync"], facts=1)
+
+
+def test_a_save_is_not_refused_where_agentkit_writes_was_off_a_moment_ago(dropped: dict[str, str]) -> None:
+    scenes.open_gates(agentkit_writes=False, legacy_writes=True)
+    assert not gates.agentkit_writes(dropped["in_sync"]), "which this process remembers from now on"
+    scenes.run_sql("""UPDATE "AgentStateFlag" SET everyone = true WHERE name = 'agentkit_writes'""")
+
+    assert state.save(dropped["in_sync"], facts=1).run_id
 
 
 def test_a_new_project_is_saved_and_loaded(dropped: dict[str, str]) -> None:

@@ -100,6 +100,7 @@ INDEXES = {
     "AgentWorkflowRunEvent": {
         "(id)",
         "(run_id, created_at)",  # a run's events in order, and their cascade
+        "(run_id, created_at) WHERE (type = 'state.changed'::text)",  # a project's history
     },
     "Project": {"(id)"},
 }

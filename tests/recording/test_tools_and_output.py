@@ -10,7 +10,7 @@ from agentstate.models import AgentWorkflowRun
 from agentstate.recording import (
     record,
 )
-from agentstate.state import load
+from agentstate.state import UnsuitableRun, load
 from tests.factories import ProjectFactory
 from tests.flags import turn
 from tests.recording.recorded import close_as_stale, events_of, in_threads, the_run
@@ -161,6 +161,16 @@ def test_what_comes_late_for_a_run_closed_as_stale_is_kept_and_marked() -> None:
     ]
     assert [type_ for type_, _ in events[3:]] == ["tool.invocation", "tool.result", "heartbeat", "run.ended"]
     assert events[-1][1] == {"status": "succeeded", "error": None, "$late": True}
+
+
+def test_a_run_closed_as_stale_saves_no_more() -> None:
+    project = ProjectFactory().id
+    with record("intake", project) as recorder:
+        recorder.save(facts=1)
+        close_as_stale(recorder.run_id)
+        with pytest.raises(UnsuitableRun, match="save in a new run"):
+            recorder.save(facts=2)
+    assert load(project).facts == 1
 
 
 def test_a_run_closed_as_stale_that_fails_late_tells_why() -> None:

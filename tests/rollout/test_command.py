@@ -246,6 +246,7 @@ def test_flags_that_were_changed_by_hand_since_are_nobodys_override() -> None:
         (["--percent", "5"], "--percent goes with advance and retreat"),
         (["retreat", "--override", "x"], "--override goes with advance"),
         (["advance", "--override", " "], "--override needs a reason"),
+        (["advance", "--override", "caf\udce9"], "has characters that cannot be stored"),
         (["advance", "--percent", "5"], "has no share: leave --percent away"),
         (["advance", "--percent", "0"], "is not a percent above 0"),
         (["advance", "--percent", "101"], "is not a percent above 0"),

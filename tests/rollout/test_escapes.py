@@ -83,6 +83,21 @@ def test_a_fork_is_one_escape_before_and_after_it_is_merged() -> None:
     assert escapes() == [Escape(project, at, "legacy_merge")]
 
 
+def test_a_merged_fork_stays_one_escape_of_its_time_when_the_columns_are_seeded() -> None:
+    project = in_sync()
+    stand_at("agentkit_only")
+    state.save(project, coverage=3)
+    write_columns(project, {"facts": "2"})
+    at = scenes.homes_of(project).clock
+
+    scenes.forward()
+    scenes.reverse()
+
+    assert scenes.homes_of(project).in_sync
+    assert escapes() == [Escape(project, at, "legacy_merge")]
+    assert count_escapes() == Escapes(1, 0, at)
+
+
 def test_a_project_that_others_made_with_documents_is_one() -> None:
     stand_at("dual_write")
     project = ProjectFactory().id

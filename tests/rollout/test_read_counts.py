@@ -9,7 +9,10 @@ from datetime import UTC
 from typing import TYPE_CHECKING
 
 import pytest
+from django.contrib.auth.models import User
 from django.db import connection, transaction
+from django.test import Client
+from django.urls import reverse as url_of
 from django.utils import timezone
 
 from agentstate import state
@@ -148,6 +151,29 @@ def test_fallbacks_are_counted_without_shadow_reads(counts: ReadCounts) -> None:
     counts.flush()
 
     assert counted() == {("fallback", "legacy_ahead"): 1}
+
+
+def test_a_read_that_is_no_evidence_is_not_counted(counts: ReadCounts) -> None:
+    shadow(agentkit_reads=True)
+    behind, in_sync = project_in_sync(), project_in_sync()
+    write_columns(behind, {"facts": "2"})
+
+    assert state.load(behind, counts=False).fell_back == "legacy_ahead"
+    state.load_many([behind, in_sync], counts=False)
+    counts.flush()
+
+    assert counted() == {}
+
+
+def test_a_look_at_a_projects_page_is_no_evidence(counts: ReadCounts) -> None:
+    shadow(agentkit_reads=True)
+    client = Client()
+    client.force_login(User.objects.create_superuser("ada"))
+
+    assert client.get(url_of("admin:agentstate_project_change", args=[project_in_sync()])).status_code == 200
+    counts.flush()
+
+    assert counted() == {}
 
 
 def test_a_read_that_the_database_refused_is_counted(counts: ReadCounts) -> None:

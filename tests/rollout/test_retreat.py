@@ -138,6 +138,20 @@ def test_pilots_do_not_read_from_the_agentkit_home_after_its_reads_are_taken_bac
     assert not gates.agentkit_reads("p1")
 
 
+@pytest.mark.parametrize("change", ["ENABLE TRIGGER ALL", "DISABLE TRIGGER agentstate_freeze"])
+def test_what_is_left_of_a_freeze_goes_before_legacy_writes_come_back(change: str) -> None:
+    project = in_sync()
+    stand_at("frozen")
+    scenes.run_sql(f'ALTER TABLE "Project" {change}')
+    assert place() == ("agentkit_only", 100)
+
+    retreat()
+    scenes.run_sql('ALTER TABLE "Project" ENABLE TRIGGER ALL')
+
+    state.save(project, facts=3)
+    assert scenes.homes_of(project).columns == {"facts": "3"}
+
+
 # -- the ends of the ladder
 
 
@@ -222,6 +236,23 @@ def test_a_project_that_cannot_be_moved_is_named_and_keeps_the_reads_where_they_
     assert place() == ("agentkit_read", 100)
 
 
+def test_a_trigger_of_others_that_swallows_updates_is_told_of_and_not_tried_for_ever() -> None:
+    project = saved_in_agentkit_only(1)[0]
+    scenes.run_sql(
+        """
+        CREATE FUNCTION swallow() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';
+        CREATE TRIGGER swallow BEFORE UPDATE ON "Project" FOR EACH ROW EXECUTE FUNCTION swallow()
+        """
+    )
+    try:
+        with pytest.raises(NeedsPerson, match=rf"swallows updates.*{project}"):
+            retreat()
+    finally:
+        scenes.run_sql("DROP FUNCTION swallow CASCADE")
+
+    assert place() == ("agentkit_read", 100)
+
+
 def test_a_project_that_a_person_gave_up_is_not_waited_for(unmovable: str) -> None:
     with pytest.raises(NeedsPerson):
         retreat()
@@ -247,7 +278,8 @@ def test_a_forward_pass_under_way_keeps_the_retreat_waiting_for_another_time() -
     assert steps_taken()[-1] == ("agentkit_only", 100, "agentkit_read", 100, "")
 
 
-def test_no_forward_pass_gets_between_the_last_look_and_the_gate() -> None:
+def test_no_forward_pass_gets_between_the_last_look_and_the_gate(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(waiting, "SECONDS_UNTIL_SEEN", 0)
     stand_at("agentkit_read")
     with second_connection() as other:
         other.execute("BEGIN")
@@ -305,6 +337,23 @@ def test_the_retreat_waits_for_older_transactions_which_may_still_save_into_the_
     assert scenes.homes_of(project).columns == {"facts": "3"}
 
 
+def test_the_retreat_waits_for_them_too_where_somebody_switched_legacy_writes_on_by_hand() -> None:
+    project = saved_in_agentkit_only(1)[0]
+    telling = Telling()
+    with second_connection() as other:
+        other.execute("BEGIN; SELECT 1")
+        stand_at("agentkit_read")
+        stepping = threading.Thread(target=lambda: (retreat(watching=telling.watching), connection.close()))
+        stepping.start()
+        wait_until(lambda: telling.told)
+        assert place() == ("agentkit_read", 100), "reads stay where the newest state is"
+        other.execute("ROLLBACK")
+        stepping.join(20)
+
+    assert place() == ("shadow_read", 0)
+    assert scenes.homes_of(project).columns == {"facts": "2"}
+
+
 def test_a_role_without_rights_on_others_statistics_waits_for_whoever_may_be_older() -> None:
     role = "rollout_operator"
     scenes.run_sql(f"DROP ROLE IF EXISTS {role}; CREATE ROLE {role}")
@@ -334,6 +383,8 @@ def test_an_interrupted_retreat_stands_at_a_safe_stage_and_goes_on_later() -> No
 
     assert place() == ("agentkit_read", 100)
     assert state.load(projects[0]).facts == 2
+    with pytest.raises(UnsuitablePercent, match="has not ended: run it without --percent"):
+        retreat(percent=Decimal(10))
 
     retreat()
 
@@ -359,7 +410,8 @@ def test_who_thinks_better_of_an_interrupted_retreat_can_go_up_again() -> None:
     assert state.load(projects[0]).facts == 2
 
 
-def test_an_interrupted_pass_stops_the_retreat_after_its_batch() -> None:
+def test_an_interrupted_pass_stops_the_retreat_after_its_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(waiting, "SECONDS_UNTIL_SEEN", 0)
     saved_in_agentkit_only()
     stand_at("agentkit_read")
     telling = Telling()

@@ -290,6 +290,16 @@ def test_a_long_list_that_grows_is_told_in_no_time(project: str, name: str) -> N
     assert len(told(project, **{name: [*entries, "new"]})) == 2
 
 
+def test_a_long_list_that_is_resolved_at_once_is_told_in_no_time(project: str) -> None:
+    entries = [BUDGET | {"key": f"section {number}"} for number in range(3000)]
+    state.save(project, conflict_log=entries)
+    scenes.run_sql("SET LOCAL statement_timeout = '2s'")
+
+    _, *others = told(project, conflict_log=[entry | {"resolved": "latest"} for entry in entries])
+
+    assert [type_ for type_, _ in others] == ["conflict.resolved"] * 3000
+
+
 def test_what_is_told_is_what_the_snapshots_differ_in(project: str) -> None:
     documents = {"facts": {"a": [1, {"b": None}]}, "rfp_norm": "x"}
 

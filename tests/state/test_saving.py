@@ -7,8 +7,9 @@ from decimal import Decimal
 from typing import TYPE_CHECKING
 
 import pytest
+from django.core.cache import caches
 
-from agentstate import state
+from agentstate import gates, state
 from agentstate.models import AgentWorkflowRun
 from agentstate.state import (
     ABSENT,
@@ -97,6 +98,21 @@ def test_with_both_gates_shut_nothing_is_saved(
 
     assert refused.value.project_id == project
     assert rows_as_they_lie() == before
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize(("home", "other"), [("agentkit", "legacy"), ("legacy", "agentkit")])
+def test_a_switch_of_homes_that_is_known_by_halves_refuses_nobody(home: str, other: str) -> None:
+    project = in_sync()
+    open_gates(other)
+    caches["flags"].clear()
+    assert not gates.GATES[f"{home}_writes"].is_on(project), "which this process remembers from now on"
+    scenes.run_sql("""UPDATE "AgentStateFlag" SET everyone = NOT everyone WHERE name LIKE '%%_writes'""")
+
+    saved = state.save(project, facts=1)
+
+    assert saved.changed == ("facts",)
+    assert scenes.standing_of(project) == {"agentkit": "agentkit_ahead", "legacy": "legacy_ahead"}[home]
 
 
 @pytest.mark.django_db

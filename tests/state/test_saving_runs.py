@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from django.db import connection, transaction
+from django.db import transaction
 from django.utils import timezone
 
 from agentstate import state
@@ -19,7 +19,7 @@ from agentstate.state import (
     UnsuitableTransaction,
 )
 from tests import scenes
-from tests.factories import EventFactory, ProjectFactory, RunFactory
+from tests.factories import EventFactory, ProjectFactory, RunFactory, write_columns
 from tests.flags import rolled_back
 from tests.state.projects import (
     BASE,
@@ -101,10 +101,10 @@ def test_runs_save_in_turns() -> None:
 @pytest.mark.parametrize(
     ("status", "fact"),
     [
-        ("pending", "it is pending"),
-        ("succeeded", "it is succeeded"),
-        ("failed", "it is failed"),
-        ("canceled", "it is canceled"),
+        ("pending", "it is pending.*resume it first"),
+        ("succeeded", "it is succeeded.*save in a new run"),
+        ("failed", "it is failed.*save in a new run"),
+        ("canceled", "it is canceled.*save in a new run"),
         ("unknown", "there is no such run"),
         ("another project's", "it belongs to the project"),
         ("nobody's", "it belongs to the project None"),
@@ -237,12 +237,27 @@ def test_a_transaction_with_an_old_view_is_refused(level: str) -> None:
         scenes.run_sql(f"SET TRANSACTION ISOLATION LEVEL {level}")
         with pytest.raises(UnsuitableTransaction, match=level.lower()):
             state.save(project, facts=1)
-    scenes.run_sql(f"SET default_transaction_isolation = '{level.lower()}'")
-    with pytest.raises(UnsuitableTransaction):
-        state.save(project, facts=1)
-    connection.close()
 
     assert rows_as_they_lie() == before
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("level", ["REPEATABLE READ", "SERIALIZABLE"])
+def test_a_save_outside_of_any_transaction_asks_for_the_level_that_it_needs(level: str) -> None:
+    project = legacy_ahead()
+    open_gates()
+
+    def save() -> None:
+        scenes.run_sql(f"SET default_transaction_isolation = '{level.lower()}'")
+        state.save(project, facts=1)
+
+    with transaction.atomic():
+        write_columns(project, {"coverage": '{"theirs": 1}'})
+        thread = scenes.start_and_wait_for_lock(save)
+    thread.join()
+
+    loaded = state.load(project)
+    assert (loaded.facts, loaded.coverage) == (1, {"theirs": 1})
 
 
 @pytest.mark.django_db(transaction=True)

@@ -87,6 +87,8 @@ class Command(BaseCommand):
             raise CommandError("--override goes with advance: nothing else has conditions to override.")
         if override is not None and not override.strip():
             raise CommandError("--override needs a reason, which is kept: say why.")
+        if override is not None and any("\ud800" <= character <= "\udfff" for character in override):
+            raise CommandError("The reason has characters that cannot be stored: write it anew.")
         if action == "status":
             self._show_status(output)
         else:
