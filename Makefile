@@ -1,10 +1,11 @@
 # Everything runs in .venv, which is made anew whenever the lock changes.
 #
-#   make demo    a tour: sample projects, the backfill, its verification
-#   make run     the admin at http://127.0.0.1:8000/
-#   make test    checks, lint, types and all tests
-#   make bench   measures the speed
-#   make lock    pins the dependencies anew (make lock UPGRADE=1: their newest versions)
+#   make demo         a tour: sample projects, the backfill, its verification, live runs
+#   make run          the admin at http://127.0.0.1:8000/
+#   make test         checks, lint, types and all tests
+#   make bench        measures the speed
+#   make screenshots  takes the README's pictures of the admin anew, with the Chromium on the PATH
+#   make lock         pins the dependencies anew (make lock UPGRADE=1: their newest versions)
 
 VENV := .venv
 PY := $(VENV)/bin/python
@@ -12,7 +13,7 @@ INSTALLED := $(VENV)/.installed
 ADDRESS ?= 127.0.0.1:8000
 UV ?= uv
 
-.PHONY: help demo run test lint types bench lock
+.PHONY: help demo run test lint types bench screenshots lock
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -46,6 +47,11 @@ types: $(INSTALLED)
 
 bench: $(INSTALLED)
 	$(PY) -m benchmarks
+
+# On the embedded PostgreSQL, in a database of their own.
+screenshots: export DATABASE_URL :=
+screenshots: $(INSTALLED)
+	@$(PY) scripts/screenshots.py
 
 COMPILE = $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url \
 	$(if $(UPGRADE),--upgrade) pyproject.toml --group locked

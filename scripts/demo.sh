@@ -1,5 +1,5 @@
 #!/bin/sh
-# A tour on the embedded PostgreSQL; each run adds 2,000 sample projects and moves them.
+# A tour on the embedded PostgreSQL; each run adds 2,000 sample projects, moves them, and lets a few live on.
 set -eu
 export DATABASE_URL= # never a database of one's own, whatever .env says
 
@@ -11,6 +11,10 @@ manage() {
 
 heading "A database with a legacy \"Project\" table, and our tables beside it"
 manage migrate --verbosity 0
+is_first=$(.venv/bin/python manage.py agentkit_rollout --format json | grep -c '"stage": "legacy"' || true)
+if [ "$is_first" = 0 ]; then # what the tour before left forked
+    manage backfill_agentkit_state --prefer agentkit --all
+fi
 manage seed_legacy_projects --count 2000 --seed 1 --append
 
 heading "What a backfill would write"
@@ -21,6 +25,12 @@ manage backfill_agentkit_state
 
 heading "Is everything there, and equal?"
 manage verify_agentkit_state --audit
+
+heading "Live runs: saves go into both homes, and one project forks"
+if [ "$is_first" = 1 ]; then
+    manage agentkit_rollout advance
+fi
+manage make_live_runs --seed 1
 
 heading "The admin"
 manage prepare_local_use

@@ -70,7 +70,7 @@ def seed_projects(
     """
     parameters: Parameters = {**WORDS, "seed": str(seed)}
     with transaction.atomic(), connection.cursor() as cursor:
-        _refuse_unsuitable_table(cursor)
+        refuse_unsuitable_table(cursor)
         # Compiling the large statement would take longer than running it.
         cursor.execute("SET LOCAL jit = off")
         # Keeps other seeders out, and nobody else.
@@ -88,7 +88,12 @@ def seed_projects(
     return count
 
 
-def _refuse_unsuitable_table(cursor: CursorWrapper) -> None:
+def refuse_unsuitable_table(cursor: CursorWrapper) -> None:
+    """Refuse a database that was not migrated, or whose table is part of a legacy application.
+
+    Raises:
+        ProjectTableMissing, ProjectTableNotOurs: see :func:`seed_projects`.
+    """
     if "Project" not in connection.introspection.table_names(cursor):
         raise ProjectTableMissing
     for column, (_, other_table, *_) in connection.introspection.get_relations(cursor, "Project").items():

@@ -1,4 +1,4 @@
-"""The rows: who is odd, who is large, who is empty; one statement makes rows, another finds the last one made."""
+"""The rows: who is odd, who is large, who is empty; statements that make rows and find them again."""
 
 from __future__ import annotations
 
@@ -143,4 +143,9 @@ FIND_LAST_NUMBER = f"""
 SELECT coalesce(max(n), 0)
 FROM ({drawn(NUMBERS_IN_USE)}) drawn
 JOIN "Project" ON "Project".id = {id_or_odd()}
+"""
+
+COUNT_OTHERS = f"""
+SELECT count(*) FROM "Project"
+WHERE id NOT IN (SELECT {id_or_odd()} FROM ({drawn(NUMBERS_IN_USE)}) drawn)
 """

@@ -1,0 +1,46 @@
+"""Let live runs happen to sample projects."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from django.core.management.base import BaseCommand, CommandError
+
+from agentstate.management.errors import told
+from agentstate.samples import SeedingRefused
+from agentstate.samples.live import make_live_runs
+
+if TYPE_CHECKING:
+    from argparse import ArgumentParser
+
+
+class Command(BaseCommand):
+    help = (
+        "Lets things happen to four sample projects that were backfilled: runs that succeed, one that fails, one that "
+        "is still running, conversations, and a fork. Refuses a database that holds anything but samples."
+    )
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument(
+            "--seed", type=int, default=1, metavar="S", help="What the samples were made with (default: 1)."
+        )
+        parser.add_argument(
+            "--pace",
+            type=float,
+            default=1.0,
+            metavar="P",
+            help="How long the tools take, in their usual times; 0 is not at all (default: 1).",
+        )
+
+    def handle(self, *, seed: int, pace: float, **options: Any) -> None:
+        if not 0 <= pace < float("inf"):
+            raise CommandError(f"--pace is {pace}, and must be 0 or more.")
+        try:
+            with told():
+                scene = make_live_runs(seed, pace)
+        except SeedingRefused as refusal:
+            raise CommandError(str(refusal)) from refusal
+        self.stdout.write(f"{scene.succeeded}: two runs succeeded, with a conversation")
+        self.stdout.write(f"{scene.failed}: a run failed")
+        self.stdout.write(f"{scene.running}: a run is running")
+        self.stdout.write(f"{scene.forked}: forked, both homes changed the same document")
