@@ -27,6 +27,7 @@ from django.conf import settings  # noqa: E402 - these load models
 from django.contrib.auth.models import User  # noqa: E402
 from django.contrib.staticfiles.handlers import StaticFilesHandler  # noqa: E402
 from django.core.management import call_command  # noqa: E402
+from django.core.management.utils import get_random_secret_key  # noqa: E402
 from django.db import connection  # noqa: E402
 from django.test import Client  # noqa: E402
 from django.test.testcases import LiveServerThread  # noqa: E402
@@ -49,7 +50,7 @@ def main() -> None:
     path = next(filter(None, map(shutil.which, BROWSERS)), None)
     if path is None:
         sys.exit(f"No Chromium is on the PATH ({', '.join(BROWSERS)}): on Debian, apt-get install chromium.")
-    settings.SECRET_KEY = settings.SECRET_KEY or "a key for pictures only"
+    settings.SECRET_KEY = get_random_secret_key()
     FOLDER.mkdir(exist_ok=True)
     with sample_database(), server() as url:
         pages, session = pages_of(live_on()), log_in()
