@@ -31,7 +31,7 @@ _VARIABLE = (
     (re.compile(r"[\w.-]+@[\w.-]+"), "WHO"),
     (re.compile(r"\b\d+(\.\d+)? seconds\b|\b\d+\.\d+ s\b"), "SECONDS"),
     (re.compile(r"\b[\d,]+ bytes\b"), "BYTES"),
-    (re.compile(r"(?<= )(now|none|\d+ (s|min|h|d))$", re.MULTILINE), "AGE"),
+    (re.compile(r"(?<= )(now|none|\d+ (s|min|h|d))(?=  |$)", re.MULTILINE), "AGE"),
     (re.compile(r"[ ─]{2,}"), "  "),
 )
 
