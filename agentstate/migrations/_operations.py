@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-import random
-import time
 from typing import Any
 
 from django.core.management import CommandError
-from django.db import OperationalError, transaction
 from django.db.backends.base.schema import BaseDatabaseSchemaEditor
 from django.db.migrations.operations.base import Operation
-from psycopg.errors import LockNotAvailable
 
-# Longer waits would queue the legacy application's statements behind ours; pgroll waits as long.
-LOCK_TIMEOUT = "500ms"
-ATTEMPTS = 8
-LONGEST_PAUSE = 4.0  # seconds
+from agentstate.short_lock import StillLocked, with_short_lock
 
 
 class RunLocking(Operation):
@@ -44,21 +37,12 @@ class RunLocking(Operation):
         return "Run SQL that locks the legacy table for an instant"
 
     def _run(self, schema_editor: BaseDatabaseSchemaEditor, sql: str) -> None:
-        connection = schema_editor.connection
-        for attempt in range(1, ATTEMPTS + 1):
-            try:
-                with transaction.atomic(connection.alias):
-                    schema_editor.execute(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'")
-                    schema_editor.execute(sql)
-                    schema_editor.execute("SET LOCAL lock_timeout TO DEFAULT")
-                return
-            except OperationalError as error:
-                if not isinstance(error.__cause__, LockNotAvailable):
-                    raise
-                if attempt == ATTEMPTS:
-                    raise CommandError(
-                        f'"Project" stayed locked by others through {ATTEMPTS} attempts of {LOCK_TIMEOUT}. This '
-                        "migration changed nothing. End the long transaction (pg_stat_activity, pg_locks), or "
-                        "migrate at a quieter time: manage.py migrate goes on where it stopped."
-                    ) from error
-                time.sleep(min(LONGEST_PAUSE, 0.25 * 2**attempt) * random.uniform(0.5, 1))
+        try:
+            with_short_lock(
+                lambda: schema_editor.execute(sql), schema_editor.connection.alias, execute=schema_editor.execute
+            )
+        except StillLocked as error:
+            raise CommandError(
+                f"{error} This migration changed nothing. End the long transaction (pg_stat_activity, pg_locks), or "
+                "migrate at a quieter time: manage.py migrate goes on where it stopped."
+            ) from error

@@ -8,16 +8,15 @@ columns passes by setting ``agentstate.moves_state`` to ``on``, for its transact
 
 from __future__ import annotations
 
-import random
-import time
 from typing import TYPE_CHECKING, NamedTuple
 
-from django.db import OperationalError, connection, transaction
+from django.db import DEFAULT_DB_ALIAS, connection
 from psycopg import sql
-from psycopg.errors import LockNotAvailable
 
+from agentstate import short_lock
 from agentstate.models.actors import actor
 from agentstate.rollout.errors import StayedLocked
+from agentstate.short_lock import StillLocked
 from agentstate.state.keys import STATE_KEYS
 
 if TYPE_CHECKING:
@@ -25,11 +24,6 @@ if TYPE_CHECKING:
     from typing import TypeVar
 
     Result = TypeVar("Result")
-
-# Longer waits would queue the legacy application's statements behind ours, as in the migrations.
-LOCK_TIMEOUT = "500ms"
-ATTEMPTS = 8
-LONGEST_PAUSE = 4.0  # seconds
 
 _COLUMNS = [f'"{key.column}"' for key in STATE_KEYS]
 _CHANGES = " OR ".join(f"OLD.{column} IS DISTINCT FROM NEW.{column}" for column in _COLUMNS)
@@ -128,26 +122,15 @@ def is_left() -> bool:
 
 
 def with_short_lock(act: Callable[[], Result]) -> Result:
-    """Do something that locks ``"Project"``, in one transaction, waiting half a second for the lock at most.
-
-    Tried again a few times. Given up in between it holds no lock, so that what queued behind it goes on.
+    """Do something that locks ``"Project"``, in one transaction: see :func:`agentstate.short_lock.with_short_lock`.
 
     Raises:
         StayedLocked: others held the lock each time; nothing was changed.
     """
-    for attempt in range(1, ATTEMPTS + 1):
-        try:
-            with transaction.atomic():
-                with connection.cursor() as cursor:
-                    cursor.execute(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'")
-                return act()
-        except OperationalError as error:
-            if not isinstance(error.__cause__, LockNotAvailable):
-                raise
-            if attempt == ATTEMPTS:
-                raise StayedLocked(
-                    f'"Project" stayed locked by others through {ATTEMPTS} attempts of {LOCK_TIMEOUT}. Nothing was '
-                    "changed. End the long transaction (pg_stat_activity, pg_locks), or try at a quieter time."
-                ) from error
-        time.sleep(min(LONGEST_PAUSE, 0.25 * 2**attempt) * random.uniform(0.5, 1))
-    raise AssertionError("the loop returns or raises")
+    try:
+        return short_lock.with_short_lock(act, DEFAULT_DB_ALIAS)
+    except StillLocked as error:
+        raise StayedLocked(
+            f"{error} Nothing was changed. End the long transaction (pg_stat_activity, pg_locks), or try at a quieter "
+            "time."
+        ) from error

@@ -142,6 +142,8 @@ class Counting:
             if not self._counts.flush():
                 self._noted.set()
             close_old_connections()
+        self._counts.flush()  # what was noted while the last ones were written
+        close_old_connections()
 
 
 def _findings(reading: Reading) -> Iterator[Found]:

@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING
 import pytest
 from django.db import connection
 
-from agentstate import state
+from agentstate import short_lock, state
 from agentstate.backfill.acceptance import accept
 from agentstate.backfill.locks import NAMESPACE
 from agentstate.contract.columns import _add, bring_back, drop, make_all_ahead
 from agentstate.contract.refusals import NotReady
 from agentstate.models import LeftAside
-from agentstate.rollout import freeze as freezing
 from agentstate.rollout.freeze import is_frozen, thaw, with_short_lock
 from agentstate.samples import seed_projects
 from agentstate.state.columns import legacy_columns_are_there
@@ -171,7 +170,7 @@ def test_a_forward_pass_under_way_is_waited_for_by_a_person_and_nothing_has_chan
 
 
 def test_a_table_that_others_keep_locked_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(freezing, "ATTEMPTS", 1)
+    monkeypatch.setattr(short_lock, "ATTEMPTS", 1)
     projects()
     freeze_columns()
     with second_connection() as other:

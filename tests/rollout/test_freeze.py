@@ -10,9 +10,8 @@ import pytest
 from django.db import OperationalError, transaction
 from psycopg.errors import ObjectNotInPrerequisiteState
 
-from agentstate import state
+from agentstate import short_lock, state
 from agentstate.models.actors import acting_as
-from agentstate.rollout import freeze as freezing
 from agentstate.rollout.errors import StayedLocked
 from agentstate.rollout.freeze import freeze, frozen, is_frozen, thaw, with_short_lock
 from agentstate.state.columns import MOVES_STATE
@@ -214,8 +213,8 @@ def test_columns_whose_trigger_somebody_disabled_are_not_frozen_until_they_are_f
 
 
 def test_a_locked_table_is_waited_for_in_short_attempts(project: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(freezing, "LOCK_TIMEOUT", "50ms")
-    monkeypatch.setattr(freezing, "LONGEST_PAUSE", 0.05)
+    monkeypatch.setattr(short_lock, "LOCK_TIMEOUT", "50ms")
+    monkeypatch.setattr(short_lock, "LONGEST_PAUSE", 0.05)
     with second_connection() as other:
         other.execute("BEGIN")
         other.execute('SELECT FROM "Project"')
