@@ -19,7 +19,7 @@ from tests.factories import EventFactory, RunFactory
 from tests.flags import rolled_back
 from tests.recording.recorded import events_of, in_threads, the_run
 from tests.rows import second_connection, sql
-from tests.scenes import start_and_wait_for_lock
+from tests.scenes import start_and_wait_for_lock, tell_planner
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -164,7 +164,7 @@ def test_a_heartbeat_is_one_event_that_moves() -> None:
 def test_the_last_event_is_found_in_the_index() -> None:
     with record("intake") as recorder:
         recorder.events(("step", None) for _ in range(3000))
-    sql('ANALYZE "AgentWorkflowRunEvent"')
+    tell_planner("AgentWorkflowRunEvent")
     plan = "\n".join(
         line
         for (line,) in sql(

@@ -269,7 +269,7 @@ def test_a_hundred_thousand_runs_are_not_read_through() -> None:
         SELECT id, id, 'state.changed', '{}', started_at FROM "AgentWorkflowRun"
         """
     )
-    scenes.run_sql('ANALYZE "AgentWorkflowRun", "AgentWorkflowRunEvent", "Project"')
+    scenes.tell_planner("AgentWorkflowRun", "AgentWorkflowRunEvent", "Project")
     projects = [in_sync() for _ in range(3)]
     stand_at("dual_write")
     for project in projects:

@@ -45,7 +45,7 @@ def test_no_other_event_is_read(reader: str) -> None:
         run.save(coverage={"score": 0.3})
         # These come after the newest snapshot, so that its clock alone keeps nobody from reading them.
         run.events([("draft.progress", {"n": number}) for number in range(OTHER_EVENTS)])
-    scenes.run_sql('ANALYZE "AgentWorkflowRun", "AgentWorkflowRunEvent"')
+    scenes.tell_planner("AgentWorkflowRun", "AgentWorkflowRunEvent")
     with CaptureQueriesContext(connection) as queries:
         READERS[reader](project)
 

@@ -458,7 +458,7 @@ def test_ten_thousand_runs_cost_one_index_row(reads_agentkit: bool, each_other_h
         """,
         each_other_has,
     )
-    scenes.run_sql('ANALYZE "Project", "AgentWorkflowRun"')
+    scenes.tell_planner("Project", "AgentWorkflowRun")
 
     plan = explain(project, reads_agentkit)
 

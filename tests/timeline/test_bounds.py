@@ -20,6 +20,7 @@ from agentstate.timeline import (
 )
 from tests.factories import ProjectFactory, RunFactory
 from tests.rows import one, sql
+from tests.scenes import tell_planner
 from tests.timeline.scenes import START, add_events, make_run, moment, page
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ def _most_rows(node: dict[str, Any]) -> int:
 def large() -> AgentWorkflowRun:
     run = make_run(project=ProjectFactory(), status="running")
     add_events(run, MANY)
-    sql('ANALYZE "AgentWorkflowRunEvent"')
+    tell_planner("AgentWorkflowRunEvent")
     return run
 
 
@@ -123,7 +124,7 @@ def test_the_runs_beside_one_are_found_by_the_index() -> None:
         project.pk,
         START,
     )
-    sql('ANALYZE "AgentWorkflowRun"')
+    tell_planner("AgentWorkflowRun")
     header = header_of("run-10000")
     assert header is not None
     assert tuple(neighbours_of(header)) == ("run-9999", "run-10001")
