@@ -39,8 +39,8 @@ BUCKET_IN_SQL = f"mod(('x' || left(encode(sha256(convert_to(p.id, 'UTF8')), 'hex
 
 
 def bucket(project_id: str) -> int:
-    """Return the project's bucket, 0 to 999."""
-    return int.from_bytes(sha256(project_id.encode()).digest()[:4], "big") % BUCKETS
+    """Return the project's bucket, 0 to 999; an id that no project can have has one too."""
+    return int.from_bytes(sha256(project_id.encode(errors="surrogatepass")).digest()[:4], "big") % BUCKETS
 
 
 class Share(NamedTuple):

@@ -9,10 +9,12 @@ from django.db import connection, transaction
 from django.db.models.functions import Now
 
 from agentstate.models import AgentSession, AgentWorkflowRun, Project
+from agentstate.models.fields import possible_id
 from agentstate.models.runs import RunNotFound
 from agentstate.recording.storable import storable, storable_text
-from agentstate.state import ProjectNotFound
+from agentstate.state import ProjectNotFound, UnsuitableRun
 from agentstate.state.documents import decode
+from agentstate.state.history import require_zone
 from agentstate.state.homes import tick
 
 if TYPE_CHECKING:
@@ -57,19 +59,35 @@ def open_for(project_id: str, memory_id: str | None = None, run: str | None = No
     row stays locked to its end.
 
     Args:
-        run: the id of the run that opens it; the session names the last run that did.
+        memory_id: what PostgreSQL refuses in it is escaped, see :mod:`agentstate.recording.storable`.
+        run: the id of the run that opens it, of this project or of none; the session names the last run that did.
 
     Raises:
         ProjectNotFound: no project has this id.
         RunNotFound: no run has this id.
+        UnsuitableRun: the run is another project's.
     """
-    if run is not None and not AgentWorkflowRun.objects.filter(pk=run).exists():
-        raise RunNotFound(run)
+    if possible_id(project_id) is None:
+        raise ProjectNotFound(project_id)
+    if run is not None:
+        _check_run(run, project_id)
+    if memory_id is not None:
+        memory_id = storable_text(memory_id)
     session = _newest(project_id, memory_id) or _make(project_id, memory_id, run)
     if run is not None and session.agent_run_id != run:
         session.agent_run_id = run
         session.save(update_fields=["agent_run"])
     return session
+
+
+def _check_run(run: str, project_id: str) -> None:
+    found = AgentWorkflowRun.objects.filter(pk=possible_id(run)).values_list("project_id").first()
+    if found is None:
+        raise RunNotFound(run)
+    if found[0] not in (None, project_id):
+        raise UnsuitableRun(
+            run, f"it belongs to the project {found[0]!r}, not to {project_id!r}", use="A session cannot be opened by"
+        )
 
 
 def append(session: AgentSession | str, role: str, content: object, at: datetime | None = None) -> int:
@@ -86,11 +104,11 @@ def append(session: AgentSession | str, role: str, content: object, at: datetime
         SessionNotFound: no session has this id.
         ValueError: ``at`` names no zone.
     """
-    if at is not None and at.utcoffset() is None:
-        raise ValueError(f"{at!r} names no zone: give a time as timezone.now() does.")
+    if at is not None:
+        require_zone(at)
     session_id = _id_of(session)
     parameters = {
-        "session": session_id,
+        "session": possible_id(session_id),
         "role": storable_text(role),
         "content": storable(content),
         "at": None if at is None else f"{at.astimezone(UTC):%Y-%m-%dT%H:%M:%S.%fZ}",
@@ -121,9 +139,9 @@ def transcript(session: AgentSession | str, limit: int | None = None) -> list[An
     session_id = _id_of(session)
     with connection.cursor() as cursor:
         if limit is None:
-            cursor.execute(_WHOLE, [session_id])
+            cursor.execute(_WHOLE, [possible_id(session_id)])
         else:
-            cursor.execute(_LAST, [min(limit, MOST_ENTRIES) - 1, session_id])
+            cursor.execute(_LAST, [min(limit, MOST_ENTRIES) - 1, possible_id(session_id)])
         found = cursor.fetchone()
     if found is None:
         raise SessionNotFound(session_id)

@@ -13,7 +13,7 @@ from django.db import connection, transaction
 from agentstate.models import AgentSession
 from agentstate.recording import RunNotFound, record
 from agentstate.sessions import SessionNotFound, append, open_for, transcript
-from agentstate.state import ProjectNotFound
+from agentstate.state import ProjectNotFound, UnsuitableRun
 from tests.factories import ProjectFactory, RunFactory, SessionFactory
 from tests.flags import rolled_back
 from tests.rows import forward, make_project, one, sql
@@ -89,6 +89,20 @@ def test_a_session_names_the_last_run_that_opened_it() -> None:
     assert open_for(project.id).agent_run_id == first.pk
     assert open_for(project.id, run=second.pk).agent_run_id == second.pk
     assert AgentSession.objects.get().agent_run_id == second.pk
+
+
+def test_another_projects_run_opens_no_session(django_assert_num_queries: Any) -> None:
+    project, without_project = ProjectFactory(), RunFactory(project=None)
+    with pytest.raises(
+        UnsuitableRun, match="A session cannot be opened by the run 'r': it belongs to the project 'b'"
+    ):
+        open_for(project.id, run=RunFactory(id="r", project__id="b").pk)
+    assert not AgentSession.objects.exists()
+
+    session = open_for(project.id, run=without_project.pk)
+    with django_assert_num_queries(2):
+        assert open_for(project.id, run=without_project.pk).pk == session.pk
+    assert session.agent_run_id == without_project.pk
 
 
 def test_unknown_projects_and_runs() -> None:

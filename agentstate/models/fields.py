@@ -21,6 +21,18 @@ def new_id() -> str:
     return create_id()
 
 
+def possible_id(given: str) -> str | None:
+    """Return an id to look for; None, which finds nothing, where PostgreSQL can hold no such text.
+
+    That is one with a NUL character, or with half of a surrogate pair.
+    """
+    try:
+        given.encode()
+    except UnicodeEncodeError:
+        return None
+    return None if "\0" in given else given
+
+
 class PrismaDateTimeField(DateTimeField):
     """A ``timestamp(3)`` without time zone that holds UTC, as Prisma makes them; aware UTC datetimes in Python."""
 

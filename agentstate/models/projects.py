@@ -7,7 +7,7 @@ from collections.abc import Collection
 from django.db import models
 from django.db.models.functions import Now
 
-from agentstate.models.fields import PrismaDateTimeField
+from agentstate.models.fields import PrismaDateTimeField, possible_id
 
 
 class ProjectQuerySet(models.QuerySet["Project"]):
@@ -15,7 +15,8 @@ class ProjectQuerySet(models.QuerySet["Project"]):
 
     def unknown(self, ids: Collection[str]) -> list[str]:
         """Return those of the ids that no project has, in their order."""
-        known = set(self.filter(pk__in=ids).values_list("pk", flat=True)) if ids else set()
+        possible = [project_id for project_id in ids if possible_id(project_id) is not None]
+        known = set(self.filter(pk__in=possible).values_list("pk", flat=True)) if possible else set()
         return [project_id for project_id in ids if project_id not in known]
 
 

@@ -5,15 +5,14 @@ from __future__ import annotations
 import logging
 import time
 import traceback
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from django.db import connection
-from psycopg.pq import TransactionStatus
 
 from agentstate.models import AgentWorkflowRun
-from agentstate.models.fields import new_id
+from agentstate.models.fields import new_id, possible_id
 from agentstate.models.runs import IllegalStatusChange, RunNotFound
 from agentstate.recording import events
 from agentstate.recording.storable import described, storable, storable_text
@@ -32,7 +31,7 @@ FRAMES = 6
 _BEGIN = """
     INSERT INTO "AgentWorkflowRun" (id, workflow_id, project_id, status, input, started_at)
     SELECT %(run)s, %(workflow)s, %(project)s, 'running', %(input)s::jsonb, clock_timestamp()
-    WHERE %(project)s::text IS NULL OR EXISTS (SELECT FROM "Project" WHERE id = %(project)s)"""
+    WHERE NOT %(has_project)s OR EXISTS (SELECT FROM "Project" WHERE id = %(project)s)"""
 
 
 @dataclass
@@ -131,6 +130,9 @@ class Recorder:
     def save(self, **documents: Any) -> Saved:
         """Save documents of the project's state as part of this run; see :func:`agentstate.state.save`.
 
+        Where ``agentkit_writes`` is off, a save that changes something leaves no event of its own, but a heartbeat:
+        the run lives. One that changes nothing writes nothing, and is no sign of life.
+
         Raises:
             ValueError: the run has no project.
             UnsuitableRun: the run does not run any more. Where it was closed as stale, a late save is refused too,
@@ -140,7 +142,11 @@ class Recorder:
             raise ValueError(
                 f"Run {self.run_id} has no project whose state it could save: give record() a project_id."
             )
-        return save_state(self.project_id, run=self.run_id, **documents)
+        saved = save_state(self.project_id, run=self.run_id, **documents)
+        if saved.changed and saved.run_id is None:
+            with suppress(events.RunFinished, RunNotFound):  # by somebody else meanwhile; the save stands
+                self.heartbeat()
+        return saved
 
     def set_output(self, output: object) -> None:
         """Set the run's output at once, beside its state, which is not touched. A later call replaces it.
@@ -163,7 +169,8 @@ class Recorder:
                 {
                     "run": run.pk,
                     "workflow": run.workflow_id,
-                    "project": run.project_id,
+                    "project": None if run.project_id is None else possible_id(run.project_id),
+                    "has_project": run.project_id is not None,
                     "input": None if run.input is None else storable(run.input),
                 },
             )
@@ -183,8 +190,7 @@ class Recorder:
         run, text = self.run, None
         if not self._is_ours or run.status != run.Status.RUNNING:
             return
-        if error is not None:
-            _drop_broken_connection()
+        _drop_broken_connection()
         try:
             if error is None:
                 status = run.Status.SUCCEEDED
@@ -239,14 +245,11 @@ def with_traceback(error: BaseException) -> str:
 
 
 def _drop_broken_connection() -> None:
-    """Let Django connect anew where the error came in the middle of a statement, or from a server that is gone.
+    """Let Django connect anew where the connection was lost, be it while nobody used it, or takes no more statements.
 
-    An interruption can leave psycopg with a statement under way, after which the connection takes no other. Inside a
-    transaction there is nothing to save.
+    An interruption can leave psycopg with a statement under way. Inside a transaction there is nothing to save.
     """
-    if connection.connection is None or connection.in_atomic_block:
-        return
-    if connection.connection.info.transaction_status in (TransactionStatus.ACTIVE, TransactionStatus.UNKNOWN):
+    if connection.connection is not None and not connection.in_atomic_block and not connection.is_usable():
         connection.close()
 
 
@@ -324,7 +327,7 @@ def waiting_recorder(run_id: str) -> Recorder:
     Raises:
         RunNotFound: no run has this id.
     """
-    run = AgentWorkflowRun.objects.defer("input", "result").filter(pk=run_id).first()
+    run = AgentWorkflowRun.objects.defer("input", "result").filter(pk=possible_id(run_id)).first()
     if run is None:
         raise RunNotFound(run_id)
     return Recorder(run)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from django.db import connection
 
+from agentstate.models.fields import possible_id
 from agentstate.state.errors import ProjectNotFound
 from agentstate.state.homes import CLOCK, NEWEST, PROJECTS
 from agentstate.state.keys import STATE_KEYS
@@ -106,7 +107,7 @@ def both_homes(project_id: str, *, keys: Collection[str] | None = None, cut: int
     Raises:
         ProjectNotFound: no project has this id.
     """
-    parameters = {"project": project_id, "keys": None if keys is None else list(keys), "cut": cut}
+    parameters = {"project": possible_id(project_id), "keys": None if keys is None else list(keys), "cut": cut}
     with connection.cursor() as cursor:
         cursor.execute(_BOTH, parameters)
         rows = cursor.fetchall()

@@ -8,8 +8,7 @@ from decimal import Decimal
 from enum import Enum
 from typing import Any, Final
 
-from agentstate.state.errors import UnsuitableDocument
-from agentstate.state.nesting import parse, write
+from agentstate.state.nesting import NotJson, parse, write
 
 
 class _Absent(Enum):
@@ -18,13 +17,14 @@ class _Absent(Enum):
     def __repr__(self) -> str:
         return "ABSENT"
 
+    __str__ = __repr__
+
     def __bool__(self) -> bool:
         return False
 
 
 # A document that is not there: SQL NULL in the columns, no key in a snapshot. JSON null is None.
 ABSENT: Final = _Absent.ABSENT
-Absent = _Absent
 
 # How many digits PostgreSQL's numeric holds before and after the decimal point.
 _BEFORE_POINT, _AFTER_POINT = 131_072, 16_383
@@ -61,79 +61,50 @@ def _whole_number(text: str) -> int | Decimal:
 
 
 def as_text(document: Any) -> str:
-    """Return a document as JSON text to look at or to compare, however deep it is; see :func:`encode`."""
-    return write(document, lambda value: encode(value, ""))
+    """Return a document as JSON text to look at or to compare; see :func:`encode`."""
+    return encode(document, "")
 
 
 def encode(document: Any, path: str) -> str:
-    """Return a document as JSON text, with the digits of its numbers.
+    """Return a document as JSON text, with the digits of its numbers, however deep it is.
 
     Raises:
-        UnsuitableDocument: a value in it is not JSON, or is what jsonb refuses: NaN, infinity, a NUL character, a lone
-            surrogate.
+        UnsuitableDocument: a value in it is not JSON, holds itself, or is what jsonb refuses: NaN, infinity, a NUL
+            character, a lone surrogate.
     """
-    parts: list[str] = []
-    try:
-        _encode(document, path, parts)
-    except RecursionError:
-        raise UnsuitableDocument(path, "is nested too deeply, or in itself") from None
-    return "".join(parts)
+    return write(document, path, _scalar)
 
 
-def _encode(value: Any, path: str, parts: list[str]) -> None:
+def _scalar(value: Any) -> str:
     if isinstance(value, str):
-        parts.append(_text(value, path))
-    elif value is None or isinstance(value, bool):
-        parts.append({None: "null", True: "true", False: "false"}[value])
-    elif isinstance(value, int | float | Decimal):
-        parts.append(_digits(value, path))
-    elif isinstance(value, list | tuple):
-        _encode_list(value, path, parts)
-    elif isinstance(value, dict):
-        _encode_object(value, path, parts)
-    else:
-        raise UnsuitableDocument(path, f"is a {type(value).__name__}, which is not JSON")
+        return _text(value)
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    if isinstance(value, int | float | Decimal):
+        return _digits(value)
+    if value is ABSENT:
+        raise NotJson("is ABSENT, which a whole document can be, but nothing in it")
+    raise NotJson(f"is a {type(value).__name__}, which is not JSON")
 
 
-def _encode_list(items: list[Any] | tuple[Any, ...], path: str, parts: list[str]) -> None:
-    parts.append("[")
-    for place, item in enumerate(items):
-        if place:
-            parts.append(",")
-        _encode(item, f"{path}[{place}]", parts)
-    parts.append("]")
-
-
-def _encode_object(members: dict[Any, Any], path: str, parts: list[str]) -> None:
-    parts.append("{")
-    for place, (key, value) in enumerate(members.items()):
-        if not isinstance(key, str):
-            raise UnsuitableDocument(path, f"has the key {key!r}, which is not a string")
-        if place:
-            parts.append(",")
-        parts.append(f"{_text(key, path)}:")
-        _encode(value, f"{path}.{key}", parts)
-    parts.append("}")
-
-
-def _digits(number: float | Decimal, path: str) -> str:
+def _digits(number: float | Decimal) -> str:
     """Return a number's digits. Decimal knows no limit to those of an integer, where int does."""
     if isinstance(number, float) and math.isfinite(number):
         return float.__repr__(number)
     exact = Decimal(number)
     if not exact.is_finite():
-        raise UnsuitableDocument(path, f"is {number}, which JSON has no number for")
+        raise NotJson(f"is {number}, which JSON has no number for")
     before_point = exact.adjusted() + 1
     if before_point > _BEFORE_POINT or len(exact.as_tuple().digits) - before_point > _AFTER_POINT:
-        raise UnsuitableDocument(path, "is a number of more digits than PostgreSQL holds")
+        raise NotJson("is a number of more digits than PostgreSQL holds")
     return str(exact)
 
 
-def _text(text: str, path: str) -> str:
+def _text(text: str) -> str:
     if "\0" in text:
-        raise UnsuitableDocument(path, "holds a NUL character, which PostgreSQL refuses")
+        raise NotJson("holds a NUL character, which PostgreSQL refuses")
     try:
         text.encode()
     except UnicodeEncodeError:
-        raise UnsuitableDocument(path, "holds half of a surrogate pair, which is no text") from None
+        raise NotJson("holds half of a surrogate pair, which is no text") from None
     return json.dumps(text, ensure_ascii=False)

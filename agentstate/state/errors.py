@@ -56,12 +56,12 @@ class UnsuitableTransaction(StateError):
 
 
 class UnsuitableRun(StateError):
-    """State cannot be saved in this run.
+    """State cannot be saved in this run, or no session opened by it.
 
     Attributes:
         run_id: its id.
     """
 
-    def __init__(self, run_id: str, fact: str) -> None:
-        super().__init__(f"State cannot be saved in the run {run_id!r}: {fact}.")
+    def __init__(self, run_id: str, fact: str, *, use: str = "State cannot be saved in") -> None:
+        super().__init__(f"{use} the run {run_id!r}: {fact}.")
         self.run_id = run_id

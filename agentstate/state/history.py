@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from django.db import connection
 
+from agentstate.models.fields import possible_id
 from agentstate.models.projects import Project
 from agentstate.state.documents import ABSENT, decode
 from agentstate.state.errors import ProjectNotFound
@@ -20,17 +21,17 @@ _AT = f"""
     LEFT JOIN LATERAL {state_at("%(moment)s::timestamptz")} past ON true WHERE p.id = %(project)s"""
 
 # What a run saved before it saved again may have been kept once more, as a legacy snapshot at the same clock value: it
-# was the run that saved it.
-_HISTORY = """
-    SELECT DISTINCT ON (at) at, run_id, workflow_id FROM (
-        SELECT event.created_at AS at, run.id AS run_id, run.workflow_id, 1 AS place
-        FROM "AgentWorkflowRun" run JOIN "AgentWorkflowRunEvent" event ON event.run_id = run.id
-        WHERE run.project_id = %(project)s AND event.type = 'state.changed'
-        UNION ALL
-        SELECT snapshot_at, id, workflow_id, 2 FROM "AgentWorkflowRun"
-        WHERE project_id = %(project)s AND snapshot_at IS NOT NULL
-    ) saved
-    ORDER BY at, place"""
+# was the run that saved it, and ``place`` puts that first.
+SAVES = """(
+    SELECT event.created_at AS at, run.id AS run_id, run.workflow_id, event.id AS event_id, 1 AS place
+    FROM "AgentWorkflowRun" run JOIN "AgentWorkflowRunEvent" event ON event.run_id = run.id
+    WHERE run.project_id = %(project)s AND event.type = 'state.changed'
+    UNION ALL
+    SELECT snapshot_at, id, workflow_id, NULL, 2 FROM "AgentWorkflowRun"
+    WHERE project_id = %(project)s AND snapshot_at IS NOT NULL
+)"""
+
+_HISTORY = f"SELECT DISTINCT ON (at) at, run_id, workflow_id FROM {SAVES} saved ORDER BY at, place"
 
 
 # The place of the moment that was asked for: by its number, or the newest one until then.
@@ -85,6 +86,12 @@ class Stretch(NamedTuple):
     total: int
 
 
+def require_zone(moment: datetime) -> None:
+    """Raise ValueError for a time without a zone, which may be any of two dozen moments."""
+    if moment.utcoffset() is None:
+        raise ValueError(f"{moment!r} names no zone: give a time as timezone.now() does.")
+
+
 def at(project_id: str, when: datetime) -> PastState:
     """Return a project's state as it was at a moment, rebuilt from snapshots and ``state.changed`` events.
 
@@ -96,9 +103,11 @@ def at(project_id: str, when: datetime) -> PastState:
 
     Raises:
         ProjectNotFound: no project has this id.
+        ValueError: ``when`` names no zone.
     """
+    require_zone(when)
     with connection.cursor() as cursor:
-        cursor.execute(_AT, {"project": project_id, "moment": when})
+        cursor.execute(_AT, {"project": possible_id(project_id), "moment": when})
         found = cursor.fetchone()
     if found is None:
         raise ProjectNotFound(project_id)
@@ -131,9 +140,13 @@ def around(project_id: str, *, number: int | None = None, when: datetime | None 
 
     Raises:
         ProjectNotFound: no project has this id.
+        ValueError: ``when`` names no zone.
     """
+    if when is not None:
+        require_zone(when)
+    parameters = {"project": possible_id(project_id), "number": number, "when": when, "reach": reach}
     with connection.cursor() as cursor:
-        cursor.execute(_AROUND, {"project": project_id, "number": number, "when": when, "reach": reach})
+        cursor.execute(_AROUND, parameters)
         found = cursor.fetchall()
     if not found:
         if Project.objects.unknown([project_id]):

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from django.db import DatabaseError, connection
 
 from agentstate import gates
+from agentstate.models.fields import possible_id
 from agentstate.state.documents import ABSENT, decode
 from agentstate.state.errors import ProjectNotFound
 from agentstate.state.homes import CLOCK, COLUMNS, NEWEST, NO_COLUMNS, PROJECTS
@@ -123,13 +124,14 @@ def load_many(
     project_ids: Sequence[str], request: HttpRequest | None = None, *, counts: bool = True
 ) -> dict[str, ProjectState]:
     """Return the states of several projects by id, those that exist, as :func:`load` does; two queries at most."""
+    project_ids = [project_id for project_id in dict.fromkeys(project_ids) if possible_id(project_id) is not None]
     asked = [gates.agentkit_reads(project_id, request) for project_id in project_ids]
     shadowed = [gates.agentkit_shadow_reads(project_id, request) for project_id in project_ids]
     try:
         with connection.cursor() as cursor:
             cursor.execute(
                 _LOAD_SHADOWED if any(shadowed) else _LOAD,
-                {"ids": list(project_ids), "asked": asked, "shadowed": shadowed},
+                {"ids": project_ids, "asked": asked, "shadowed": shadowed},
             )
             found = cursor.fetchall()
     except DatabaseError as error:

@@ -3,18 +3,31 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
+from itertools import chain, count, repeat
 from typing import TYPE_CHECKING, Any
 
+from agentstate.state.errors import UnsuitableDocument
+
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 _TOKEN = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|[\[\]{}:,]|[^\s\[\]{}:,"]+')
+_CONTAINERS = (dict, list, tuple)
 
 
-class _Written(str):
-    """A piece of JSON text, where other strings are values still to be written."""
+class NotJson(Exception):
+    """What is wrong with a value that was to be written."""
 
-    __slots__ = ()
+
+@dataclass(slots=True)
+class _Level:
+    """An array or an object that is being written: its members to come, and where the writer is in it."""
+
+    container: Any
+    members: Iterator[tuple[str, int | str, Any]]
+    closing: str
+    place: int | str = ""
 
 
 def parse(text: str, scalar: Callable[[str], Any]) -> Any:
@@ -48,27 +61,55 @@ def _put(container: list[Any] | dict[str, Any], keys: list[str | None], value: A
         keys[-1] = None
 
 
-def write(document: Any, scalar: Callable[[Any], str]) -> str:
-    """Return a document as JSON text; ``scalar`` writes everything but arrays and objects."""
-    parts: list[str] = []
-    waiting: list[Any] = [document]
-    while waiting:
-        value = waiting.pop()
-        if isinstance(value, _Written):
-            parts.append(value)
-        elif isinstance(value, dict):
-            waiting.append(_Written("}"))
-            for place, (key, member) in enumerate(reversed(value.items())):
-                comma = "," if place < len(value) - 1 else ""
-                waiting += (member, _Written(f"{comma}{scalar(key)}:"))
-            parts.append("{")
-        elif isinstance(value, list):
-            waiting.append(_Written("]"))
-            for place, item in enumerate(reversed(value)):
-                waiting.append(item)
-                if place < len(value) - 1:
-                    waiting.append(_Written(","))
-            parts.append("[")
+def write(document: Any, path: str, scalar: Callable[[Any], str]) -> str:
+    """Return a document as JSON text.
+
+    Args:
+        path: the document's own, to tell where something is wrong.
+        scalar: writes everything but arrays and objects, or raises ``NotJson``.
+
+    Raises:
+        UnsuitableDocument: a value is not JSON, or holds itself.
+    """
+    levels = [_Level(None, iter([("", "", document)]), "")]
+    try:
+        return "".join(_pieces(levels, scalar))
+    except NotJson as refused:
+        places = [level.place for level in levels[1:]]
+        steps = "".join(f"[{place}]" if isinstance(place, int) else f".{place}" for place in places)
+        raise UnsuitableDocument(path + steps, str(refused)) from None
+
+
+def _pieces(levels: list[_Level], scalar: Callable[[Any], str]) -> Iterator[str]:
+    """Yield the text, piece by piece. ``levels`` is what is being written, the outermost first."""
+    around = set()
+    while levels:
+        level = levels[-1]
+        for before, place, value in level.members:
+            level.place = place
+            yield before
+            if not isinstance(value, _CONTAINERS):
+                yield scalar(value)
+                continue
+            if id(value) in around:
+                raise NotJson("is nested in itself")
+            yield "{" if isinstance(value, dict) else "["
+            levels.append(_object(value, scalar) if isinstance(value, dict) else _array(value))
+            around.add(id(value))
+            break
         else:
-            parts.append(scalar(value))
-    return "".join(parts)
+            levels.pop()
+            around.discard(id(level.container))
+            yield level.closing
+
+
+def _array(items: list[Any] | tuple[Any, ...]) -> _Level:
+    return _Level(items, zip(chain([""], repeat(",")), count(), items, strict=False), "]")
+
+
+def _object(members: dict[Any, Any], scalar: Callable[[Any], str]) -> _Level:
+    for key in members:
+        if not isinstance(key, str):
+            raise NotJson(f"has the key {key!r}, which is not a string")
+    before = [f"{',' if number else ''}{scalar(key)}:" for number, key in enumerate(members)]
+    return _Level(members, zip(before, members.keys(), members.values(), strict=True), "}")

@@ -15,7 +15,8 @@ def difference(one: str, other: str) -> str:
     """Return a subquery of the first difference between two jsonb expressions: ``(path, one, other)``, or no row.
 
     ``path`` is to be written after the documents' own, and ``one`` and ``other`` are what stands there. It walks down
-    one level a step, to the first key or index whose values differ, so that depth and size do not matter.
+    one level a step, to the first key or index whose values differ, so that depth and size do not matter: each level
+    is unpacked once, where a look at each of its members by itself would unpack it anew for each.
     """
     return f"""(
         WITH RECURSIVE difference AS (
@@ -23,26 +24,22 @@ def difference(one: str, other: str) -> str:
             UNION ALL
             SELECT difference.path || inner_difference.step, depth + 1, inner_difference.one, inner_difference.other
             FROM difference CROSS JOIN LATERAL (
-                SELECT jsonb_typeof(difference.one) = 'object' AND jsonb_typeof(difference.other) = 'object' AS objects
+                SELECT types = ARRAY['object', 'object'] AS objects, types = ARRAY['array', 'array'] AS arrays
+                FROM (SELECT ARRAY[jsonb_typeof(difference.one), jsonb_typeof(difference.other)] AS types) each
             ) both_are CROSS JOIN LATERAL (
                 SELECT step, member.one, member.other FROM (
                     SELECT key AS position,
                         CASE WHEN key ~ '^[A-Za-z_][A-Za-z0-9_]*$' THEN '.' || key
                              ELSE '[' || to_jsonb(key)::text || ']' END AS step,
-                        difference.one -> key AS one, difference.other -> key AS other
-                    FROM (
-                        SELECT jsonb_object_keys(CASE WHEN objects THEN difference.one ELSE '{{}}' END)
-                        UNION SELECT jsonb_object_keys(CASE WHEN objects THEN difference.other ELSE '{{}}' END)
-                    ) keys (key)
+                        ours.value AS one, theirs.value AS other
+                    FROM jsonb_each(CASE WHEN objects THEN difference.one ELSE '{{}}' END) ours
+                    FULL JOIN jsonb_each(CASE WHEN objects THEN difference.other ELSE '{{}}' END) theirs USING (key)
                     UNION ALL
-                    SELECT lpad(place::text, 20, '0'), '[' || place || ']',
-                        difference.one -> place, difference.other -> place
-                    FROM generate_series(
-                        0,
-                        CASE WHEN jsonb_typeof(difference.one) = 'array' AND jsonb_typeof(difference.other) = 'array'
-                             THEN greatest(jsonb_array_length(difference.one), jsonb_array_length(difference.other))
-                             ELSE 0 END - 1
-                    ) place
+                    SELECT lpad(place::text, 20, '0'), '[' || place - 1 || ']', ours.value, theirs.value
+                    FROM jsonb_array_elements(CASE WHEN arrays THEN difference.one ELSE '[]' END)
+                        WITH ORDINALITY ours (value, place)
+                    FULL JOIN jsonb_array_elements(CASE WHEN arrays THEN difference.other ELSE '[]' END)
+                        WITH ORDINALITY theirs (value, place) USING (place)
                 ) member
                 WHERE member.one IS DISTINCT FROM member.other
                 ORDER BY position COLLATE "C" LIMIT 1

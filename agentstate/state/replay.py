@@ -9,7 +9,8 @@ def state_at(moment: str) -> str:
     ``at`` is when that state was saved, by the run ``run_id``. A run that has saved again carries its later snapshot
     only; the documents that it saved before stand in its ``state.changed`` events, each at its save's clock value, and
     those that it took away are listed there as ``absent``. Where columns with such an earlier state were kept again at
-    its clock value, the run that saved it is told.
+    its clock value, the run that saved it is told. An event that somebody damaged tells nothing where it is no object,
+    and takes nothing away where ``absent`` is no array.
     """
     return f"""(
         SELECT coalesce(changed.run_id, anchor.id) AS run_id,
@@ -31,9 +32,12 @@ def state_at(moment: str) -> str:
                 FROM "AgentWorkflowRun" run
                 JOIN "AgentWorkflowRunEvent" event ON event.run_id = run.id
                 CROSS JOIN LATERAL (
-                    SELECT key, value FROM jsonb_each(event.payload - 'absent')
+                    SELECT key, value FROM jsonb_each(
+                        CASE jsonb_typeof(event.payload) WHEN 'object' THEN event.payload - 'absent' ELSE '{{}}' END)
                     UNION ALL
-                    SELECT key, NULL FROM jsonb_array_elements_text(coalesce(event.payload -> 'absent', '[]')) key
+                    SELECT key, NULL FROM jsonb_array_elements_text(
+                        CASE jsonb_typeof(event.payload -> 'absent') WHEN 'array' THEN event.payload -> 'absent'
+                             ELSE '[]' END) key
                 ) document
                 WHERE run.project_id = p.id AND event.type = 'state.changed'
                   AND event.created_at >= anchor.snapshot_at AND event.created_at <= {moment}

@@ -10,7 +10,7 @@ from django.db import connection, transaction
 from django.db.backends.utils import CursorWrapper
 
 from agentstate import gates
-from agentstate.models.fields import new_id
+from agentstate.models.fields import new_id, possible_id
 from agentstate.state.documents import ABSENT, encode
 from agentstate.state.errors import ProjectNotFound, StateWriteDisabled, UnsuitableRun, UnsuitableTransaction
 from agentstate.state.homes import CLOCK, COLUMNS_AS_STATE, NEWEST, PROJECTS, tick
@@ -64,9 +64,11 @@ def save(project_id: str, *, run: str | None = None, **documents: Any) -> Saved:
         ProjectNotFound: no project has this id.
         UnsuitableRun: the run is another project's, or not running.
         UnsuitableTransaction: the transaction around it is repeatable-read or serializable.
+        OperationalError: among others, a document is nested more deeply than the server's ``max_stack_depth`` lets it
+            be, more than ten thousand levels as that is by default.
     """
     given = _encode(documents)
-    is_own = not connection.in_atomic_block
+    is_own = connection.get_autocommit()
     with transaction.atomic(), connection.cursor() as cursor:
         _see_what_others_committed(cursor, is_own)
         _lock(cursor, project_id, run)
@@ -131,14 +133,14 @@ def _see_what_others_committed(cursor: CursorWrapper, is_own: bool) -> None:
 
 def _lock(cursor: CursorWrapper, project_id: str, run: str | None) -> None:
     """Lock the project, then the run: everybody does it in this order."""
-    cursor.execute('SELECT FROM "Project" WHERE id = %s FOR NO KEY UPDATE', [project_id])
+    cursor.execute('SELECT FROM "Project" WHERE id = %s FOR NO KEY UPDATE', [possible_id(project_id)])
     if not cursor.rowcount:
         raise ProjectNotFound(project_id)
     if run is None:
         return
     cursor.execute(
         'SELECT project_id, status FROM "AgentWorkflowRun" WHERE id = %s FOR NO KEY UPDATE',
-        [run],
+        [possible_id(run)],
     )
     found = cursor.fetchone()
     if found is None:
@@ -264,8 +266,8 @@ def _write_snapshot(
         """
         UPDATE "AgentWorkflowRun" run SET snapshot_at = %(at)s,
             legacy_at = CASE WHEN %(in_sync)s THEN %(at)s ELSE newest.legacy_at END,
-            result = coalesce(run.result, '{}') || jsonb_build_object('state', (newest.result -> 'state')
-                - %(keys)s::text[] || (
+            result = CASE jsonb_typeof(run.result) WHEN 'object' THEN run.result ELSE '{}' END
+                || jsonb_build_object('state', (newest.result -> 'state') - %(keys)s::text[] || (
                     SELECT coalesce(jsonb_object_agg(key, document) FILTER (WHERE document IS NOT NULL), '{}')
                     FROM unnest(%(keys)s::text[], %(documents)s::jsonb[]) changed (key, document)))
         FROM "AgentWorkflowRun" newest WHERE run.id = %(run)s AND newest.id = %(newest)s

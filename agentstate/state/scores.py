@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from django.db import connection
 
+from agentstate.models.fields import possible_id
 from agentstate.state.documents import decode
+from agentstate.state.history import SAVES
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -14,18 +16,11 @@ if TYPE_CHECKING:
 NEWEST, LARGEST = 400, 4_000_000
 
 # The newest saves: their documents are looked up one by one, as long as they are not too many bytes together. A save
-# that left coverage alone says nothing. A score is a member of the document or, in odd ones, the document itself.
-_SCORES = """
+# that left coverage alone says nothing, nor does an event that somebody damaged. A score is a member of the document
+# or, in odd ones, the document itself.
+_SCORES = f"""
     WITH saved AS (
-        SELECT DISTINCT ON (at) at, run_id, event_id FROM (
-            SELECT event.created_at AS at, run.id AS run_id, event.id AS event_id, 1 AS place
-            FROM "AgentWorkflowRun" run JOIN "AgentWorkflowRunEvent" event ON event.run_id = run.id
-            WHERE run.project_id = %(project)s AND event.type = 'state.changed'
-            UNION ALL
-            SELECT snapshot_at, id, NULL, 2 FROM "AgentWorkflowRun"
-            WHERE project_id = %(project)s AND snapshot_at IS NOT NULL
-        ) each
-        ORDER BY at DESC, place LIMIT %(newest)s
+        SELECT DISTINCT ON (at) at, run_id, event_id FROM {SAVES} each ORDER BY at DESC, place LIMIT %(newest)s
     ), sized AS MATERIALIZED (
         SELECT at, event.payload, run.result,
             sum(coalesce(pg_column_size(event.payload), pg_column_size(run.result))) OVER (ORDER BY at DESC) AS size
@@ -33,7 +28,9 @@ _SCORES = """
         LEFT JOIN "AgentWorkflowRunEvent" event ON event.id = saved.event_id
         LEFT JOIN "AgentWorkflowRun" run ON run.id = saved.run_id AND saved.event_id IS NULL
     ), told AS MATERIALIZED (
-        SELECT at, payload IS NULL OR payload ?| '{coverage}' OR payload -> 'absent' ? 'coverage' AS is_told,
+        SELECT at, payload IS NULL
+                OR (jsonb_typeof(payload) = 'object' AND payload ?| '{{coverage}}')
+                OR (jsonb_typeof(payload -> 'absent') = 'array' AND payload -> 'absent' ? 'coverage') AS is_told,
             coalesce(payload, result -> 'state') -> 'coverage' AS coverage
         FROM sized WHERE size <= %(largest)s
     ), scored AS MATERIALIZED (
@@ -55,5 +52,5 @@ class SavedScore(NamedTuple):
 def scores(project_id: str, newest: int = NEWEST) -> list[SavedScore]:
     """Return the scores that the newest saves left, the oldest first: at most so many, and megabytes are left out."""
     with connection.cursor() as cursor:
-        cursor.execute(_SCORES, {"project": project_id, "newest": newest, "largest": LARGEST})
+        cursor.execute(_SCORES, {"project": possible_id(project_id), "newest": newest, "largest": LARGEST})
         return [SavedScore(at, decode(text) if text else None) for at, text in cursor.fetchall()]

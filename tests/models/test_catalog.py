@@ -21,7 +21,6 @@ TABLES = sorted({model._meta.db_table for model in MODELS})
 ADOPTED = "Project"
 # What the legacy application has in its table and we never touch.
 NOT_OURS = {"agencyPackId", "status", "charterJson", "rfpBundleMeta", "sloJson"}
-DELETE_RULES = {"c": "CASCADE", "n": "SET NULL", "a": "NO ACTION"}
 
 # Each constraint that is not a column's own NOT NULL. Django names and makes those of the flags' tables.
 CONSTRAINTS = {

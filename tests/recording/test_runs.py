@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from django.db import transaction
+from django.db import connection, transaction
 from django.utils import timezone
 
 from agentstate.models import AgentWorkflowRun, AgentWorkflowRunEvent
@@ -22,7 +22,7 @@ from agentstate.state import ProjectNotFound
 from tests.factories import ProjectFactory, RunFactory
 from tests.flags import rolled_back
 from tests.recording.recorded import events_of, in_threads, read_page, the_run
-from tests.rows import sql
+from tests.rows import second_connection, sql
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -142,6 +142,32 @@ def test_the_error_goes_on_where_its_end_cannot_be_recorded(caplog: pytest.LogCa
     with pytest.raises(ValueError, match="the agent's own"):
         work()
     assert "could not be recorded" in caplog.text
+
+
+def lose_the_connection() -> None:
+    """Let the server end this thread's connection while nobody uses it, and wait until it is gone."""
+    assert connection.connection is not None
+    pid = connection.connection.info.backend_pid
+    with second_connection() as other:
+        other.execute("SELECT pg_terminate_backend(%s, 10000)", [pid])
+
+
+def test_a_connection_that_was_lost_meanwhile_does_not_keep_a_run_from_its_end() -> None:
+    with record("intake"):
+        lose_the_connection()
+    assert the_run().status == "succeeded"
+
+
+def test_a_connection_that_was_lost_meanwhile_does_not_hide_an_error() -> None:
+    def work() -> None:
+        with record("intake") as recorder, recorder.tool("search"):
+            lose_the_connection()
+            raise ValueError("no page")
+
+    with pytest.raises(ValueError, match="no page"):
+        work()
+    assert (the_run().status, the_run().error.partition("\n")[0]) == ("failed", "ValueError: no page")
+    assert [type_ for type_, _ in events_of(the_run().pk)] == ["tool.invocation", "tool.result"]
 
 
 def test_a_run_inside_a_transaction_shares_its_fate() -> None:

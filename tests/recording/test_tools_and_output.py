@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import json
+from datetime import timedelta
 
 import pytest
 
 from agentstate.models import AgentWorkflowRun
-from agentstate.recording import (
-    record,
-)
+from agentstate.recording import close_stale_runs, record
 from agentstate.state import UnsuitableRun, load
 from tests.factories import ProjectFactory
 from tests.flags import turn
-from tests.recording.recorded import close_as_stale, events_of, in_threads, the_run
+from tests.recording.recorded import close_as_stale, events_of, in_threads, silence, the_run
 from tests.rows import one, sql
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -105,6 +104,29 @@ def test_state_that_was_saved_stays_when_the_run_fails() -> None:
         work()
     assert AgentWorkflowRun.objects.get(workflow_id="intake").status == "failed"
     assert load(project.id).facts == [1]
+
+
+def test_a_save_outside_the_runs_history_is_a_sign_of_life() -> None:
+    project = ProjectFactory()
+    with record("intake", project.id) as recorder:
+        for facts in ([1], [2]):
+            silence(recorder.run_id, 2)
+            recorder.save(facts=facts)
+            assert close_stale_runs(timedelta(hours=1)) == []
+        assert events_of(recorder.run_id) == [("heartbeat", {})]
+
+        silence(recorder.run_id, 2)
+        recorder.save(facts=[2])
+        assert [run.run_id for run in close_stale_runs(timedelta(hours=1), dry_run=True)] == [recorder.run_id]
+
+
+def test_a_save_in_the_runs_history_leaves_no_heartbeat() -> None:
+    turn("agentkit_writes", everyone=True)
+    project = ProjectFactory()
+    with record("intake", project.id) as recorder:
+        recorder.save(facts=[1])
+        recorder.save(facts=[1])
+    assert [type_ for type_, _ in events_of(recorder.run_id)] == ["state.changed"]
 
 
 def test_a_run_without_project_saves_no_state() -> None:

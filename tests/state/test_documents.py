@@ -57,7 +57,7 @@ def test_no_text_is_absent_and_null_is_none() -> None:
 
 def test_absent_is_false_and_one_of_a_kind() -> None:
     assert not ABSENT
-    assert repr(ABSENT) == "ABSENT"
+    assert repr(ABSENT) == str(ABSENT) == "ABSENT"
     assert ABSENT is not None
 
 
@@ -145,8 +145,8 @@ UNSUITABLE = [
     ({"\udfff": 1}, "facts", "surrogate"),
     ({"one": {1: 2}}, "facts.one", "the key 1"),
     ({None: 2}, "facts", "the key None"),
-    ([ABSENT], "facts[0]", "_Absent"),
-    (containing_itself(), "facts", "in itself"),
+    ([ABSENT], "facts[0]", "is ABSENT, which a whole document can be"),
+    (containing_itself(), "facts[1].again", "in itself"),
     ({"big": Decimal("1E+131073")}, "facts.big", "digits"),
     ({"small": [Decimal("1E-16384")]}, "facts.small[0]", "digits"),
     (10**131073, "facts", "digits"),

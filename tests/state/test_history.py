@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 from itertools import pairwise
 from typing import Any
 
@@ -15,6 +15,7 @@ from agentstate import state
 from agentstate.models import AgentWorkflowRun, Project
 from agentstate.state import ABSENT, ProjectNotFound
 from agentstate.state.documents import encode
+from agentstate.state.history import around
 from agentstate.state.keys import STATE_KEYS
 from agentstate.state.loading import Documents
 from tests import scenes
@@ -56,6 +57,23 @@ def test_no_such_project() -> None:
         state.at("nobody", datetime.now(UTC))
     with pytest.raises(ProjectNotFound, match="'nobody'"):
         state.history("nobody")
+
+
+def test_a_time_without_a_zone_is_refused() -> None:
+    project = ProjectFactory().id
+    for act in (lambda when: state.at(project, when), lambda when: around(project, when=when)):
+        with pytest.raises(ValueError, match="names no zone"):
+            act(datetime(2025, 3, 4))  # noqa: DTZ001
+
+
+def test_a_time_in_any_zone_is_the_same_moment() -> None:
+    project = ProjectFactory().id
+    scenes.open_gates(agentkit_writes=True)
+    saved = state.save(project, facts=1).at
+    assert saved is not None
+    elsewhere = saved.astimezone(timezone(timedelta(hours=-7)))
+    assert state.at(project, elsewhere) == state.at(project, saved)
+    assert state.at(project, elsewhere - MICROSECOND).facts is ABSENT
 
 
 def test_as_it_was_between_two_moments() -> None:

@@ -5,13 +5,15 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from django.db.models import JSONField, Value
 
 from agentstate import state
+from agentstate.models import Project
 from agentstate.state import ProjectNotFound
 from agentstate.state.history import around
 from agentstate.state.scores import scores
 from tests import scenes
-from tests.factories import ProjectFactory
+from tests.factories import EventFactory, ProjectFactory, RunFactory
 
 pytestmark = pytest.mark.django_db
 
@@ -98,3 +100,14 @@ def test_an_enormous_text_is_no_score() -> None:
     project = ProjectFactory(documents={"coverage": f'"{"x" * 1_000_000}"'}).id
     scenes.forward(project, sessions=False)
     assert told(project) == [None]
+
+
+@pytest.mark.parametrize(
+    "payload", ["coverage", ["coverage"], [1], 7, None, {"absent": "coverage"}, {"absent": {"coverage": 1}}], ids=repr
+)
+def test_a_damaged_event_tells_no_score(payload: object) -> None:
+    project = project_with_saves(2)
+    run = RunFactory(project=Project.objects.get(pk=project))
+    EventFactory(run=run, type="state.changed", payload=Value(payload, JSONField()))
+    assert told(project) == [0, 0.01]
+    assert state.at(project, state.history(project)[-1].at).coverage == {"score": 0.01}

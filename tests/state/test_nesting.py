@@ -2,26 +2,54 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from hypothesis import given
 
+from agentstate import state
+from agentstate.state import UnsuitableDocument
 from agentstate.state.documents import as_text, decode, encode
 from agentstate.state.nesting import parse
 from tests import scenes
+from tests.factories import ProjectFactory
 from tests.panels.documents import DOCUMENTS
 
 DEEPEST = 6_000  # about as deep as PostgreSQL's stack lets it be
 
 
+DEEP = '{"a": [1, ' * DEEPEST + '0.10, "x", null' + "]}" * DEEPEST
+
+
 @pytest.mark.django_db
-def test_what_the_database_holds_is_read_and_written() -> None:
-    deep = '{"a": [1, ' * DEEPEST + '0.10, "x", null' + "]}" * DEEPEST
-    (text,) = scenes.one("SELECT %s::jsonb::text", deep)
-    assert as_text(decode(text)).replace(" ", "") == text.replace(" ", "")
+@pytest.mark.parametrize("gates", [{"agentkit_writes": True, "agentkit_reads": True}, {}], ids=["agentkit", "legacy"])
+def test_what_a_home_holds_is_loaded_and_saved(gates: dict[str, bool]) -> None:
+    one, other = ProjectFactory(documents={"facts": DEEP}), ProjectFactory()
+    scenes.open_gates(**gates)
+
+    state.save(other.id, facts=state.load(one.id).facts)
+
+    assert as_text(state.load(other.id).facts) == DEEP.replace(" ", "")
+
+
+def test_what_is_wrong_deep_inside_is_refused_with_its_path() -> None:
+    document: object = {1}
+    for _ in range(DEEPEST):
+        document = {"a": [0, document]}
+
+    with pytest.raises(UnsuitableDocument, match="is a set") as refused:
+        encode(document, "facts")
+
+    assert refused.value.path == "facts" + ".a[1]" * DEEPEST
+
+
+def test_what_stands_in_a_document_twice_is_not_nested_in_itself() -> None:
+    twice = {"a": [1]}
+    assert encode([twice, [twice], twice["a"]], "facts") == '[{"a":[1]},[{"a":[1]}],[1]]'
 
 
 @given(document=DOCUMENTS)
 def test_it_reads_and_writes_what_the_plain_ones_do(document: object) -> None:
     text = encode(document, "")
-    assert as_text(document) == text
+    assert text == json.dumps(document, ensure_ascii=False, separators=(",", ":"))
     assert encode(parse(text, decode), "") == encode(decode(text), "")

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from agentstate.state.paths import first_difference
 from tests import scenes
+from tests.factories import ProjectFactory
 
 pytestmark = pytest.mark.django_db
 
@@ -61,6 +62,24 @@ def test_the_tenth_entry_comes_after_the_second() -> None:
 def test_depth_does_not_matter() -> None:
     deep = "[" * 500 + "{}" + "]" * 500
     assert path(deep, deep.replace("{}", "1")) == "[0]" * 500
+
+
+def test_size_does_not_matter() -> None:
+    """Stored and packed, as large documents are: unpacking one for each of its entries takes minutes."""
+    entries = [{"id": f"fact_{number}", "text": f"what was said {number * 7919 % 10007}"} for number in range(20_000)]
+    ids = [
+        ProjectFactory(documents={"facts": json.dumps(facts)}).id
+        for facts in (entries, [*entries[:-1], {**entries[-1], "text": "else"}])
+    ]
+    scenes.run_sql("SET LOCAL statement_timeout = '5s'")
+
+    found = scenes.one(
+        f"""SELECT {first_difference('one."factsJson"', 'other."factsJson"')}
+        FROM "Project" one, "Project" other WHERE one.id = %s AND other.id = %s""",
+        *ids,
+    )
+
+    assert found == ("[19999].text",)
 
 
 documents = st.recursive(

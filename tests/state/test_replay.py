@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
+from django.db.models import JSONField, Value
 
 from agentstate.state.replay import state_at
 from tests import scenes
@@ -116,3 +117,26 @@ def test_no_snapshot_means_no_state(project: Project) -> None:
     changed(RunFactory(project=project), 1, facts=1)
 
     assert state(project, 9) is None
+
+
+@pytest.mark.parametrize("payload", [[1, "facts"], ["facts"], "facts", "absent", 7, None, True], ids=repr)
+def test_an_event_that_is_no_object_any_more_tells_nothing(project: Project, payload: object) -> None:
+    first = snapshot(project, 1, facts=1)
+    damaged = snapshot(project, 9, facts=9)
+    EventFactory(run=damaged, type="state.changed", payload=Value(payload, JSONField()), created_at=at(2))
+    changed(damaged, 3, coverage=3)
+
+    assert state(project, 2) == (first.id, '{"facts": 1}', at(1))
+    assert state(project, 3) == (damaged.id, '{"facts": 1, "coverage": 3}', at(3))
+
+
+@pytest.mark.parametrize(
+    "absent", ["facts", {"facts": 1}, 7, None, True, [1, None, ["facts"], {"facts": 1}]], ids=repr
+)
+def test_absent_that_is_no_list_of_keys_takes_nothing_away(project: Project, absent: object) -> None:
+    snapshot(project, 1, facts=1)
+    changed(snapshot(project, 9), 2, coverage=2, absent=absent)
+
+    found = state(project, 2)
+    assert found is not None
+    assert found[1] == '{"facts": 1, "coverage": 2}'

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from django.db import transaction
+from django.db.models import JSONField, Value
 from django.utils import timezone
 
 from agentstate import state
@@ -57,6 +58,18 @@ def test_outside_a_run_a_run_is_made(writes: str) -> None:
     assert set(run.result) == {"state"}
     assert run.error is None
     assert len(run.pk) == 24
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("result", [None, [1], "odd"], ids=repr)
+def test_a_run_whose_result_is_no_object_takes_the_change(result: object) -> None:
+    project = in_sync()
+    run = run_of(project, result=Value(result, JSONField()))
+    open_gates()
+
+    state.save(project, run=run, facts=1, coverage=2)
+
+    assert AgentWorkflowRun.objects.get(pk=run).result == {"state": {"facts": 1, "coverage": 2, "eligibility": None}}
 
 
 @pytest.mark.django_db
@@ -258,6 +271,24 @@ def test_a_save_outside_of_any_transaction_asks_for_the_level_that_it_needs(leve
 
     loaded = state.load(project)
     assert (loaded.facts, loaded.coverage) == (1, {"theirs": 1})
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_save_without_autocommit_is_part_of_the_transaction_under_way() -> None:
+    project = in_sync()
+    open_gates()
+    before = rows_as_they_lie()
+
+    transaction.set_autocommit(False)
+    try:
+        state.load(project)
+        state.save(project, facts=1)
+        assert state.load(project).facts == 1
+        transaction.rollback()
+    finally:
+        transaction.set_autocommit(True)
+
+    assert rows_as_they_lie() == before
 
 
 @pytest.mark.django_db(transaction=True)
