@@ -1,4 +1,4 @@
-"""Checks that the flags do not contradict each other: ``manage.py check --database default``.
+"""Checks that the flags do not contradict each other: ``manage.py check --database default``; and that they are heard.
 
 They are warnings, so that ``migrate``, which makes them too, still runs. Users whom a read gate lets in do not count
 here: they see more of the new home, and leave no project worse off.
@@ -8,10 +8,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from django.core.cache import caches
+from django.core.cache.backends.locmem import LocMemCache
 from django.core.checks import CheckMessage, Tags, Warning, register  # noqa: A004
 from django.db import ProgrammingError, connections, transaction
 from django.db.migrations.recorder import MigrationRecorder
 from psycopg.errors import UndefinedColumn, UndefinedTable
+from waffle.utils import get_setting
 
 from agentstate.gates import (
     AGENTKIT_READS,
@@ -31,9 +34,30 @@ from agentstate.state.standing import STANDING, Standing
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
+    from django.apps import AppConfig
+
 NAMED = 5
+LONGEST_CACHED = 2  # seconds within which a toggle has reached every process
 # The migration that makes the flags' rows: before it, none is missing.
 ROWS_MADE_BY = ("agentstate", "0005_gates")
+
+
+@register(Tags.caches)
+def check_flags_cache(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
+    """Say where a process would remember the flags for too long: nobody tells it of a toggle in another one."""
+    alias = get_setting("CACHE_NAME")
+    cache = caches[alias]
+    timeout = cache.default_timeout
+    if not isinstance(cache, LocMemCache) or (timeout is not None and timeout <= LONGEST_CACHED):
+        return []
+    return [
+        Warning(
+            f"Each process remembers the flags {'for ever' if timeout is None else f'for {timeout:g} s'}, in the "
+            f"cache {alias!r}: so long a toggle in another process is not seen.",
+            hint="Let WAFFLE_CACHE_NAME name a cache of its own in CACHES, with a TIMEOUT of 1.",
+            id="agentstate.W009",
+        )
+    ]
 
 
 @register(Tags.database)

@@ -17,6 +17,7 @@ from tests.flags import turn
 
 if TYPE_CHECKING:
     from pytest_django import DjangoAssertNumQueries
+    from pytest_django.fixtures import SettingsWrapper
 
 pytestmark = pytest.mark.django_db
 
@@ -208,3 +209,24 @@ def test_without_a_database_they_say_nothing(django_assert_num_queries: DjangoAs
     with django_assert_num_queries(0):
         assert run_checks() == []
         assert checks.check_flags() == []
+
+
+# -- the cache that the flags are remembered in
+
+LOCAL, SHARED = (f"django.core.cache.backends.{name}" for name in ("locmem.LocMemCache", "db.DatabaseCache"))
+
+
+@pytest.mark.parametrize(
+    ("cache", "said"),
+    [
+        ({"BACKEND": LOCAL, "TIMEOUT": 1}, ""),
+        ({"BACKEND": LOCAL}, "for 300 s"),
+        ({"BACKEND": LOCAL, "TIMEOUT": None}, "for ever"),
+        ({"BACKEND": SHARED, "LOCATION": "t"}, ""),
+    ],
+)
+def test_a_cache_that_hides_toggles_is_said(settings: SettingsWrapper, cache: dict[str, Any], said: str) -> None:
+    settings.CACHES = {"default": {"BACKEND": LOCAL}, "flags": cache}
+    messages = run_checks(tags=[Tags.caches])
+    assert [message.id for message in messages] == (["agentstate.W009"] if said else [])
+    assert all(said in message.msg and message.hint for message in messages)
