@@ -153,6 +153,7 @@ class FlagChangeAdmin(KeysetPages):
     search_fields = ("=changed_by",)
     search_help_text = "Who changed it."
     keyset = ("-id",)
+    fields = readonly_fields = ("flag", "summary", "changed", "changed_by", "before", "after")
 
     @admin.display(description="changed")
     def changed(self, change: FlagChange) -> str:

@@ -98,8 +98,8 @@ class KeysetChangeList(ChangeList):
     def _find(self, request: HttpRequest) -> None:
         """Find the page's rows, and about how many there are."""
         keyset = Keyset(self.model_admin.keyset, self.list_per_page)
-        if term := self.query.strip():
-            conditions, notice = self.model_admin.parts(term)
+        if self.query.strip():
+            conditions, notice = self.model_admin.parts(self.query)
             self._say(notice)
         else:
             conditions = self.model_admin.all_parts(self)
@@ -167,6 +167,7 @@ class KeysetPages(ReadOnlyAdmin):
     def parts(self, term: str) -> tuple[Sequence[Q], str]:
         """Return such conditions for a list in which something is searched for, and a notice.
 
+        The term is as it was given: spaces around it may be part of an id.
         A model that finds it here has ``get_search_results`` leave the rows alone.
         """
         return [Q()], ""

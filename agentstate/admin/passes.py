@@ -10,26 +10,19 @@ from django.template.loader import render_to_string
 from django.utils.text import Truncator
 
 from agentstate.admin.decisions import DecisionPages
-from agentstate.admin.formats import length_of_time
+from agentstate.admin.formats import length_of_time, pretty_json
 from agentstate.admin.links import link_to
 from agentstate.admin.paging import KeysetPages
 from agentstate.models import BackfillPass, LeftAside, Project
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Iterator
 
+    from django.contrib.admin.views.main import ChangeList
     from django.db.models import QuerySet
 
-
-def counted(name: str) -> Callable[[Any], str]:
-    """Return a column with a pass's count of this name, which may be in the millions."""
-
-    @admin.display(description=name.replace("_", " "))
-    def column(entry: Any) -> str:
-        return f"{getattr(entry, name):,}"
-
-    column.__name__ = name
-    return column
+MADE = ("runs", "events", "sessions")
+SPACE = "\N{NO-BREAK SPACE}"
 
 
 @admin.register(BackfillPass)
@@ -40,11 +33,23 @@ class BackfillPassAdmin(KeysetPages):
         "outcome_word",
         "started",
         "duration",
-        *map(counted, ("candidates", "written", "merged", "left_aside", "runs", "events", "sessions")),
+        "moved",
+        "made",
         "requested_by",
     )
     list_filter = ("direction", "outcome")
     keyset = ("-id",)
+    fields = readonly_fields = (
+        "outcome_word",
+        "started",
+        "ended",
+        "duration",
+        "moved",
+        "made",
+        "requested_by",
+        "options_as_json",
+        "error",
+    )
 
     @admin.display(description="pass")
     def number(self, entry: BackfillPass) -> str:
@@ -58,11 +63,59 @@ class BackfillPassAdmin(KeysetPages):
     def started(self, entry: BackfillPass) -> str:
         return render_to_string("admin/agentstate/includes/moment.html", {"when": entry.started_at})
 
+    @admin.display(description="ended")
+    def ended(self, entry: BackfillPass) -> str:
+        return render_to_string("admin/agentstate/includes/moment.html", {"when": entry.ended_at})
+
     @admin.display(description="duration")
     def duration(self, entry: BackfillPass) -> str:
         if entry.ended_at:
             return length_of_time(entry.ended_at - entry.started_at)
         return f"{length_of_time(entry.seen_at - entry.started_at)} so far"
+
+    @admin.display(description="moved")
+    def moved(self, entry: BackfillPass) -> str:
+        parts = [f"{entry.written:,} of {entry.candidates:,}"]
+        if entry.merged:
+            parts.append(f"{entry.merged:,}{SPACE}merged")
+        if entry.left_aside:
+            parts.append(f"{entry.left_aside:,}{SPACE}left{SPACE}aside")
+        return ", ".join(parts)
+
+    @admin.display(description="made")
+    def made(self, entry: BackfillPass) -> str:
+        counts = {name: getattr(entry, name) for name in MADE}
+        parts = [f"{count:,}{SPACE}{name if count != 1 else name[:-1]}" for name, count in counts.items() if count]
+        return ", ".join(parts) or "\N{EN DASH}"
+
+    @admin.display(description="options")
+    def options_as_json(self, entry: BackfillPass) -> str:
+        json = {"label": "JSON", "text": pretty_json(entry.options), "is_open": True}
+        return render_to_string("admin/agentstate/includes/json.html", json)
+
+
+class WordedFilter(admin.EmptyFieldListFilter):
+    """Tells rows with a time from those without, in words of what the time means."""
+
+    words: tuple[str, str]
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.title = type(self).title
+
+    def choices(self, changelist: ChangeList) -> Iterator[Any]:
+        for choice, word in zip(super().choices(changelist), ("All", *self.words), strict=True):
+            yield {**choice, "display": word}
+
+
+class ClosedFilter(WordedFilter):
+    title = "closing"
+    words = "Not closed", "Closed"
+
+
+class AcceptedFilter(WordedFilter):
+    title = "acceptance"
+    words = "Not accepted", "Accepted"
 
 
 @admin.register(LeftAside)
@@ -71,8 +124,8 @@ class LeftAsideAdmin(DecisionPages, KeysetPages):
     list_display_links = ("error_class",)
     list_filter = (
         "direction",
-        ("closed_at", admin.EmptyFieldListFilter),
-        ("accepted_at", admin.EmptyFieldListFilter),
+        ("closed_at", ClosedFilter),
+        ("accepted_at", AcceptedFilter),
         "error_class",
     )
     search_fields = ("=project_id",)

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 # How much of a document stands on the page, and how many places at which the homes differ.
 BEGINNING, PATHS = 2_000, 100
-UNEQUAL = "unequal"
+UNEQUAL, COLUMNS_DROPPED = "unequal", "columns_dropped"
 
 STANDINGS = {
     "empty": "Neither home holds anything.",
@@ -37,6 +37,7 @@ STANDINGS = {
     "forked": "Both homes have changed since they were equal: a pass merges them by key, or a person decides.",
     UNEQUAL: "The clocks say in sync and the documents differ: somebody changed a row behind the trigger's back. "
     "No command repairs it unless a person names the home that is right.",
+    COLUMNS_DROPPED: "The legacy columns have been dropped: the newest snapshot is the project's state.",
     "unknown": "The runs cannot be asked at present.",
 }
 SOURCES = {"agentkit": "newest snapshot", "legacy": "legacy columns", "none": "nothing is there"}
@@ -69,7 +70,11 @@ class Where(NamedTuple):
 
 def where(current: ProjectState, homes: BothHomes) -> Where:
     """Say where a project stands; the documents may tell more than the clocks."""
-    word = UNEQUAL if homes.is_unequal else str(current.standing or "unknown")
+    word = str(current.standing or "unknown")
+    if homes.is_unequal:
+        word = UNEQUAL
+    elif homes.run_id and not homes.has_columns:
+        word = COLUMNS_DROPPED
     return Where(
         word, STANDINGS[word], SOURCES[current.source], FELL_BACK.get(current.fell_back or "", ""), current, homes
     )
@@ -129,9 +134,9 @@ def _number(text: str) -> int | None:
 def _time(text: str) -> datetime | None:
     try:
         when = parse_datetime(text)
-    except ValueError:
+        return when and (when.astimezone(UTC) if when.tzinfo else when.replace(tzinfo=UTC))
+    except (ValueError, OverflowError):
         return None
-    return when.replace(tzinfo=UTC) if when and when.tzinfo is None else when
 
 
 def documents_at(project_id: str, place: Position, current: ProjectState) -> Documents:

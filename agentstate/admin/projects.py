@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from functools import wraps
+from itertools import islice
 from typing import TYPE_CHECKING, Any, ParamSpec
 
 from django.contrib import admin
@@ -41,9 +43,9 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 
-# How many runs and sessions a project's page names, and up to where it counts a run's events.
+# How many runs, sessions and types of events a project's page names, and up to where it counts a run's events.
 NAMED, COUNTED = 20, 1_000
-LONGEST_NAME = 200
+LONGEST_NAME, LONGEST_TYPE = 200, 60
 _ATTRIBUTES = {key.name: key.attribute for key in STATE_KEYS}
 
 
@@ -128,7 +130,8 @@ class ProjectAdmin(KeysetPages):
         return queryset, False
 
     def parts(self, term: str) -> tuple[Sequence[Q], str]:
-        return [Q(id__startswith=term) | Q(name__icontains=term)], ""
+        words = term.strip()
+        return [Q(id__startswith=words) | Q(id=term) | Q(name__icontains=words)], ""
 
     def get_urls(self) -> list[URLPattern]:
         def named(address: str, view: Callable[..., HttpResponse], name: str) -> URLPattern:
@@ -241,10 +244,18 @@ def _activity(request: HttpRequest, project: Project, newest_run: str | None) ->
         runs = AgentWorkflowRun.objects.of_project(project.pk).defer("input", "result", "error")
         found["runs"] = runs.order_by("-started_at", "-id")[:NAMED]
         found["all_runs_url"] = f"{reverse('admin:agentstate_agentworkflowrun_changelist')}?{by_project}"
-        events = AgentWorkflowRunEvent.objects.filter(run=newest_run)[: COUNTED + 1].count() if newest_run else 0
-        found["events"] = f"{COUNTED:,}+" if events > COUNTED else f"{events:,}"
+        types = _event_types(newest_run)
+        is_more = types.total() > COUNTED
+        found["events"] = f"{COUNTED:,}+" if is_more else f"{types.total():,}"
+        found["event_types"] = {} if is_more else dict(islice(types.items(), NAMED))
     if _sees(request, AgentSession):
         sessions = AgentSession.objects.filter(project=project).only("id", "agent_run_id", "created_at", "updated_at")
         found["sessions"] = sessions.order_by("-updated_at", "-id")[:NAMED]
         found["all_sessions_url"] = f"{reverse('admin:agentstate_agentsession_changelist')}?{by_project}"
     return found
+
+
+def _event_types(run_id: str | None) -> Counter[str]:
+    """Return how many events of each type a run has, in the order in which they first occurred, so far as we count."""
+    events = AgentWorkflowRunEvent.objects.filter(run=run_id).order_by("created_at")
+    return Counter(events.values_list(Left("type", LONGEST_TYPE), flat=True)[: COUNTED + 1] if run_id else [])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
@@ -158,7 +159,8 @@ class AgentWorkflowRunAdmin(FoundByProject, TimelinePages):
         if run.completed_at:
             return length_of_time(run.completed_at - run.started_at)
         if run.status == AgentWorkflowRun.Status.RUNNING:
-            return f"{length_of_time(timezone.now() - run.started_at)} so far"
+            # The database's clock, which the start is from, may be ahead of ours.
+            return f"{length_of_time(max(timezone.now() - run.started_at, timedelta(0)))} so far"
         return "\N{EN DASH}"
 
     @admin.display(description="snapshot")

@@ -31,8 +31,9 @@ class FoundByProject(KeysetPages):
         return queryset, False  # parts finds them
 
     def parts(self, term: str) -> tuple[Sequence[Q], str]:
-        if self.model._default_manager.filter(pk=term).exists():
-            return [Q(pk=term)], ""
+        words = term.strip()
+        if self.model._default_manager.filter(pk=words).exists():
+            return [Q(pk=words)], ""
         projects = find_projects(term)
         notice = ""
         if len(projects) > MOST_PROJECTS:
@@ -52,8 +53,12 @@ def is_search(request: HttpRequest) -> bool:
 def find_projects(term: str) -> list[str]:
     """Return the project with this id, or else projects whose id begins so or whose name has it, a few at most.
 
-    The second reads the table until it has found as many, so it belongs under a time limit.
+    An id may begin or end with spaces. The second reads the table until it has found as many, so it belongs under a
+    time limit.
     """
-    exact = Project.objects.filter(pk=term).values_list("pk", flat=True)
-    alike = Project.objects.filter(Q(pk__startswith=term) | Q(name__icontains=term)).values_list("pk", flat=True)
-    return list(exact) or list(alike[: MOST_PROJECTS + 1])
+    words = term.strip()
+    exact = set(Project.objects.filter(pk__in=[term, words]).values_list("pk", flat=True))
+    if exact:
+        return [term if term in exact else words]
+    alike = Project.objects.filter(Q(pk__startswith=words) | Q(name__icontains=words)).values_list("pk", flat=True)
+    return list(alike[: MOST_PROJECTS + 1])

@@ -81,14 +81,14 @@ class TimelinePages(ReadOnlyAdmin):
         return TemplateResponse(request, f"{TEMPLATES}/timeline.html", context)
 
     def live_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        """Return what a run's page follows: the header and the last events, or nothing if they are as they were."""
+        """Return what a run's page follows: its header, kinds and last events, or nothing if all is as it was."""
         self._allow(request)
         run_id = _id(object_id)
         if timeline.pulse_of(run_id) == request.GET.get("pulse"):
             return HttpResponse(status=204)
         run = self._run(run_id)
         asked = Asked(timeline.Place(is_last=True))
-        context = {**self._context(request, run), **self._events(run, asked)}
+        context = {**self._context(request, run), **self._filters(run, asked), **self._events(run, asked)}
         return TemplateResponse(request, f"{TEMPLATES}/live.html", context)
 
     def payload_view(self, request: HttpRequest, object_id: str, event_id: str) -> HttpResponse:

@@ -101,7 +101,7 @@ def asked_for(query: QueryDict) -> Asked:
 
 
 def _filter_of(query: QueryDict) -> Filter:
-    kinds = dict.fromkeys(filter(None, (_storable(kind) for kind in query.getlist("kind")[:MOST_KINDS])))
+    kinds = dict.fromkeys(kind for kind in query.getlist("kind")[:MOST_KINDS] if "\0" not in kind)
     text = _storable(query.get("q", "")).strip()[:LONGEST_TEXT]
     return Filter(tuple(kinds), failures=query.get("failures") == "1", text=text)
 

@@ -34,7 +34,10 @@ class Plot:
     @property
     def date_format(self) -> str:
         """How to write both ends so that they differ."""
-        return "j M Y" if self.last - self.first > timedelta(days=2) else "j M, H:i:s"
+        length = self.last - self.first
+        if length > timedelta(days=2):
+            return "j M Y"
+        return "j M, H:i:s" if length > timedelta(seconds=1) else "H:i:s.u"
 
     width = WIDTH
     height = HEIGHT

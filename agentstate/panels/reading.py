@@ -94,8 +94,8 @@ def short_number(value: Decimal) -> str:
     exact = str(value)
     if len(exact) <= _SHORT:
         return exact
-    rounded = f"{value:.3G}"
-    return rounded.rstrip("0").rstrip(".") if "." in rounded and "E" not in rounded else rounded
+    digits, e, exponent = f"{value:.3G}".partition("E")
+    return (digits.rstrip("0").rstrip(".") if "." in digits else digits) + e + exponent
 
 
 def presence(document: Any) -> str:

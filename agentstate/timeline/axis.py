@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_right
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -23,7 +24,9 @@ SHORTEST = timedelta(milliseconds=1)
 # In percent of the width: the margins, which keep marks inside, and what each collapsed gap takes.
 _MARGIN, _GAP = 1.0, 4.0
 _NARROWEST_BAR = 0.4
-_TICKS, _BETWEEN_TICKS, _LAST_TICK = 5, 14.0, 96.0
+_TICKS, _LAST_TICK = 5, 96.0
+# What the label of a moment takes, and of one that is days away.
+_LABEL, _LABEL_WITH_DAYS = 14.0, 24.0
 
 _STEPS = (
     *(timedelta(microseconds=factor * 10**power) for power in range(2, 6) for factor in (1, 2, 5)),
@@ -107,18 +110,22 @@ class Axis:
         shown = sum((stretch.end - stretch.start for stretch in self._stretches), timedelta(0))
         step = next((step for step in _STEPS if shown / step <= _TICKS), _STEPS[-1])
         ticks: list[Tick] = []
-        free_from = 0.0
+        free_from = -math.inf
         for stretch in self._stretches:
             offset = stretch.start - origin
-            if stretch is self._stretches[0] or stretch.left < free_from:
+            if stretch is self._stretches[0] or stretch.left < free_from + _width(offset) / 2:
                 offset = _next_multiple(offset, step)
             while origin + offset <= stretch.end:
-                x = self.place(origin + offset)
-                if free_from <= x <= _LAST_TICK:
+                x, half = self.place(origin + offset), _width(offset) / 2
+                if free_from + half <= x <= _LAST_TICK:
                     ticks.append(Tick(_percent(x), offset))
-                    free_from = x + _BETWEEN_TICKS
+                    free_from = x + half
                 offset = _next_multiple(offset + timedelta(microseconds=1), step)
         return ticks
+
+
+def _width(offset: timedelta) -> float:
+    return _LABEL if abs(offset) < timedelta(days=1) else _LABEL_WITH_DAYS
 
 
 def _next_multiple(offset: timedelta, step: timedelta) -> timedelta:

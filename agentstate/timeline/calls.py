@@ -127,12 +127,12 @@ class Row:
         return self.last.at
 
 
-def rows_of(events: Iterable[Event], *, is_running: bool, has_later: bool) -> list[Row]:
+def rows_of(events: Iterable[Event], *, has_ended: bool, has_earlier: bool, has_later: bool) -> list[Row]:
     """Return the rows of events in order, each call's result with its invocation.
 
     Args:
-        is_running: whether the run may still write the results that are missing.
-        has_later: whether there are events after these, which they may be among.
+        has_ended: whether the run writes no more, else the results that are missing may come.
+        has_earlier, has_later: whether there are events before or after these, which the missing halves may be among.
     """
     rows: list[Row] = []
     open_calls: dict[str, Row] = {}
@@ -145,11 +145,11 @@ def rows_of(events: Iterable[Event], *, is_running: bool, has_later: bool) -> li
         rows.append(row)
         if event.type == "tool.invocation" and call:
             open_calls[call] = row
-        elif event.type == "tool.result" and call:
+        elif event.type == "tool.result" and call and has_earlier:
             row.half = "invocation"
     for row in open_calls.values():
         row.half = "result" if has_later else ""
-        row.outcome = Outcome.NONE if has_later else Outcome.UNDER_WAY if is_running else Outcome.LOST
+        row.outcome = Outcome.NONE if has_later else Outcome.LOST if has_ended else Outcome.UNDER_WAY
     for row in rows:
         row.outcome = row.outcome or _outcome(row.last)
     return rows

@@ -61,7 +61,7 @@ def page_of(run: RunHeader, place: Place, wanted: Filter, size: int = SIZE) -> P
     if not events:
         return Page([], place=place, earlier=place.after, later=place.before)
     has_earlier, has_later = sides_of(run.id, events[0].at, events[-1].at)
-    page = _laid_out(run, events, place, has_later=has_later)
+    page = _laid_out(run, events, place, has_earlier=has_earlier, has_later=has_later)
     page.earlier = events[0].at if has_earlier else None
     page.later = events[-1].at if has_later else None
     return page
@@ -93,7 +93,8 @@ def _searched_page(run: RunHeader, place: Place, wanted: Filter, size: int) -> P
     found = search(run.id, wanted, start=start, backwards=backwards, limit=size + 1)
     has_more = len(found.moments) > size
     moments = sorted(found.moments[:size])
-    page = _laid_out(run, events_at(run.id, moments) if moments else [], place, has_later=True, is_picked=True)
+    events = events_at(run.id, moments) if moments else []
+    page = _laid_out(run, events, place, has_earlier=True, has_later=True, is_picked=True)
     page.search = found
     beyond = (moments[0] if backwards else moments[-1]) if has_more else found.reached if found.stopped else None
     if backwards:
@@ -103,8 +104,10 @@ def _searched_page(run: RunHeader, place: Place, wanted: Filter, size: int) -> P
     return page
 
 
-def _laid_out(run: RunHeader, events: list[Event], place: Place, *, has_later: bool, is_picked: bool = False) -> Page:
-    rows = rows_of(events, is_running=run.is_running, has_later=has_later)
+def _laid_out(
+    run: RunHeader, events: list[Event], place: Place, *, has_earlier: bool, has_later: bool, is_picked: bool = False
+) -> Page:
+    rows = rows_of(events, has_ended=run.has_ended, has_earlier=has_earlier, has_later=has_later)
     for row in rows:
         row.is_chosen = any(event.id == place.event for event in row.events)
         row.is_picked = is_picked

@@ -69,6 +69,10 @@ class RunHeader:
         return self.status == "running"
 
     @property
+    def has_ended(self) -> bool:
+        return self.status not in ("pending", "running")
+
+    @property
     def duration(self) -> timedelta | None:
         """How long it took, or has taken so far."""
         if self.status == "pending":

@@ -97,7 +97,7 @@ def _of_conflict(event: Event) -> str:
     resolved = event.get("resolved")
     where = f"conflict in {_place_of_conflict(event)}"
     if event.type == "conflict.resolved":
-        return f"{where} resolved: {short(resolved)}"
+        return f"{where} resolved{'' if resolved is None else f': {short(resolved)}'}"
     versions = _versions(event.get("previous"), event.get("next"))
     return f"{where}{versions}{'' if resolved is None else f', resolved: {short(resolved)}'}"
 

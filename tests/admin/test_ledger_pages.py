@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from django.test import Client
 from django.urls import reverse as url_of
+from django.utils.html import escape
 
-from agentstate.models import BackfillPass, LeftAside
+from agentstate.models import BackfillPass, Flag, FlagChange, LeftAside
 from tests.admin.viewers import superuser, viewer
 from tests.factories import ProjectFactory
 from tests.flags import turn
@@ -34,7 +36,7 @@ def leave_aside(project: str = "p1", error: str = "e", **fields: datetime) -> Le
     )
 
 
-def record(outcome: str, ended: datetime | None) -> BackfillPass:
+def record(outcome: str, ended: datetime | None, **more: Any) -> BackfillPass:
     return BackfillPass.objects.create(
         direction="forward",
         requested_by="ada@host",
@@ -43,6 +45,7 @@ def record(outcome: str, ended: datetime | None) -> BackfillPass:
         seen_at=MOMENT + timedelta(seconds=9),
         ended_at=ended,
         candidates=1_234_567,
+        **more,
     )
 
 
@@ -57,6 +60,37 @@ def test_a_pass_says_what_it_did_and_how_it_ended(outcome: str, ended: datetime 
     assert duration in page
     assert "1,234,567" in page
     assert "ada@host" in page
+
+
+def test_a_pass_tells_what_it_moved_and_made() -> None:
+    record("finished", MOMENT, written=1_234, merged=2, runs=1_236, events=1)
+    page = list_of("backfillpass", superuser()).replace("\N{NO-BREAK SPACE}", " ")
+    assert ">1,234 of 1,234,567, 2 merged<" in page
+    assert ">1,236 runs, 1 event<" in page
+
+
+def test_the_page_of_a_pass_says_how_long_it_took_and_what_was_asked_for() -> None:
+    entry = record("finished", MOMENT + timedelta(seconds=75), options={"batch_size": 500})
+    page = superuser().get(url_of("admin:agentstate_backfillpass_change", args=[entry.pk])).content.decode()
+    for part in ("1 min 15 s", "0 of 1,234,567", escape('{\n  "batch_size": 500\n}')):
+        assert part in page
+
+
+def test_the_page_of_a_change_says_what_changed() -> None:
+    turn("agentkit_writes", everyone=True)
+    change = FlagChange.objects.latest("id")
+    page = superuser().get(url_of("admin:agentstate_flagchange_change", args=[change.pk])).content.decode()
+    assert change.summary in page
+
+
+def test_no_page_leads_to_a_history_that_does_not_know_what_happened() -> None:
+    turn("agentkit_writes", everyone=True)
+    client = superuser()
+    rows = [record("finished", MOMENT), FlagChange.objects.latest("id"), Flag.objects.get(name="agentkit_writes")]
+    for row in rows:
+        page = client.get(url_of(f"admin:agentstate_{row._meta.model_name}_change", args=[row.pk]))
+        assert page.status_code == 200
+        assert "/history/" not in page.content.decode()
 
 
 def test_what_was_left_aside_leads_to_its_project_and_says_why() -> None:
@@ -86,6 +120,7 @@ def test_what_is_open_is_filtered_for() -> None:
     page = list_of("leftaside", superuser(), closed_at__isempty="1")
     assert ">open<" in page
     assert ">closed<" not in page
+    assert ">Not closed<" in page
 
 
 def test_changes_of_flags_are_listed_the_newest_first() -> None:

@@ -80,6 +80,11 @@ def test_the_exact_start_shows_on_hover() -> None:
     assert 'title="2024-05-01 12:00:00' in text_of(superuser())
 
 
+def test_a_clock_that_is_behind_the_databases_gives_no_negative_time() -> None:
+    RunFactory(status="running", started_at=timezone.now() + timedelta(minutes=1), completed_at=None)
+    assert cell(text_of(superuser()), "duration") == "0 ms so far"
+
+
 @pytest.mark.parametrize(
     ("fields", "duration"),
     [
@@ -276,6 +281,13 @@ def test_runs_are_found_by_their_projects_id_alone_where_it_is_one() -> None:
     older, newer = RunFactory(project=first, started_at=MOMENT), RunFactory(project=first)
     RunFactory(project=second)
     assert shown(superuser(), q="p1") == [newer.pk, older.pk]
+
+
+def test_runs_are_found_by_a_projects_id_that_begins_and_ends_with_spaces() -> None:
+    spaced = RunFactory(project=ProjectFactory(id=" p "))
+    plain = RunFactory(project=ProjectFactory(id="p"))
+    assert shown(superuser(), q=" p ") == [spaced.pk]
+    assert shown(superuser(), q="  p") == [plain.pk]
 
 
 @pytest.mark.parametrize("term", ["pro", "aIls and", "100%"])

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
 from django.contrib.admin.utils import quote
 from django.urls import reverse as url_of
+from django.utils import timezone
 from playwright.sync_api import expect
 
 from tests import scenes
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    from playwright.sync_api import Locator, Page
+    from playwright.sync_api import Locator, Page, Route
 
 
 def open_page(page: Page, project: str, query: str = "") -> None:
@@ -70,6 +72,13 @@ def test_coverage_conflicts_and_eligibility_render(page: Page, accessible: Calla
     accessible("#content-main")
 
 
+@pytest.mark.parametrize("score", ["0.5", "0.123456", "-0.123456", "1e400", "-1.2345e-300"])
+def test_any_score_fits_into_its_gauge(page: Page, score: str) -> None:
+    open_page(page, ProjectFactory(documents={"coverage": score}).id)
+    width = page.locator(".agentstate-gauge text").evaluate("text => text.getBBox().width")
+    assert 0 < width < 76
+
+
 @pytest.mark.parametrize("documents", [USUAL, ODD], ids=["usual", "odd"])
 def test_the_slider_goes_through_the_history(page: Page, documents: dict[str, list[Any]]) -> None:
     example = worked_example(documents)
@@ -89,6 +98,24 @@ def test_the_slider_goes_through_the_history(page: Page, documents: dict[str, li
     slider(page).fill("6")
     expect(page.get_by_role("heading", name="Now", exact=True)).to_be_visible()
     page.wait_for_url("**/change/")
+
+
+def test_an_answer_that_comes_late_does_not_move_the_slider_under_the_hand(page: Page) -> None:
+    example = worked_example()
+    page.clock.install()
+    open_page(page, example.project)
+    page.clock.pause_at(timezone.now() + timedelta(hours=1))
+    held: list[Route] = []
+    page.route("**/moment/?moment=2", lambda route: held.append(route))
+    slider(page).fill("2")
+    with page.expect_request("**/moment/?moment=2"):
+        page.clock.run_for(200)
+    slider(page).fill("4")
+    held.pop().continue_()
+    page.wait_for_timeout(300)
+    expect(slider(page)).to_have_value("4")
+    page.clock.run_for(200)
+    expect_moment(page, example, 4)
 
 
 def test_the_keyboard_is_enough(page: Page) -> None:

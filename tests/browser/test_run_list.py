@@ -48,6 +48,20 @@ def test_it_fits_and_everybody_can_read_it(page: Page, accessible: Callable[...,
     accessible()
 
 
+@pytest.mark.parametrize("screen", [PHONE, DESKTOP], ids=["phone", "desktop"])
+def test_why_runs_failed_is_seen_at_once_however_long_their_names_are(page: Page) -> None:
+    project = ProjectFactory(name="Unbreakable" * 30)
+    RunFactory(project=project, workflow_id="w" * 100, status="failed", error="FunderPortalDown: The portal is closed")
+    page.goto(LIST)
+    cells = page.locator("#result_list tbody").locator("th, td")
+    last = page.locator(".field-first_line_of_error")
+    expect(last).to_contain_text("FunderPortalDown")
+    room = page.locator("#changelist .results").bounding_box()
+    boxes = [cell.bounding_box() for cell in cells.all()]
+    assert room
+    assert all(box and box["x"] + box["width"] <= room["x"] + room["width"] for box in boxes)
+
+
 def test_it_is_filtered_by_keyboard_alone(page: Page) -> None:
     make_runs()
     page.goto(LIST)

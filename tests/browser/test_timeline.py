@@ -136,6 +136,7 @@ def test_a_run_is_followed_as_it_happens(page: Page, accessible: Callable[..., N
         run.event("draft.progress", {"section": "need"})
         expect(row(page, "draft progress")).to_be_visible()
         expect(page.get_by_role("status")).to_have_text("Following live: 1 new event.")
+        expect(page.get_by_role("link", name="draft.progress 1")).to_be_visible()
 
         with run.tool("normalize_rfp") as call:
             expect(row(page, "tool normalize_rfp under way")).to_be_visible()
@@ -148,7 +149,7 @@ def test_a_run_is_followed_as_it_happens(page: Page, accessible: Callable[..., N
         expect(status).to_contain_text("running")
         accessible()
     expect(status).to_contain_text("succeeded")
-    expect(page.get_by_role("status")).to_have_text("The run is succeeded.")
+    expect(page.get_by_role("status")).to_have_text("No longer running: succeeded.")
     expect(page.locator("[data-part=duration]")).not_to_contain_text("so far")
     texts = rows(page).all_inner_texts()
     page.reload()
@@ -168,6 +169,20 @@ def test_following_takes_nothing_from_who_reads(page: Page) -> None:
     expect(summary).to_be_focused()
     expect(rows(page).first.locator("pre")).to_be_visible()
     assert page.evaluate("window.scrollY") == 0
+
+
+def test_of_an_unfolded_call_the_result_comes_by_itself(page: Page) -> None:
+    run = make_run(status="running")
+    add_call(run, "a", 1, None)
+    open_run(page, run.pk)
+    rows(page).first.locator("summary").click()
+    expect(rows(page).first.locator("pre")).to_have_count(1)
+    append(run.pk, [("tool.result", {"call_id": "a", "tool": "fetch", "status": "ok", "output": "the answer"})])
+    expect(rows(page).first.locator("pre")).to_have_count(2)
+    expect(rows(page).first.locator("pre").last).to_contain_text('"output": "the answer"')
+    append(run.pk, [("tool.invocation", {"call_id": "b", "tool": "b"}), ("note", "later")])
+    expect(row(page, "note: later")).to_be_visible()
+    expect(rows(page).first.locator("pre")).to_have_count(2)
 
 
 def test_what_a_running_run_writes_much_of_slides_by(page: Page) -> None:
@@ -271,6 +286,49 @@ def test_whatever_a_run_holds_is_text(page: Page, accessible: Callable[..., None
     expect(rows(page).locator("pre").first).to_contain_text(NASTY.replace('"', '\\"'))
     assert fits(page)
     accessible()
+
+
+@pytest.mark.parametrize("screen", [{"width": width, "height": 800} for width in (320, 768, 1024)], ids=str)
+def test_what_happened_is_read_at_any_width(page: Page) -> None:
+    run = make_run()
+    add_call(run, "a", 1, 40, status='"error"', error='"TimeoutError: no answer"')
+    add_event(run, "coverage.delta", '{"from": 0.42, "to": 0.61}', 50)
+    open_run(page, run.pk)
+    for text in ("tool fetch, 39.0 s failed", "coverage 0.42 → 0.61"):
+        said = row(page, text).locator(".agentstate-event-text")
+        expect(said).to_be_visible()
+        assert said.evaluate("(element) => element.scrollWidth <= element.clientWidth")
+    assert fits(page)
+
+
+@pytest.mark.parametrize("screen", [DESKTOP, PHONE], ids=["desktop", "phone"])
+def test_names_of_any_length_and_days_stand_beside_what_is_there(page: Page) -> None:
+    project = ProjectFactory()
+    runs = [make_run(id=f"legacy_{n}{'q' * 300}", project=project, workflow_id="draft-" * 30) for n in range(3)]
+    add_event(runs[1], "note", at=1)
+    add_event(runs[1], "note", at=20 * 86_400)
+    open_run(page, runs[1].pk)
+    expect(rows(page).last).to_contain_text("+20 d 00:00:00.0")
+    assert fits(page)
+    for one, other in ((".agentstate-run-id bdi", ".object-tools li"), (".agentstate-at", ".agentstate-mark")):
+        assert not overlap(page, one, other)
+
+
+def overlap(page: Page, one: str, other: str) -> bool:
+    """Tell whether texts within the first elements touch any of the others."""
+    return page.evaluate(
+        """([one, other]) => {
+            const texts = [...document.querySelectorAll(one)].flatMap((each) => {
+                const range = document.createRange();
+                range.selectNodeContents(each);
+                return [...range.getClientRects()];
+            });
+            const others = [...document.querySelectorAll(other)].map((each) => each.getBoundingClientRect());
+            return texts.some((a) => others.some((b) =>
+                a.left < b.right && b.left < a.right && a.top < b.bottom && b.top < a.bottom));
+        }""",
+        [one, other],
+    )
 
 
 @pytest.mark.parametrize("screen", [DESKTOP, PHONE], ids=["desktop", "phone"])

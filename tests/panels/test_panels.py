@@ -247,6 +247,7 @@ def test_the_outline_names_the_funder_the_deadline_and_the_sections() -> None:
         ("0.30000000000000004", "0.3"),
         ("1234567890123456789012345678901234567890", "1.23E+39"),
         ("1e400", "1E+400"),
+        ("1" + "0" * 400, "1E+400"),
     ],
 )
 def test_numbers_are_short(number: str, text: str) -> None:

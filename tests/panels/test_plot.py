@@ -5,6 +5,9 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
+import pytest
+from django.utils.dateformat import format as date_format
+
 from agentstate.panels import plot
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -28,6 +31,13 @@ def test_a_score_holds_until_the_next() -> None:
     assert found.line == "M5.0 59.0H150.0L150.0 5.0H295.0"
     assert found.mark == (150.0, 5.0)
     assert (found.first, found.last) == (START, START + timedelta(days=2))
+
+
+@pytest.mark.parametrize("length", [timedelta(milliseconds=20), timedelta(minutes=1), timedelta(days=9)])
+def test_both_ends_are_written_differently(length: timedelta) -> None:
+    found = plot([(START, Decimal(0)), (START + length, Decimal(1))], START, START)
+    assert found is not None
+    assert date_format(found.first, found.date_format) != date_format(found.last, found.date_format)
 
 
 def test_what_has_no_score_is_a_gap() -> None:

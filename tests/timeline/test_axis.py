@@ -109,6 +109,18 @@ def test_labels_are_few_round_and_apart(length: float) -> None:
     assert all(0 <= place <= 100 for place in places)
 
 
+def test_labels_of_later_days_which_are_longer_stand_further_apart() -> None:
+    run = make_run()
+    for second in (0, 1, 30_000, 30_004, 90_000, 90_020, 172_000):
+        add_event(run, "draft.progress", at=second)
+    axis = page(run).axis
+    assert axis is not None
+    for one, other in pairwise(axis.ticks):
+        needed = 23.9 if one.offset.days else 18.9 if other.offset.days else 13.9
+        assert number(other.x) - number(one.x) >= needed
+    assert [tick.offset.days for tick in axis.ticks] == [0, 1, 1, 1]
+
+
 def test_a_call_that_says_it_took_longer_than_the_run_stays_on_the_axis() -> None:
     run = make_run()
     add_event(run, "draft.progress", at=0)

@@ -56,7 +56,13 @@ def test_what_became_of_a_call(status: str, outcome: Outcome) -> None:
 
 
 @pytest.mark.parametrize(
-    ("status", "outcome"), [("running", Outcome.UNDER_WAY), ("failed", Outcome.LOST), ("succeeded", Outcome.LOST)]
+    ("status", "outcome"),
+    [
+        ("running", Outcome.UNDER_WAY),
+        ("pending", Outcome.UNDER_WAY),
+        ("failed", Outcome.LOST),
+        ("succeeded", Outcome.LOST),
+    ],
 )
 def test_a_call_without_a_result_is_under_way_or_lost(status: str, outcome: Outcome) -> None:
     run = make_run(status=status)
@@ -80,6 +86,14 @@ def test_a_pair_that_the_edge_of_a_page_divides_shows_its_halves() -> None:
     assert (result.half, result.outcome, result.duration) == ("invocation", Outcome.OK, timedelta(milliseconds=900))
     assert other_half(run.pk, invocation.event.id) == result.event.id
     assert other_half(run.pk, result.event.id) == invocation.event.id
+
+
+def test_a_result_with_nothing_before_it_promises_no_call() -> None:
+    run = make_run()
+    add_event(run, "tool.result", '{"call_id": "a", "tool": "fetch", "status": "ok", "duration_ms": 500}', 1)
+    add_event(run, "draft.progress", at=2)
+    assert [row.half for row in rows(run)] == ["", ""]
+    assert [row.half for row in rows(run, before=moment(2))] == [""]
 
 
 def test_the_other_half_may_not_be_there() -> None:

@@ -29,6 +29,7 @@ CONFLICT = '"type": "section_conflict", "key": "budget", "previous": {"version":
             "conflict in section budget: v1 → v2, resolved: latest",
         ),
         ("conflict.resolved", f'{{{CONFLICT}, "resolved": "latest"}}', "conflict in section budget resolved: latest"),
+        ("conflict.resolved", f"{{{CONFLICT}}}", "conflict in section budget resolved"),
         (
             "conflict.found",
             '{"key": "need", "previous": {"release_date": "2025-01-02"}, "next": {"release_date": "2025-03-04"}}',

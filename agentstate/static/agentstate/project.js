@@ -17,8 +17,13 @@
     return Number(number) < Number(slider.max) ? `?moment=${number}` : "";
   }
 
-  async function show(number) {
+  function stop() {
+    clearTimeout(waiting);
     loading?.abort();
+  }
+
+  async function show(number) {
+    stop();
     loading = new AbortController();
     shown.setAttribute("aria-busy", "true");
     try {
@@ -47,8 +52,9 @@
     history.replaceState(null, "", slider.dataset.page + position.dataset.query);
   }
 
+  // An answer to where the slider stood before would move it back under the hand.
   slider.addEventListener("input", () => {
-    clearTimeout(waiting);
+    stop();
     waiting = setTimeout(show, PAUSE, slider.value);
   });
 

@@ -59,6 +59,11 @@
     }
   };
 
+  const updateChips = (fresh) => {
+    const [old, now] = [document, fresh].map((each) => each.querySelector("[data-chips]"));
+    if (old.innerHTML !== now.innerHTML && !inUse(old) && !old.matches(":hover")) old.replaceWith(now);
+  };
+
   const updateRow = (row, fresh) => {
     row.dataset.outcome = fresh.dataset.outcome || "";
     const bars = [row, fresh].map((each) => each.querySelector(".agentstate-bar"));
@@ -70,6 +75,11 @@
         const [old, now] = [row, fresh].map((each) => each.querySelector(name));
         if (old && now) old.replaceWith(now);
       }
+      // Of a call that is unfolded, what came of it is added below.
+      const [body, other] = [row, fresh].map((each) => each.querySelector(".agentstate-event-body"));
+      const more = [...other.children].slice(body.children.length);
+      body.append(...more);
+      if (body.closest("details").open) more.filter((part) => part.dataset.load).forEach(load);
     }
     return row;
   };
@@ -135,9 +145,10 @@
     const freshEvents = fresh.querySelector("[data-events]");
     const status = freshEvents.dataset.status;
     updateHeader(fresh);
+    updateChips(fresh);
     const added = updateEvents(freshEvents);
     if (status !== "running") {
-      say.textContent = `The run is ${status}.`;
+      say.textContent = `No longer running: ${status}.`;
       return false;
     }
     if (added) say.textContent = `Following live: ${added} new event${added === 1 ? "" : "s"}.`;

@@ -1,0 +1,51 @@
+"""Lists, in a browser: whatever names are long, all columns are seen."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from django.urls import reverse as url_of
+from django.utils import timezone
+
+from agentstate.models import BackfillPass, FlagChange, LeftAside
+from tests.browser.conftest import DESKTOP, PHONE, fits
+from tests.factories import ProjectFactory, RunFactory, SessionFactory
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+LONG = "n" * 1_000
+
+
+def make_rows() -> None:
+    now = timezone.now()
+    project = ProjectFactory(id=LONG, name=LONG)
+    run = RunFactory(project=project, workflow_id=LONG)
+    entry = {"role": LONG, "content": LONG, "at": LONG}
+    SessionFactory(id="session", project=project, agent_run=run, memory_id=LONG, transcript_json=[entry])
+    LeftAside.objects.create(
+        project_id=LONG, direction="forward", error_class="DataError", error=LONG, first_seen_at=now, last_seen_at=now
+    )
+    counts = dict.fromkeys(("candidates", "written", "left_aside", "runs", "events", "sessions"), 1_234_567)
+    BackfillPass.objects.create(
+        direction="forward", requested_by=LONG[:60], outcome="running", started_at=now, seen_at=now, **counts
+    )
+    FlagChange.objects.create(flag="agentkit_writes", after={"note": LONG}, changed_at=now, changed_by=LONG)
+
+
+@pytest.mark.parametrize("model", ["project", "agentsession", "leftaside", "backfillpass", "flagchange"])
+def test_a_long_name_pushes_no_column_out_of_sight(page: Page, model: str) -> None:
+    make_rows()
+    page.goto(url_of(f"admin:agentstate_{model}_changelist"))
+    results = page.locator(".results")
+    assert results.evaluate("results => results.scrollWidth <= results.clientWidth")
+
+
+@pytest.mark.parametrize("screen", [DESKTOP, PHONE], ids=["desktop", "phone"])
+def test_a_sessions_page_is_no_wider_than_the_window_for_long_names(page: Page) -> None:
+    make_rows()
+    page.goto(url_of("admin:agentstate_agentsession_change", args=["session"]))
+    assert fits(page)
+    entry = page.locator("#entry-1")
+    assert entry.evaluate("entry => entry.scrollWidth <= entry.clientWidth")
