@@ -14,6 +14,7 @@ manage migrate --verbosity 0
 is_first=$(.venv/bin/python manage.py agentkit_rollout --format json | grep -c '"stage": "legacy"' || true)
 if [ "$is_first" = 0 ]; then # what the tour before left forked
     manage backfill_agentkit_state --prefer agentkit --all
+    manage reverse_backfill_agentkit_state
 fi
 manage seed_legacy_projects --count 2000 --seed 1 --append
 
