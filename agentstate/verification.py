@@ -99,6 +99,7 @@ def verify(projects: tuple[str, ...] = ()) -> Verification:
 
     Raises:
         UnknownProjects: an id is no project's.
+        RuntimeError: it is called inside a transaction, whose view may be another one.
     """
     refuse_unknown(projects)
     found = Verification()

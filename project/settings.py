@@ -7,6 +7,7 @@ from pathlib import Path
 import environ
 from csp.constants import NONE, SELF
 
+from agentstate.rollout import needed
 from project.database import database_from_url
 from project.secret_key import local_secret_key
 
@@ -120,9 +121,9 @@ CACHES = {
 }
 
 # What the steps of manage.py agentkit_rollout ask for.
-AGENTSTATE_ROLLOUT_LAG_MINUTES = env.int("AGENTSTATE_ROLLOUT_LAG_MINUTES", default=5)
-AGENTSTATE_ROLLOUT_COMPARED = env.int("AGENTSTATE_ROLLOUT_COMPARED", default=1000)
-AGENTSTATE_ROLLOUT_HOURS = env.float("AGENTSTATE_ROLLOUT_HOURS", default=24.0)
+AGENTSTATE_ROLLOUT_LAG_MINUTES = env.int("AGENTSTATE_ROLLOUT_LAG_MINUTES", default=needed.LAG_MINUTES)
+AGENTSTATE_ROLLOUT_COMPARED = env.int("AGENTSTATE_ROLLOUT_COMPARED", default=needed.COMPARED)
+AGENTSTATE_ROLLOUT_HOURS = env.float("AGENTSTATE_ROLLOUT_HOURS", default=needed.HOURS)
 
 # Everything that tells browsers to stay on HTTPS hangs on one switch.
 AGENTSTATE_HTTPS = env.bool("AGENTSTATE_HTTPS", default=False)

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import re
 import shlex
+import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tests.migrations.databases import Result
 from tests.rollout.ladder import DATED
 
 if TYPE_CHECKING:
@@ -88,8 +90,8 @@ def run(step: Step, database: Database) -> str:
         name, _, value = words.pop(0).partition("=")
         settings[name] = value
     assert words.pop(0) == "manage.py", step.command
-    ended = database.manage(*words, settings=settings)
-    output = ended.out + _PROGRESS.sub("", ended.err)
+    ended = Result.of(database.start(*words, settings=settings, stderr=subprocess.STDOUT))
+    output = _PROGRESS.sub("", ended.out)
     return output + (f"[exit {ended.code}]\n" if ended.code else "")
 
 

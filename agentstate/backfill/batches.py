@@ -25,6 +25,9 @@ TUNE = "SET LOCAL work_mem = '64MB'; SET LOCAL jit = off"
 # Under any stricter level, which a server may have as its default, the look at locked rows would be as old as the
 # wait for them.
 SEE_WHAT_OTHERS_COMMITTED = "SET TRANSACTION ISOLATION LEVEL READ COMMITTED"
+# A batch that waits for one project's lock keeps those of the others, for which the application waits in turn: given
+# up, it is repeated, and in the end split.
+LOCK_TIMEOUT = "SET LOCAL lock_timeout = '1s'"
 
 
 @dataclass(frozen=True)
@@ -147,7 +150,7 @@ class Mover:
         for attempt in range(1, ATTEMPTS + 1):
             try:
                 with transaction.atomic(), connection.cursor() as cursor:
-                    cursor.execute(f"{SEE_WHAT_OTHERS_COMMITTED}; {TUNE}; {MOVES_STATE}")
+                    cursor.execute(f"{SEE_WHAT_OTHERS_COMMITTED}; {TUNE}; {MOVES_STATE}; {LOCK_TIMEOUT}")
                     if self.step.options.dry_run:
                         cursor.execute("SET TRANSACTION READ ONLY")
                         return self.step.preview(cursor, self._parameters(batch))

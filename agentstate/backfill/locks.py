@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 
-from django.db import connection
+from django.db import OperationalError, connection
 
 from agentstate.backfill.errors import OtherDirectionRunning
 from agentstate.backfill.options import PassOptions
@@ -64,5 +64,10 @@ def sharing(direction: Direction) -> Iterator[None]:
     try:
         yield
     finally:
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT pg_advisory_unlock_shared(%s, %s)", [NAMESPACE, _KEYS[direction]])
+        release("pg_advisory_unlock_shared", (NAMESPACE, _KEYS[direction]))
+
+
+def release(unlock: str, key: tuple[int, int]) -> None:
+    """Give back a lock of this connection. A connection that broke took it along, and has an error that says more."""
+    with suppress(OperationalError), connection.cursor() as cursor:
+        cursor.execute(f"SELECT {unlock}(%s, %s)", key)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING
 
 from django.core.management import CommandError
-from django.db import InternalError, OperationalError, connection, transaction
+from django.db import InternalError, OperationalError, connection
 from psycopg.errors import DependentObjectsStillExist
 
 from agentstate.backfill import OtherDirectionRunning, PassOptions, run_pass
+from agentstate.backfill.batches import SEE_WHAT_OTHERS_COMMITTED
 from agentstate.backfill.locks import holding
 from agentstate.contract.refusals import NotReady, refuse_to_bring_back, refuse_to_drop
 from agentstate.models.passes import Direction
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 BATCH = 1_000
+INTERRUPTED = 130  # as shells count Ctrl-C
 
 _TRIGGER = """
     CREATE OR REPLACE TRIGGER zz_agentstate_state_clock BEFORE UPDATE ON "Project"
@@ -82,9 +85,11 @@ def drop() -> None:
     except (InternalError, OperationalError) as error:
         if not isinstance(error.__cause__, DependentObjectsStillExist):
             raise
+        # Without PostgreSQL's hint, which is to drop all of that too.
+        found = error.__cause__.diag
         raise NotReady(
-            f"The legacy columns stay, and nothing was changed: {str(error).strip()}\nDrop or change what needs them "
-            "first."
+            f"The legacy columns stay, and nothing was changed: {found.message_primary}:\n{found.message_detail}\n"
+            "Drop or change what needs them first, then run this again."
         ) from error
 
 
@@ -127,9 +132,12 @@ def _stops_told() -> Iterator[None]:
 
     Raises:
         NotReady: a forward pass is under way, or others kept the table locked.
+        CommandError: somebody interrupted it.
     """
     try:
         yield
+    except KeyboardInterrupt:
+        raise CommandError("Interrupted. Nothing is lost: run this again to go on.", returncode=INTERRUPTED) from None
     except (OtherDirectionRunning, StayedLocked) as error:
         raise NotReady(str(error)) from error
 
@@ -141,16 +149,19 @@ def make_all_ahead() -> None:
     equal. So a project that was in sync is so again, at the one clock value that it had.
     """
     after: str | None = None
-    while True:
-        with transaction.atomic(), connection.cursor() as cursor:
-            cursor.execute(f"SET TRANSACTION ISOLATION LEVEL READ COMMITTED; {MOVES_STATE}")
-            cursor.execute(_LOCK, {"after": after})
-            locked = [project_id for (project_id,) in cursor.fetchall()]
-            if not locked:
-                return
-            # A statement of its own: the first one's view is older than its locks.
-            cursor.execute(_MAKE_AHEAD, {"locked": locked})
-            after = locked[-1]
+    while locked := with_short_lock(partial(_make_ahead, after)):
+        after = locked[-1]
+
+
+def _make_ahead(after: str | None) -> list[str]:
+    """Say it of the next batch of projects after an id, and return their ids."""
+    with connection.cursor() as cursor:
+        cursor.execute(f"{SEE_WHAT_OTHERS_COMMITTED}; {MOVES_STATE}")
+        cursor.execute(_LOCK, {"after": after})
+        locked = [project_id for (project_id,) in cursor.fetchall()]
+        # A statement of its own: the first one's view is older than its locks.
+        cursor.execute(_MAKE_AHEAD, {"locked": locked})
+    return locked
 
 
 def _add() -> None:

@@ -77,6 +77,8 @@ def _missing() -> Iterator[str]:
     for kind, count in found.problems.items():
         if count:
             yield f"- {count:,} {kind}: see manage.py verify_agentkit_state."
+    if stranger := _stranger():
+        yield f"- {stranger}"
     with connection.cursor() as cursor:
         cursor.execute(_UNKEPT)
         unkept = cursor.fetchall()
@@ -92,9 +94,13 @@ def refuse_to_bring_back() -> None:
     """Check that the columns can come back frozen, as they went.
 
     Raises:
-        NotReady: legacy_writes is on, so that saves would run into the freeze, or agentkit_reads is not, so that the
-            columns would be read before they have their content.
+        NotReady: this role may not alter the table, legacy_writes is on, so that saves would run into the freeze, or
+            agentkit_reads is not, so that the columns would be read before they have their content.
     """
+    if legacy_columns_are_there():
+        return  # an earlier attempt was killed after they came back, and seeding them is right at any stage
+    if stranger := _stranger():
+        raise NotReady(f"The legacy columns stay dropped, and nothing was changed: {stranger}")
     rollout = look().rollout
     if not rollout.legacy_writes.is_nothing:
         raise NotReady(
@@ -106,3 +112,16 @@ def refuse_to_bring_back() -> None:
             "The legacy columns stay dropped, and nothing was changed: agentkit_reads is off for some, who would read "
             "the columns before they have their content. Run manage.py waffle_flag agentkit_reads --everyone first."
         )
+
+
+def _stranger() -> str:
+    """Say that this role may not alter the table; nothing where it may."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            SELECT current_user FROM pg_class
+            WHERE oid = '"Project"'::regclass AND NOT pg_has_role(relowner, 'USAGE')
+            """
+        )
+        found = cursor.fetchone()
+    return f'"Project" belongs to another role than {found[0]}: migrate as its owner, or as a member.' if found else ""

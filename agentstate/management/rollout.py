@@ -6,7 +6,7 @@ import shlex
 from typing import TYPE_CHECKING, Any
 
 from agentstate.management.text import counted, print_table, stream_of
-from agentstate.rollout.evidence import MEANINGS
+from agentstate.rollout.evidence import MEANINGS, WAYS_OUT
 from agentstate.rollout.refusals import NoSuchStep, NotOpen, OffLadder
 from agentstate.rollout.stages import Place, Stage, look
 from agentstate.rollout.status import number
@@ -15,7 +15,7 @@ from agentstate.rollout.steps import CONTRACT
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from django.core.management.base import BaseCommand
+    from django.core.management.base import BaseCommand, OutputWrapper
 
     from agentstate.models import RolloutStep
     from agentstate.rollout.errors import RolloutError
@@ -70,6 +70,7 @@ def write_refusal(command: BaseCommand, refusal: RolloutError) -> None:
     if isinstance(refusal, OffLadder):
         _write_nearest(command, refusal.nearest)
     command.stderr.write(str(refusal))
+    _write_ways_out(command.stderr, conditions)
     command.stderr.write(f"Stage: {look().place or 'none of the ladder'}.")
 
 
@@ -118,9 +119,16 @@ def _write_next(command: BaseCommand, target: Place, conditions: Sequence[Condit
     if not is_open:
         missing = [condition.name for condition in conditions if not condition.holds]
         command.stdout.write(command.style.ERROR(f"Not open: {', '.join(missing)}."))
+        _write_ways_out(command.stdout, conditions)
         return
     how = CONTRACT if target.stage == Stage.CONTRACTED else "manage.py agentkit_rollout advance"
     command.stdout.write(command.style.SUCCESS(f"Open: {how} takes the step."))
+
+
+def _write_ways_out(output: OutputWrapper, conditions: Sequence[Condition]) -> None:
+    for condition in conditions:
+        if not condition.holds:
+            output.write(f"  {condition.name}: {WAYS_OUT[condition.name]}.")
 
 
 def _write_conditions(command: BaseCommand, title: str, conditions: Sequence[Condition]) -> None:

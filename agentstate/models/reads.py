@@ -14,6 +14,9 @@ class ReadCount(models.Model):
         LAG = "lag", "not compared: the clocks said that a home is ahead"
         FALLBACK = "fallback", "the legacy home answered for the AgentKit home"
 
+    # The reason of fallbacks that a person accepted, with what a pass could not move.
+    GIVEN_UP = "given_up"
+
     hour = models.DateTimeField(help_text="When the hour began.")
     finding = models.TextField(choices=Finding)
     # The state key that differed, the standing of a lag, or why a read fell back; empty where there is nothing to add.

@@ -1,1 +1,1 @@
-"""Rolling out under evidence: what reads of both homes found."""
+"""Rolling out under evidence: the stages, what each step asks for and was found, and the steps up and down."""

@@ -12,7 +12,6 @@ from functools import cached_property
 from math import floor
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from django.conf import settings
 from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 from django.db.models import Sum
@@ -20,6 +19,7 @@ from django.db.models import Sum
 from agentstate.backfill.acceptance import holding
 from agentstate.gates import AGENTKIT_READS, AGENTKIT_SHADOW_READS, AGENTKIT_WRITES
 from agentstate.models import ReadCount
+from agentstate.rollout import needed
 from agentstate.rollout.escapes import Escapes, count_escapes
 from agentstate.rollout.flag_history import FlagHistory
 from agentstate.rollout.stages import Stage
@@ -47,6 +47,20 @@ MEANINGS = {
     "hours_without_fallback": "hours since a read fell back to the legacy home",
     "escapes_open": "writes that bypassed us and are not taken in yet",
     "hours_without_escape": "hours since a write bypassed us",
+}
+# What to do where it does not hold.
+WAYS_OUT = {
+    "unapplied_migrations": "run manage.py migrate",
+    "verification_problems": "manage.py verify_agentkit_state names them, and what to do",
+    "legacy_ahead_too_long": "run manage.py backfill_agentkit_state",
+    "left_aside_open": "manage.py agentkit_left_aside list names them: retry or accept each",
+    "shadow_reads_compared": "let the application go on loading state",
+    "differences": "the rollout page in the admin names the projects: settle each, then wait",
+    "hours_without_difference": "wait",
+    "hours_at_100_percent": "wait",
+    "hours_without_fallback": "wait; the rollout page in the admin has the reasons of fallbacks",
+    "escapes_open": "run manage.py backfill_agentkit_state, which takes them in",
+    "hours_without_escape": "find who writes: manage.py agentkit_rollout lists the escapes; then wait",
 }
 
 
@@ -108,9 +122,9 @@ class Evidence:
         began = self._since_everyone(AGENTKIT_SHADOW_READS)
         clean_since = _later(began, self._end_of_newest(ReadCount.Finding.DIFFERENCE, began))
         compared = self._compared_since(clean_since)
-        needed = int(settings.AGENTSTATE_ROLLOUT_COMPARED)
+        enough = needed.compared()
         return [
-            Condition("shadow_reads_compared", compared >= needed, compared, needed, self._age(clean_since)),
+            Condition("shadow_reads_compared", compared >= enough, compared, enough, self._age(clean_since)),
             _none("differences", self._differences_since(began), self._age(began)),
             self._hours("hours_without_difference", clean_since),
         ]
@@ -150,17 +164,18 @@ class Evidence:
         return None if since is None else max(0, int((self.now - since).total_seconds()))
 
     def _hours(self, name: str, since: datetime | None) -> Condition:
-        needed = timedelta(hours=settings.AGENTSTATE_ROLLOUT_HOURS)
+        long_enough = needed.time_without()
         age = max(timedelta(0), self.now - since) if since else timedelta(0)
         # Cut, so that no figure looks like one that holds.
-        return Condition(name, age >= needed, floor(age / HOUR * 10) / 10, _number(needed / HOUR), self._age(since))
+        figure = floor(age / HOUR * 10) / 10
+        return Condition(name, age >= long_enough, figure, _number(long_enough / HOUR), self._age(since))
 
     def _end_of_newest(self, finding: str, began: datetime | None) -> datetime | None:
-        """Return the end of the newest hour with such a finding, if that is later than the beginning."""
+        """Return the end of the newest hour with such a finding that nobody accepted, if it is after the beginning."""
         if began is None:
             return None
-        hours = ReadCount.objects.filter(finding=finding, hour__gte=_hour_of(began)).order_by("-hour")
-        newest = hours.values_list("hour", flat=True).first()
+        hours = ReadCount.objects.filter(finding=finding, hour__gte=_hour_of(began)).exclude(reason=ReadCount.GIVEN_UP)
+        newest = hours.order_by("-hour").values_list("hour", flat=True).first()
         return newest and newest + HOUR
 
     def _compared_since(self, since: datetime | None) -> int:
@@ -168,7 +183,7 @@ class Evidence:
         if since is None:
             return 0
         first = _hour_of(since)
-        if first < since and settings.AGENTSTATE_ROLLOUT_HOURS > 0:
+        if first < since and needed.time_without():
             first += HOUR
         return _counted(ReadCount.Finding.COMPARED, first)
 
@@ -176,7 +191,7 @@ class Evidence:
         """Count differences in the hours that are asked for, and in the one that these begin in."""
         if began is None:
             return 0
-        window = self.now - timedelta(hours=settings.AGENTSTATE_ROLLOUT_HOURS)
+        window = self.now - needed.time_without()
         return _counted(ReadCount.Finding.DIFFERENCE, _hour_of(max(began, window)))
 
 
@@ -211,10 +226,10 @@ def _legacy_ahead_too_long() -> int:
         cursor.execute(
             f"""
             SELECT count(*) FROM {PROJECTS} p {NEWEST}
-            WHERE ({STANDING}) = '{Standing.LEGACY_AHEAD}' AND {CLOCK} <= clock_timestamp() - make_interval(mins => %s)
+            WHERE ({STANDING}) = '{Standing.LEGACY_AHEAD}' AND {CLOCK} <= clock_timestamp() - make_interval(secs => %s)
               AND NOT p.id = ANY (%s)
             """,
-            [settings.AGENTSTATE_ROLLOUT_LAG_MINUTES, [each.project for each in holding() if each.standing]],
+            [needed.lag().total_seconds(), [each.project for each in holding() if each.standing]],
         )
         (count,) = cursor.fetchone()
     return int(count)

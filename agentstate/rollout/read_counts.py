@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from django.db import close_old_connections, connection, transaction
 from django.utils import timezone
 
+from agentstate.backfill.acceptance import holding
 from agentstate.models import ReadCount
 from agentstate.state.shadowing import readings_made
 
@@ -26,12 +27,14 @@ if TYPE_CHECKING:
 
     from agentstate.state.shadowing import Difference, Reading
 
-    Found = tuple[str, str]  # a finding and its reason
+    Found = tuple[str, str, str]  # a finding, its reason, and the project that fell back
     Sample = tuple[datetime, str, Difference]
 
 SAMPLES = 100  # kept of each state key
 SECONDS = 1.0
 PATIENCE = 5.0  # seconds that the end of a process waits for the last counts
+
+_OF_WHAT_IS_NOT_MOVED = ("no_snapshot", "legacy_ahead")
 
 DISPATCH_UID = "agentstate.read_counts"
 
@@ -148,19 +151,31 @@ class Counting:
 
 def _findings(reading: Reading) -> Iterator[Found]:
     if reading.fell_back:
-        yield ReadCount.Finding.FALLBACK.value, reading.fell_back
+        yield ReadCount.Finding.FALLBACK.value, reading.fell_back, reading.project_id
     if reading.lag:
-        yield ReadCount.Finding.LAG.value, reading.lag
+        yield ReadCount.Finding.LAG.value, reading.lag, ""
     if reading.differences is not None:
-        yield ReadCount.Finding.COMPARED.value, ""
+        yield ReadCount.Finding.COMPARED.value, "", ""
         for difference in reading.differences:
-            yield ReadCount.Finding.DIFFERENCE.value, difference.key
+            yield ReadCount.Finding.DIFFERENCE.value, difference.key, ""
+
+
+def _by_reason(counts: Counter[Found]) -> Counter[tuple[str, str]]:
+    """Return the counts without the projects: of those whose move was given up, a fallback is what was accepted."""
+    fell_back = {project for _, _, project in counts if project}
+    given_up = {each.project for each in holding(list(fell_back)) if each.standing} if fell_back else set()
+    found: Counter[tuple[str, str]] = Counter()
+    for (finding, reason, project), count in counts.items():
+        is_accepted = project in given_up and reason in _OF_WHAT_IS_NOT_MOVED
+        found[finding, ReadCount.GIVEN_UP if is_accepted else reason] += count
+    return found
 
 
 def _write(counts: Counter[Found], samples: list[Sample]) -> None:
     with transaction.atomic(), connection.cursor() as cursor:
-        findings, reasons = zip(*counts, strict=True)
-        cursor.execute(_ADD, {"findings": list(findings), "reasons": list(reasons), "counts": list(counts.values())})
+        found = _by_reason(counts)
+        findings, reasons = zip(*found, strict=True)
+        cursor.execute(_ADD, {"findings": list(findings), "reasons": list(reasons), "counts": list(found.values())})
         if samples:
             cursor.executemany(
                 _KEEP,

@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
-from django.db import connection, transaction
+from django.db import OperationalError, connection, transaction
+from psycopg.errors import LockNotAvailable
 
-from agentstate.backfill.locks import NAMESPACE
+from agentstate.backfill.locks import NAMESPACE, release
 from agentstate.gates import GATES, LEGACY_WRITES
 from agentstate.models import Flag, FlagChange, RolloutStep
 from agentstate.models.actors import actor
@@ -22,6 +23,7 @@ from agentstate.rollout.homecoming import bring_home
 from agentstate.rollout.refusals import NoSuchStep, NotOpen, OffLadder
 from agentstate.rollout.stages import EVERYONE, NOBODY, Place, Stage, above, below, look
 from agentstate.rollout.waiting import server_time, until_true_everywhere
+from agentstate.short_lock import LOCK_TIMEOUT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
 
 # One step at a time on a database: (namespace + 2, 0). The passes have the first two.
 _LOCK = (NAMESPACE + 2, 0)
+FLAGS_LOCK_TIMEOUT = "5s"
 
 CONTRACT = "AGENTSTATE_CONTRACT=1 manage.py migrate agentstate_contract"
 UNCONTRACT = f"{CONTRACT} zero"
@@ -65,9 +68,9 @@ def advance(*, percent: Decimal | None = None, override: str = "", watching: Wat
         OffLadder: the flags are no stage.
         NoSuchStep: this is the top, or a migration takes the next step.
         UnsuitablePercent: the next step has no share, or this is no larger one.
-        StepUnderWay: another step is being taken, or was taken meanwhile.
+        StepUnderWay: another step is being taken, or was taken meanwhile, or somebody keeps a flag locked.
         StayedLocked: the freeze could not be set since others kept the table locked.
-        Interrupted: somebody stopped a wait; nothing was changed.
+        Interrupted: somebody stopped it; nothing was changed.
     """
     watching = watching or Watching()
     seen = _require_place(look())
@@ -83,11 +86,17 @@ def advance(*, percent: Decimal | None = None, override: str = "", watching: Wat
         step = RolloutStep(
             conditions=[condition.as_json() for condition in conditions], override=override if missing else ""
         )
+
+        def take(then: Callable[[], None] = lambda: None) -> RolloutStep:
+            if watching.stop.is_set():
+                raise Interrupted("Interrupted before the step was taken. Nothing was changed.")
+            return _take(step, place, target, evidence.history, then=then)
+
         if target.stage != Stage.FROZEN:
-            return _take(step, place, target, evidence.history)
+            return take()
         off_since = evidence.history.since(LEGACY_WRITES, lambda share: share.is_nothing)
         until_true_everywhere(off_since or server_time(), watching.waiting, watching.stop)
-        return with_short_lock(lambda: _take(step, place, target, evidence.history, then=freeze))
+        return with_short_lock(lambda: take(then=freeze))
 
 
 def retreat(*, percent: Decimal | None = None, watching: Watching | None = None) -> RolloutStep:
@@ -201,8 +210,7 @@ def _one_at_a_time() -> Iterator[None]:
     try:
         yield
     finally:
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT pg_advisory_unlock(%s, %s)", _LOCK)
+        release("pg_advisory_unlock", _LOCK)
 
 
 def _take(
@@ -217,10 +225,11 @@ def _take(
     """Set the flags of a place and keep the step, in one transaction.
 
     Raises:
-        StepUnderWay: somebody changed a flag since the conditions were looked at; nothing was changed.
+        StepUnderWay: somebody changed a flag since the conditions were looked at, or keeps one locked; nothing was
+            changed.
     """
     with transaction.atomic():
-        list(Flag.objects.select_for_update(no_key=True).filter(name__in=GATES).order_by("pk"))
+        _lock_flags()
         if FlagChange.objects.filter(flag__in=GATES, pk__gt=history.newest_id).exists() or look().place != place:
             raise StepUnderWay("Somebody changed a flag just now. Nothing was changed: look again.")
         _set_flags(target)
@@ -241,6 +250,26 @@ def _take_down(
     if not is_left():
         return _take(step, place, target, history, completed=completed)
     return with_short_lock(lambda: _take(step, place, target, history, then=thaw, completed=completed))
+
+
+def _lock_flags() -> None:
+    """Keep others from changing the flags until the end of the transaction.
+
+    Raises:
+        StepUnderWay: a transaction of others kept one locked.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(f"SET LOCAL lock_timeout = '{FLAGS_LOCK_TIMEOUT}'")
+        try:
+            list(Flag.objects.select_for_update(no_key=True).filter(name__in=GATES).order_by("pk"))
+        except OperationalError as error:
+            if not isinstance(error.__cause__, LockNotAvailable):
+                raise
+            raise StepUnderWay(
+                f"Somebody has been changing a flag for {FLAGS_LOCK_TIMEOUT}, in a transaction that has not ended. "
+                "Nothing was changed: end that transaction (pg_stat_activity, pg_locks), then look again."
+            ) from error
+        cursor.execute(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'")  # which the freeze needs
 
 
 def _set_flags(target: Place) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -48,3 +49,14 @@ def columns_return() -> Iterator[None]:
             with_short_lock(columns._add)
         if is_frozen():
             with_short_lock(thaw)
+
+
+@contextmanager
+def as_somebody_else() -> Iterator[str]:
+    """Be a role that may read and write every table, and owns none."""
+    role = f"agentstate_{uuid.uuid4().hex[:12]}"
+    scenes.run_sql(f"CREATE ROLE {role}; GRANT ALL ON ALL TABLES IN SCHEMA public TO {role}; SET ROLE {role}")
+    try:
+        yield role
+    finally:
+        scenes.run_sql(f"RESET ROLE; DROP OWNED BY {role} CASCADE; DROP ROLE {role}")

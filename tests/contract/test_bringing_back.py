@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import threading
 import time
 from typing import TYPE_CHECKING
@@ -20,14 +21,23 @@ from agentstate.samples import seed_projects
 from agentstate.state.columns import legacy_columns_are_there
 from agentstate.verification import verify
 from tests import scenes
-from tests.contract.scenes import columns_return, freeze_columns, projects
+from tests.contract.scenes import as_somebody_else, columns_return, freeze_columns, projects
 from tests.factories import ProjectFactory, write_columns
+from tests.faults.processes import Command, is_waiting_for_a_lock, wait_until
 from tests.rows import second_connection
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 pytestmark = pytest.mark.django_db(transaction=True)
+
+# As a shell's foreground has it, whatever the tests were started by.
+BRING_BACK = """
+import signal
+from agentstate.contract.columns import bring_back
+signal.signal(signal.SIGINT, signal.default_int_handler)
+bring_back()
+"""
 
 
 @pytest.fixture(autouse=True)
@@ -114,6 +124,22 @@ def test_killed_before_the_content_is_there_everybody_is_ahead_and_any_reverse_p
     assert scenes.homes_of(made["in_sync"]).workflows == ["legacy_snapshot"]
 
 
+def test_killed_before_the_content_is_there_it_goes_on_at_any_stage() -> None:
+    made = projects()
+    freeze_columns()
+    drop()
+    make_all_ahead()
+    with_short_lock(_add)
+    with_short_lock(thaw)
+    scenes.open_gates(agentkit_writes=True, legacy_writes=True, agentkit_reads=False)
+
+    bring_back()
+
+    assert standings() == {"in_sync": 2, "empty": 1}
+    assert not is_frozen()
+    assert scenes.homes_of(made["in_sync"]).in_sync
+
+
 def test_columns_that_were_given_up_come_back_with_the_state_that_there_is() -> None:
     emptied = ProjectFactory(documents={"facts": "1"}).id
     scenes.forward()
@@ -179,6 +205,49 @@ def test_a_table_that_others_keep_locked_is_named(monkeypatch: pytest.MonkeyPatc
             drop()
     assert legacy_columns_are_there()
     assert is_frozen()
+
+
+def test_a_project_that_others_keep_locked_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(short_lock, "ATTEMPTS", 1)
+    made = projects()
+    freeze_columns()
+    drop()
+    with second_connection() as other:
+        other.execute(f"""BEGIN; SELECT FROM "Project" WHERE id = '{made["in_sync"]}' FOR UPDATE""")
+        with pytest.raises(NotReady, match="stayed locked by others"):
+            bring_back()
+    assert not legacy_columns_are_there()
+
+    bring_back()
+    assert standings() == {"in_sync": 2, "empty": 1}
+
+
+def test_who_interrupts_it_is_told_that_nothing_is_lost() -> None:
+    made = projects()
+    freeze_columns()
+    drop()
+    with second_connection() as other:
+        other.execute(f"""BEGIN; SELECT FROM "Project" WHERE id = '{made["in_sync"]}' FOR UPDATE""")
+        command = Command("shell", "-v0", "-c", BRING_BACK)
+        wait_until(is_waiting_for_a_lock)
+        command.signal(signal.SIGINT)
+        assert command.end() == 130
+
+    assert command.stderr == "CommandError: Interrupted. Nothing is lost: run this again to go on.\n"
+    bring_back()
+    assert standings() == {"in_sync": 2, "empty": 1}
+
+
+def test_a_role_that_does_not_own_the_table_is_told_before_anything_is_changed() -> None:
+    made = projects()
+    freeze_columns()
+    drop()
+
+    with as_somebody_else() as role, pytest.raises(NotReady, match=f"another role than {role}: migrate as its owner"):
+        bring_back()
+
+    assert not legacy_columns_are_there()
+    assert scenes.standing_of(made["in_sync"]) == "in_sync"
 
 
 def test_it_is_refused_where_saves_would_run_into_the_freeze() -> None:

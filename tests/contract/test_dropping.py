@@ -16,7 +16,7 @@ from agentstate.models import LeftAside
 from agentstate.rollout.freeze import THAW, thaw, with_short_lock
 from agentstate.state.columns import legacy_columns_are_there
 from tests import scenes
-from tests.contract.scenes import columns_return, freeze_columns, projects
+from tests.contract.scenes import as_somebody_else, columns_return, freeze_columns, projects
 from tests.factories import ProjectFactory
 from tests.faults.processes import wait_until
 from tests.rows import second_connection
@@ -120,9 +120,19 @@ def test_a_view_of_the_columns_keeps_them() -> None:
     freeze_columns()
     scenes.run_sql('CREATE VIEW report AS SELECT id, "coverageJson" FROM "Project"')
     try:
-        assert "view report depends on column" in refusal()
+        text = refusal()
+        assert "view report depends on column" in text
+        assert "CASCADE" not in text
     finally:
         scenes.run_sql("DROP VIEW report")
+
+
+def test_a_role_that_does_not_own_the_table_is_told() -> None:
+    projects()
+    freeze_columns()
+
+    with as_somebody_else() as role:
+        assert f'- "Project" belongs to another role than {role}: migrate as its owner' in refusal()
 
 
 def test_a_freeze_that_was_lifted_is_missed() -> None:

@@ -212,6 +212,21 @@ def test_a_lock_that_takes_longer_than_the_server_lets_it(projects: None) -> Non
     assert (outcome.counts.written, outcome.counts.failures) == (5, [])
 
 
+def test_who_keeps_one_project_locked_does_not_have_the_application_wait_for_the_others(projects: None) -> None:
+    forward()
+    save_in_agentkit(facts=["new"])
+    with second_connection() as idle, second_connection(lock_timeout="5s") as application:
+        begin(idle, """SELECT FROM "Project" WHERE id = 'p3' FOR UPDATE""")
+        under_way = Under(Direction.REVERSE)
+        wait_until(is_waiting_for_a_lock)
+        application.execute("""UPDATE "Project" SET name = 'renamed' WHERE id = 'p1'""")
+        idle.execute("COMMIT")
+        outcome = under_way.end()
+
+    assert (outcome.counts.written, outcome.counts.failures) == (5, [])
+    assert count("Project", "name = 'renamed'") == 1
+
+
 def test_reverse_does_not_overwrite_a_change_that_comes_in_between(projects: None) -> None:
     forward()
     save_in_agentkit(facts=["AgentKit's"])

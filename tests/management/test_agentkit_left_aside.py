@@ -60,6 +60,10 @@ class TestList:
         assert ended.lines[long + 1].strip().startswith("ProgramLimitExceeded: index row size ")
         assert lines[long + 2][:2] == ["1", "attempt,"]
         assert [str(entries[1]), "p1", "forward", "accepted"] in lines
+        ways_out = [
+            line for line in ended.lines if line.endswith("backfill_agentkit_state --prefer legacy --project ID.")
+        ]
+        assert len(ways_out) == 2
         assert any(line.endswith(f" by ada: {NOTE}") for line in ended.lines)
         assert ended.lines[-1] == "2 open, 1 accepted."
 

@@ -118,7 +118,12 @@ class Database:
         return f"postgres:///{self.name}?{urlencode({**_server(), **parameters}, quote_via=quote)}"
 
     def start(
-        self, *arguments: str, impatient: bool = False, settings: dict[str, str] | None = None, **parameters: str
+        self,
+        *arguments: str,
+        impatient: bool = False,
+        settings: dict[str, str] | None = None,
+        stderr: int = subprocess.PIPE,
+        **parameters: str,
     ) -> subprocess.Popen[str]:
         """Start `manage.py` on this database, with settings; the parameters are those of its connection."""
         program = ["-c", IMPATIENT] if impatient else ["manage.py"]
@@ -126,7 +131,7 @@ class Database:
             [sys.executable, *program, *arguments],
             cwd=CLONE,
             stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            stderr=stderr,
             text=True,
             env={
                 **ENVIRONMENT,
@@ -161,7 +166,7 @@ class Result:
     @classmethod
     def of(cls, process: subprocess.Popen[str]) -> Result:
         out, err = process.communicate(timeout=60)
-        return cls(process.returncode, out, err)
+        return cls(process.returncode, out, err or "")
 
 
 @contextmanager

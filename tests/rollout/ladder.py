@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any
 from django.db import connection
 from django.utils import timezone
 
+from agentstate import state
 from agentstate.models import ReadCount, RolloutStep
 from agentstate.rollout.evidence import Evidence
 from agentstate.rollout.freeze import freeze
 from agentstate.rollout.stages import Place, Stage, look
 from tests import scenes
+from tests.factories import ProjectFactory
 from tests.flags import turn
 
 if TYPE_CHECKING:
@@ -44,6 +46,22 @@ def stand_at(stage: str, percent: float = 100) -> None:
         turn("agentkit_reads", percent=percent)
     if stage == "frozen":
         freeze()
+
+
+def in_sync(**documents: str) -> str:
+    project = ProjectFactory(documents=documents or {"facts": "1"}).id
+    scenes.forward(project, sessions=False)
+    return project
+
+
+def saved_in_agentkit_only(number: int = 3) -> list[str]:
+    """Make projects that were saved while legacy writes were off."""
+    projects = [in_sync() for _ in range(number)]
+    stand_at("agentkit_only")
+    for project in projects:
+        state.save(project, facts=2)
+    assert set(scenes.standings().values()) == {"agentkit_ahead"}
+    return projects
 
 
 def place() -> tuple[str, float] | None:

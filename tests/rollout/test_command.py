@@ -23,7 +23,7 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("
 
 KEYS = {"stage", "percent", "next", "open", "conditions"}
 WAITS_FOR_TRANSACTIONS = """
-    SELECT FROM pg_stat_activity
+    SELECT pid FROM pg_stat_activity
     WHERE datname = current_database() AND pid <> pg_backend_pid() AND query LIKE '%virtualxid%'"""
 BOLD_RED = "\x1b[31;1m"
 
@@ -53,7 +53,10 @@ def test_status_says_the_stage_and_what_is_missing() -> None:
     words = [line.split() for line in ended.lines]
     assert ["shadow_reads_compared", "NO", "12", "1,000", "30", "h"] in [line[:6] for line in words]
     assert ["hours_without_difference", "yes", "30.0", "24", "30", "h"] in [line[:6] for line in words]
-    assert ended.lines[-1] == "Not open: shadow_reads_compared."
+    assert ended.lines[-2:] == [
+        "Not open: shadow_reads_compared.",
+        "  shadow_reads_compared: let the application go on loading state.",
+    ]
 
 
 def test_status_says_what_is_open() -> None:
@@ -198,12 +201,16 @@ def test_a_closed_step_is_not_taken() -> None:
     ended = rollout("advance", "--percent", "5")
 
     assert ended.code == 3
-    why, stage = ended.stderr.splitlines()
+    why, *lines = ended.stderr.splitlines()
     assert why == (
         "The step to agentkit_read at 5 percent is not open: shadow_reads_compared, hours_without_difference. "
         "Nothing was changed."
     )
-    assert stage == "Stage: shadow_read."
+    assert lines == [
+        "  shadow_reads_compared: let the application go on loading state.",
+        "  hours_without_difference: wait.",
+        "Stage: shadow_read.",
+    ]
     assert ["shadow_reads_compared", "NO", "0", "1,000"] in [line.split()[:4] for line in ended.lines]
     assert place() == ("shadow_read", 0)
 
@@ -337,6 +344,21 @@ def test_an_interrupted_retreat_says_where_it_stands_and_goes_on_when_it_is_star
     assert again.process.returncode == 0
     assert again.stdout.splitlines()[0] == "agentkit_only → agentkit_read at 100 percent"
     assert all(scenes.homes_of(project).in_sync for project in projects)
+
+
+def test_a_connection_that_breaks_is_told_with_its_cause() -> None:
+    project = in_sync()
+    stand_at("agentkit_only")
+    state.save(project, facts=2)
+    with second_connection() as older:
+        older.execute("BEGIN; SELECT 1")
+        command = Command("agentkit_rollout", "retreat")
+        wait_until(lambda: scenes.rows(WAITS_FOR_TRANSACTIONS))
+        scenes.rows(f"SELECT pg_terminate_backend(pid) FROM ({WAITS_FOR_TRANSACTIONS}) waiting")
+
+        assert command.end() == 1
+    assert "terminating connection due to administrator command" in command.stderr.splitlines()[-1]
+    assert "Traceback" not in command.stderr
 
 
 def test_a_killed_retreat_goes_on_when_it_is_started_again() -> None:

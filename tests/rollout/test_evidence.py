@@ -10,7 +10,7 @@ from django.db.migrations.recorder import MigrationRecorder
 from django.utils import timezone
 
 from agentstate.models import LeftAside
-from agentstate.rollout.evidence import MEANINGS
+from agentstate.rollout.evidence import MEANINGS, WAYS_OUT
 from tests import scenes
 from tests.factories import ProjectFactory, write_columns
 from tests.rollout.ladder import FLAGS, conditions, found_by_reads, let_time_pass, missing, stand_at
@@ -55,7 +55,7 @@ def leave_aside(project: str, **fields: Any) -> LeftAside:
 def test_every_condition_has_a_meaning() -> None:
     stages = [stage for stage in [*FLAGS, "contracted"] if stage != "legacy"]
 
-    assert {name for stage in stages for name in conditions(stage)} == set(MEANINGS)
+    assert {name for stage in stages for name in conditions(stage)} == set(MEANINGS) == set(WAYS_OUT)
 
 
 # -- to dual_write
@@ -242,6 +242,24 @@ def test_a_fallback_begins_the_time_anew() -> None:
 
     assert missing("agentkit_only") == ["hours_without_fallback"]
     assert 9 <= conditions("agentkit_only")["hours_without_fallback"].figure < 10
+
+
+def test_a_fallback_that_a_person_accepted_holds_nobody_up() -> None:
+    stand_at("agentkit_read")
+    let_time_pass(100)
+    found_by_reads("fallback", ago=10, reason="given_up")
+
+    assert missing("agentkit_only") == []
+
+
+def test_a_project_of_others_needs_no_settings_for_the_steps(settings: Any) -> None:
+    for name in ("LAG_MINUTES", "COMPARED", "HOURS"):
+        delattr(settings, f"AGENTSTATE_ROLLOUT_{name}")
+    stand_at("shadow_read")
+
+    needs = {name: condition.needed for name, condition in conditions("agentkit_read", 1).items()}
+    assert needs == {"shadow_reads_compared": 1_000, "differences": 0, "hours_without_difference": 24}
+    assert missing("shadow_read") == []
 
 
 def test_an_escape_keeps_the_step_closed_while_it_is_open_and_for_hours_after(settings: Any) -> None:

@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING
 import pytest
 from django.contrib.auth.models import User
 from django.db import connection, transaction
+from django.db.models.functions import Now
 from django.test import Client
 from django.urls import reverse as url_of
 from django.utils import timezone
 
 from agentstate import state
-from agentstate.models import ReadCount, ReadDifference
+from agentstate.backfill.acceptance import accept
+from agentstate.models import LeftAside, ReadCount, ReadDifference
 from agentstate.rollout.read_counts import SAMPLES, SECONDS, Counting, ReadCounts
 from agentstate.state.shadowing import Difference, Reading, readings_made
 from tests import scenes
@@ -151,6 +153,26 @@ def test_fallbacks_are_counted_without_shadow_reads(counts: ReadCounts) -> None:
     counts.flush()
 
     assert counted() == {("fallback", "legacy_ahead"): 1}
+
+
+def test_a_fallback_of_a_project_whose_move_was_given_up_is_counted_apart(counts: ReadCounts) -> None:
+    scenes.open_gates(agentkit_reads=True)
+    behind, given_up = project_in_sync(), project_in_sync()
+    for project in (behind, given_up):
+        write_columns(project, {"facts": "2"})
+    entry = LeftAside.objects.create(
+        project_id=given_up, direction="forward", error_class="E", error="e", first_seen_at=Now(), last_seen_at=Now()
+    )
+    accept(entry, "Not wanted any more")
+
+    for _ in range(3):
+        state.load_many([behind, given_up])
+    counts.flush()
+    write_columns(given_up, {"facts": "3"})
+    state.load(given_up)
+    counts.flush()
+
+    assert counted() == {("fallback", "legacy_ahead"): 4, ("fallback", "given_up"): 3}
 
 
 def test_a_read_that_is_no_evidence_is_not_counted(counts: ReadCounts) -> None:

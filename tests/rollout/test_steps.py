@@ -307,6 +307,31 @@ def test_a_flag_that_is_changed_between_the_look_and_the_step_keeps_the_step_fro
     assert steps_taken() == []
 
 
+@pytest.mark.usefixtures("impatient")
+def test_a_flag_that_somebody_keeps_locked_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(steps, "FLAGS_LOCK_TIMEOUT", "50ms")
+    stand_at("legacy")
+    with second_connection() as other:
+        other.execute("""BEGIN; UPDATE "AgentStateFlag" SET note = note WHERE name = 'agentkit_reads'""")
+        with pytest.raises(StepUnderWay, match="a transaction that has not ended"):
+            advance()
+    assert steps_taken() == []
+
+
+@pytest.mark.usefixtures("impatient")
+@pytest.mark.parametrize("stage", ["dual_write", "shadow_read", "agentkit_only"])
+def test_who_interrupts_while_the_conditions_are_looked_at_gets_no_step(stage: str) -> None:
+    stand_at(stage)
+    before, watching = place(), Watching()
+    watching.stop.set()
+
+    with pytest.raises(Interrupted):
+        advance(watching=watching)
+
+    assert place() == before
+    assert steps_taken() == []
+
+
 # -- the freeze waits
 
 

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from datetime import datetime
 
 USAGE = 2
-# How much of an id, and of an error or a note, a line shows.
-ID_CUT, TEXT_CUT = 60, 90
+# How much of an id, of an error, whose end is the way out, and of a note the list shows.
+ID_CUT, ERROR_CUT, TEXT_CUT = 60, 400, 90
 
 
 def note(text: str) -> str:
@@ -96,7 +96,8 @@ class Command(BaseCommand):
         style = self.style.ERROR if status in ("open", "outdated") else self.style.SUCCESS
         self.stdout.write(f"{entry.pk:>6}  {_project(entry)}  {entry.direction}  {style(status)}")
         seen = f"{_said(entry.first_seen_at)} to {_said(entry.last_seen_at)}"
-        details = [f"{entry.error_class}: {_cut(entry.error)}", f"{counted(entry.attempts, 'attempt')}, {seen}"]
+        error = f"{entry.error_class}: {_cut(entry.error, ERROR_CUT)}"
+        details = [error, f"{counted(entry.attempts, 'attempt')}, {seen}"]
         if entry.accepted_at:
             details.append(f"accepted {_said(entry.accepted_at)} by {_cut(entry.decided_by)}: {_cut(entry.note)}")
         for detail in details:
@@ -199,9 +200,9 @@ def _project(entry: LeftAside) -> str:
     return beginning if len(entry.project_id) <= ID_CUT else f"{beginning}…"
 
 
-def _cut(text: str) -> str:
+def _cut(text: str, length: int = TEXT_CUT) -> str:
     words = " ".join(text.split())
-    return words if len(words) <= TEXT_CUT else f"{words[: TEXT_CUT - 1]}…"
+    return words if len(words) <= length else f"{words[: length - 1]}…"
 
 
 def _said(moment: datetime) -> str:

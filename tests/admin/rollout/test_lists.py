@@ -81,13 +81,14 @@ class TestReads:
         found_by_reads("difference", 6, ago=2, reason="coverage")
         found_by_reads("lag", 5, ago=3, reason="legacy_ahead")
         found_by_reads("fallback", 2, ago=3, reason="no_snapshot")
+        found_by_reads("fallback", 1, ago=3, reason="given_up")
         response = get()
 
         rows = {row.finding: row for row in response.context["reads"].rows}
         assert {finding: (row.total, row.most) for finding, row in rows.items()} == {
             "difference": (11, 7),
             "lag": (5, 5),
-            "fallback": (2, 2),
+            "fallback": (3, 3),
             "compared": (4000, 3000),
         }
         assert [(bar.x, bar.height) for bar in rows["compared"].bars] == [("0.156%", "40.0"), ("98.073%", "13.3")]
@@ -97,10 +98,15 @@ class TestReads:
             ("Differences", "facts", 5),
             ("Lags", "legacy_ahead", 5),
             ("Fallbacks", "no_snapshot", 2),
+            ("Fallbacks", "given_up", 1),
             ("Compared", "", 4000),
         ]
         assert section(response, "reads").count("<rect") == 6
         assert f"{PROJECTS}?standing=legacy_ahead" in section(response, "reads")
+        assert (
+            f"{url_of('admin:agentstate_leftaside_changelist')}?closed_at__isempty=1&amp;accepted_at__isempty=0"
+            in section(response, "reads")
+        )
 
     def test_a_bar_of_one_beside_millions_is_seen(self) -> None:
         found_by_reads("compared", 10_000_000, ago=1)

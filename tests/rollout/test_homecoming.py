@@ -1,0 +1,159 @@
+"""What a retreat brings home, and what only a person can: forks, and projects that cannot be moved."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+import pytest
+from django.db import connection
+
+from agentstate.backfill import OtherDirectionRunning
+from agentstate.backfill.locks import NAMESPACE, holding
+from agentstate.models import FlagChange, LeftAside
+from agentstate.models.passes import Direction
+from agentstate.rollout import waiting
+from agentstate.rollout.errors import NeedsPerson, Refused
+from agentstate.rollout.stages import look
+from agentstate.rollout.steps import retreat, unfinished_step
+from tests import scenes
+from tests.factories import write_columns
+from tests.faults.processes import wait_until
+from tests.rollout.ladder import place, saved_in_agentkit_only, stand_at, steps_taken
+from tests.rows import second_connection
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("thawed", "impatient")]
+
+
+@pytest.fixture
+def unmovable() -> Iterator[str]:
+    """A project whose columns cannot be written."""
+    project = saved_in_agentkit_only(1)[0]
+    scenes.run_sql(f"""ALTER TABLE "Project" ADD CONSTRAINT full_up CHECK (id <> '{project}' OR "factsJson" = '1')""")
+    yield project
+    scenes.run_sql('ALTER TABLE "Project" DROP CONSTRAINT full_up')
+
+
+# -- forks
+
+
+def test_forks_are_merged_on_the_way() -> None:
+    project = saved_in_agentkit_only(1)[0]
+    write_columns(project, {"coverage": "3"})
+    assert scenes.standing_of(project) == "forked"
+
+    retreat()
+
+    assert scenes.homes_of(project).in_sync
+    assert scenes.homes_of(project).columns == {"facts": "2", "coverage": "3"}
+
+
+def test_a_clash_needs_a_person_who_is_told_the_names_and_the_retreat_goes_on_afterwards() -> None:
+    clashing, other = saved_in_agentkit_only(2)
+    write_columns(clashing, {"facts": "3"})
+
+    with pytest.raises(NeedsPerson, match=rf"--prefer legacy.*{clashing}") as refusal:
+        retreat()
+
+    assert refusal.value.projects == [clashing]
+    assert place() == ("agentkit_read", 100)
+    assert unfinished_step(look().place) is not None
+    assert scenes.homes_of(clashing).columns == {"facts": "3"}
+    assert scenes.homes_of(clashing).newest.state == {"facts": "2"}
+
+    scenes.forward(clashing, prefer="agentkit")
+    retreat()
+
+    assert place() == ("agentkit_read", 100)
+    assert unfinished_step(look().place) is None
+    for project in (clashing, other):
+        assert scenes.homes_of(project).in_sync
+        assert scenes.homes_of(project).columns == {"facts": "2"}
+
+
+@pytest.mark.parametrize("stage", ["agentkit_read", "dual_write"])
+def test_no_gate_is_closed_over_a_clash(stage: str) -> None:
+    project = saved_in_agentkit_only(1)[0]
+    write_columns(project, {"facts": "3"})
+    stand_at(stage)
+    before = FlagChange.objects.count()
+
+    with pytest.raises(NeedsPerson):
+        retreat()
+
+    assert FlagChange.objects.count() == before
+    assert steps_taken() == []
+
+
+# -- what cannot be moved
+
+
+def test_a_project_that_cannot_be_moved_is_named_and_keeps_the_reads_where_they_are(unmovable: str) -> None:
+    stand_at("agentkit_read")
+
+    with pytest.raises(NeedsPerson, match=rf"leave these agentkit_ahead projects aside.*{unmovable}"):
+        retreat()
+
+    assert place() == ("agentkit_read", 100)
+
+
+def test_a_trigger_of_others_that_swallows_updates_is_told_of_and_not_tried_for_ever() -> None:
+    project = saved_in_agentkit_only(1)[0]
+    scenes.run_sql(
+        """
+        CREATE FUNCTION swallow() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';
+        CREATE TRIGGER swallow BEFORE UPDATE ON "Project" FOR EACH ROW EXECUTE FUNCTION swallow()
+        """
+    )
+    try:
+        with pytest.raises(NeedsPerson, match=rf"swallows updates.*{project}"):
+            retreat()
+    finally:
+        scenes.run_sql("DROP FUNCTION swallow CASCADE")
+
+    assert place() == ("agentkit_read", 100)
+
+
+def test_a_project_that_a_person_gave_up_is_not_waited_for(unmovable: str) -> None:
+    with pytest.raises(NeedsPerson):
+        retreat()
+    entry = LeftAside.objects.get(project_id=unmovable, direction="reverse")
+    entry.accept("Nobody needs it", "ada", clock=scenes.homes_of(unmovable).newest.at)
+
+    retreat()
+    retreat()
+
+    assert place() == ("shadow_read", 0)
+    assert scenes.standing_of(unmovable) == "agentkit_ahead"
+
+
+def test_a_forward_pass_under_way_keeps_the_retreat_waiting_for_another_time() -> None:
+    saved_in_agentkit_only(1)
+    with second_connection() as other:
+        other.execute("SELECT pg_advisory_lock_shared(%s, 1)", [NAMESPACE])
+        with pytest.raises(Refused, match="retreat again"):
+            retreat()
+
+    retreat()
+    assert place() == ("agentkit_read", 100)
+    assert steps_taken()[-1] == ("agentkit_only", 100, "agentkit_read", 100, "")
+
+
+def test_no_forward_pass_gets_between_the_last_look_and_the_gate(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(waiting, "SECONDS_UNTIL_SEEN", 0)
+    stand_at("agentkit_read")
+    with second_connection() as other:
+        other.execute("BEGIN")
+        other.execute('SELECT FROM "AgentStateFlag" FOR UPDATE')
+        thread = threading.Thread(target=lambda: (retreat(), connection.close()))
+        thread.start()
+        wait_until(lambda: scenes.rows("SELECT FROM pg_locks WHERE NOT granted"))
+        with pytest.raises(OtherDirectionRunning), holding(Direction.FORWARD):
+            pass
+        other.execute("ROLLBACK")
+        thread.join(timeout=20)
+
+    assert place() == ("shadow_read", 0)
