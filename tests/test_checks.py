@@ -12,6 +12,7 @@ from django.core.management import call_command
 
 from agentstate import checks, gates
 from agentstate.models import Flag
+from tests.asking import HIGH, LOW
 from tests.factories import ProjectFactory, RunFactory
 from tests.flags import turn
 
@@ -20,9 +21,6 @@ if TYPE_CHECKING:
     from pytest_django.fixtures import SettingsWrapper
 
 pytestmark = pytest.mark.django_db
-
-LOW = next(name for name in (f"p{number}" for number in range(12_000)) if gates.bucket(name) == 0)
-HIGH = next(name for name in (f"p{number}" for number in range(12_000)) if gates.bucket(name) == 999)
 
 
 @pytest.fixture(autouse=True)

@@ -3,59 +3,37 @@
 from __future__ import annotations
 
 import itertools
-from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from django.contrib.auth.models import AnonymousUser, Group, User
 from django.core.management import CommandError, call_command
-from django.db import IntegrityError, connection, connections, transaction
-from django.test import RequestFactory
-from django.utils.functional import SimpleLazyObject
+from django.db import IntegrityError, connection, transaction
 
 from agentstate import gates
 from agentstate.models import Flag
+from tests.asking import (
+    ALL,
+    ASK,
+    BY_BUCKET,
+    EDGES,
+    HIGH,
+    LOW,
+    PERCENTS,
+    PROJECTS,
+    READS,
+    WRITES,
+    request_of,
+    share_of,
+)
 from tests.factories import ProjectFactory
-from tests.flags import rolled_back, turn
+from tests.flags import turn
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from django.http import HttpRequest
-    from pytest_django import DjangoAssertNumQueries
+    pass
 
 pytestmark = pytest.mark.django_db
-
-ASK: dict[str, Callable[..., bool]] = {
-    "agentkit_writes": gates.agentkit_writes,
-    "legacy_writes": gates.legacy_writes,
-    "agentkit_reads": gates.agentkit_reads,
-    "agentkit_shadow_reads": gates.agentkit_shadow_reads,
-}
-ALL = list(ASK)
-READS = ["agentkit_reads", "agentkit_shadow_reads"]
-WRITES = ["agentkit_writes", "legacy_writes"]
-BY_BUCKET = {gates.bucket(name): name for name in (f"p{number}" for number in range(12_000))}
-LOW, HIGH = BY_BUCKET[0], BY_BUCKET[999]
-# Projects on both sides of each percent that is tried here, by bucket.
-PERCENTS = ("0", "0.1", "5", "9.9", "10", "12.5", "40", "50", "60", "87.5", "99.9", "100")
-SIZES = [round(float(percent) * 10) for percent in PERCENTS]
-EDGES = {edge + side for size in SIZES for edge in (size, 1000 - size) for side in (-1, 0)} & BY_BUCKET.keys()
-PROJECTS = {number: BY_BUCKET[number] for number in EDGES}
-
-
-def share_of(name: str) -> set[int]:
-    """Return the buckets for whose projects the gate is on."""
-    return {number for number, project in PROJECTS.items() if ASK[name](project)}
-
-
-def request_of(user: User | AnonymousUser | None) -> HttpRequest:
-    request = RequestFactory().get("/")
-    if user is not None:
-        # As Django's middleware gives it.
-        request.user = SimpleLazyObject(lambda: user)  # type: ignore[assignment]
-    return request
 
 
 def test_there_is_a_project_of_each_bucket() -> None:
@@ -309,168 +287,3 @@ def test_the_command_refuses_a_percent_that_is_none(percent: int) -> None:
 def test_a_percent_that_is_none_is_refused(percent: int) -> None:
     with pytest.raises(IntegrityError, match="AgentStateFlag_percent_check"), transaction.atomic():
         turn("agentkit_reads", percent=percent)
-
-
-@pytest.mark.django_db(transaction=True)
-def test_a_gate_asks_once(django_assert_num_queries: DjangoAssertNumQueries) -> None:
-    for name in READS:
-        turn(name, percent=10, staff=True)
-    with django_assert_num_queries(4):
-        for ask in ASK.values():
-            ask(LOW)
-    reader = request_of(User.objects.create(username="ada"))
-
-    with django_assert_num_queries(0):
-        for ask, project in itertools.product(ASK.values(), PROJECTS.values()):
-            ask(project)
-        for name in READS:
-            ASK[name](HIGH, reader)
-
-
-@pytest.mark.django_db(transaction=True)
-def test_a_users_groups_are_asked_for_once_a_request(django_assert_num_queries: DjangoAssertNumQueries) -> None:
-    ada = User.objects.create(username="ada")
-    testers = Group.objects.create(name="testers")
-    ada.groups.add(testers)
-    for name in READS:
-        turn(name, groups=[testers])
-    for name in READS:
-        ASK[name](HIGH)
-    reader = request_of(User.objects.get(username="ada"))
-
-    with django_assert_num_queries(1):
-        assert all(ASK[name](project, reader) for name in READS for project in (LOW, HIGH))
-
-
-@pytest.mark.django_db(transaction=True)
-def test_a_user_is_looked_at_only_where_users_are_meant() -> None:
-    turn("agentkit_reads", percent=10)
-    request = RequestFactory().get("/")
-    request.user = SimpleLazyObject(lambda: pytest.fail("looked at the user"))  # type: ignore[assignment]
-
-    assert not gates.agentkit_reads(HIGH, request)
-
-
-@pytest.mark.django_db(transaction=True)
-@pytest.mark.parametrize("isolation", ["REPEATABLE READ", "SERIALIZABLE"])
-def test_a_transaction_that_sees_the_past_keeps_it_to_itself(isolation: str) -> None:
-    flag = turn("agentkit_reads")
-
-    with ThreadPoolExecutor(1) as elsewhere, transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute(f"SET TRANSACTION ISOLATION LEVEL {isolation}")
-        assert not gates.agentkit_reads(HIGH)
-        flag.everyone = True
-        elsewhere.submit(flag.save).result()
-        assert not gates.agentkit_reads(HIGH)
-        assert elsewhere.submit(gates.agentkit_reads, HIGH).result()
-        assert gates.agentkit_reads(HIGH), "what the others know"
-        elsewhere.submit(connections.close_all).result()
-
-
-@pytest.mark.django_db(transaction=True)
-def test_the_stored_answers_are_the_rows_in_one_query(django_assert_num_queries: DjangoAssertNumQueries) -> None:
-    turn("agentkit_writes", percent=10)
-    turn("agentkit_reads", project_ids=[HIGH])
-    assert gates.agentkit_writes(LOW), "which this process remembers from now on"
-    Flag._base_manager.filter(name="agentkit_writes").update(percent=0)  # unknown to it, as from another process
-
-    with django_assert_num_queries(1):
-        assert gates.stored_answers(LOW) == gates.Answers(False, True, False, False)
-    assert gates.stored_answers(HIGH).agentkit_reads
-    assert gates.agentkit_writes(LOW)
-
-
-@pytest.mark.django_db(transaction=True)
-def test_a_transaction_that_changed_no_flag_asks_once(django_assert_num_queries: DjangoAssertNumQueries) -> None:
-    turn("agentkit_reads")
-
-    with transaction.atomic():
-        with django_assert_num_queries(2):
-            gates.agentkit_reads(HIGH)
-        with django_assert_num_queries(0):
-            gates.agentkit_reads(HIGH)
-
-
-def by_save(name: str) -> None:
-    flag = Flag.objects.get(name=name)
-    flag.everyone = True
-    flag.save()
-
-
-def by_update(name: str) -> None:
-    Flag.objects.filter(name=name).update(everyone=True)
-
-
-def by_a_project(name: str) -> None:
-    flag = Flag.objects.get(name=name)
-    flag.project_ids = [HIGH]
-    flag.save(update_fields=["project_ids"])
-
-
-def by_delete(name: str) -> None:
-    Flag.objects.get(name=name).delete()
-
-
-def by_delete_of_many(name: str) -> None:
-    Flag.objects.filter(name=name).delete()
-
-
-@pytest.mark.django_db(transaction=True)
-@pytest.mark.parametrize(
-    ("name", "change"),
-    [
-        ("agentkit_reads", by_save),
-        ("agentkit_reads", by_update),
-        ("agentkit_reads", by_a_project),
-        ("legacy_writes", by_delete),
-        ("legacy_writes", by_delete_of_many),
-    ],
-)
-@pytest.mark.parametrize("remembered", [True, False])
-def test_a_change_is_seen_in_its_own_process_at_once_and_a_rolled_back_one_never(
-    name: str, change: Callable[[str], None], remembered: bool
-) -> None:
-    turn(name)
-    ask = ASK[name]
-    if remembered:
-        ask(HIGH)
-
-    with rolled_back():
-        change(name)
-        assert ask(HIGH)
-    assert not ask(HIGH)
-
-    with transaction.atomic():
-        with rolled_back():
-            change(name)
-            assert ask(HIGH)
-        assert not ask(HIGH)
-
-    change(name)
-    assert ask(HIGH)
-
-
-@pytest.mark.django_db(transaction=True)
-@pytest.mark.parametrize("field", ["users", "groups"])
-def test_changes_of_members_are_seen_at_once_and_rolled_back_ones_never(field: str) -> None:
-    ada = User.objects.create(username="ada")
-    testers = Group.objects.create(name="testers")
-    ada.groups.add(testers)
-    member = {"users": ada, "groups": testers}[field]
-    members = getattr(turn("agentkit_reads"), field)
-    reader = request_of(User.objects.get(username="ada"))
-    assert not gates.agentkit_reads(HIGH, reader)
-
-    with rolled_back():
-        members.add(member)
-        assert gates.agentkit_reads(HIGH, reader)
-    assert not gates.agentkit_reads(HIGH, reader)
-
-    members.add(member)
-    assert gates.agentkit_reads(HIGH, reader)
-    members.clear()
-    assert not gates.agentkit_reads(HIGH, reader)
-    member.flag_set.add(Flag.objects.get(name="agentkit_reads"))
-    assert gates.agentkit_reads(HIGH, reader)
-    members.remove(member)
-    assert not gates.agentkit_reads(HIGH, reader)

@@ -79,7 +79,7 @@ class BackfillPassAdmin(KeysetPages):
         if entry.merged:
             parts.append(f"{entry.merged:,}{SPACE}merged")
         if entry.left_aside:
-            parts.append(f"{entry.left_aside:,}{SPACE}left{SPACE}aside")
+            parts.append(f"{entry.left_aside:,}{SPACE}left aside")
         return ", ".join(parts)
 
     @admin.display(description="made")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
@@ -20,18 +21,24 @@ LONG = "n" * 1_000
 
 def make_rows() -> None:
     now = timezone.now()
+    began = now - timedelta(minutes=59, seconds=50)
     project = ProjectFactory(id=LONG, name=LONG)
     run = RunFactory(project=project, workflow_id=LONG)
     entry = {"role": LONG, "content": LONG, "at": LONG}
     SessionFactory(id="session", project=project, agent_run=run, memory_id=LONG, transcript_json=[entry])
     LeftAside.objects.create(
-        project_id=LONG, direction="forward", error_class="DataError", error=LONG, first_seen_at=now, last_seen_at=now
+        project_id=LONG,
+        direction="forward",
+        error_class="DataError",
+        error=LONG,
+        first_seen_at=began,
+        last_seen_at=began,
     )
     counts = dict.fromkeys(("candidates", "written", "left_aside", "runs", "events", "sessions"), 1_234_567)
     BackfillPass.objects.create(
-        direction="forward", requested_by=LONG[:60], outcome="running", started_at=now, seen_at=now, **counts
+        direction="forward", requested_by=LONG[:60], outcome="running", started_at=began, seen_at=now, **counts
     )
-    FlagChange.objects.create(flag="agentkit_writes", after={"note": LONG}, changed_at=now, changed_by=LONG)
+    FlagChange.objects.create(flag="agentkit_writes", after={"note": LONG}, changed_at=began, changed_by=LONG)
 
 
 @pytest.mark.parametrize("model", ["project", "agentsession", "leftaside", "backfillpass", "flagchange"])
@@ -39,7 +46,8 @@ def test_a_long_name_pushes_no_column_out_of_sight(page: Page, model: str) -> No
     make_rows()
     page.goto(url_of(f"admin:agentstate_{model}_changelist"))
     results = page.locator(".results")
-    assert results.evaluate("results => results.scrollWidth <= results.clientWidth")
+    wide, room = results.evaluate("results => [results.scrollWidth, results.clientWidth]")
+    assert wide <= room
 
 
 @pytest.mark.parametrize("screen", [DESKTOP, PHONE], ids=["desktop", "phone"])

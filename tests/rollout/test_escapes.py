@@ -8,19 +8,19 @@ from typing import Any
 import pytest
 from django.db import connection
 
-from agentstate import gates, state
+from agentstate import state
 from agentstate.gates import AGENTKIT_WRITES
 from agentstate.models import AgentWorkflowRun, Flag, LeftAside
 from agentstate.rollout.escapes import Escape, Escapes, _query, count_escapes, escapes
 from agentstate.rollout.flag_history import FlagHistory
 from tests import scenes
+from tests.asking import BY_BUCKET
 from tests.factories import ProjectFactory, RunFactory, write_columns
 from tests.flags import turn
 from tests.rollout.ladder import stand_at
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-BY_BUCKET = {gates.bucket(name): name for name in (f"p{number}" for number in range(12_000))}
 LOW, HIGH = BY_BUCKET[5], BY_BUCKET[900]
 
 

@@ -12,6 +12,7 @@ from agentstate.gates import AGENTKIT_WRITES, LEGACY_WRITES
 from agentstate.models import Flag, FlagChange
 from agentstate.models.actors import acting_as
 from agentstate.rollout.flag_history import FlagHistory
+from tests.asking import BY_BUCKET
 from tests.flags import turn
 
 if TYPE_CHECKING:
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.django_db
 
-BY_BUCKET = {gates.bucket(name): name for name in (f"p{number}" for number in range(12_000))}
 LOW, MIDDLE, HIGH = BY_BUCKET[5], BY_BUCKET[200], BY_BUCKET[900]
 
 
