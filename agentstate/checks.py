@@ -1,7 +1,8 @@
-"""Checks that the flags do not contradict each other: ``manage.py check --database default``; and that they are heard.
+"""Checks of the flags: that they do not contradict each other, and that a toggle reaches every process.
 
-They are warnings, so that ``migrate``, which makes them too, still runs. Users whom a read gate lets in do not count
-here: they see more of the new home, and leave no project worse off.
+``manage.py check --database default`` makes both, ``manage.py check`` the second. They are warnings, so that
+``migrate``, which makes them too, still runs. Users whom a read gate lets in do not count here: they see more of the
+new home, and leave no project worse off.
 """
 
 from __future__ import annotations
