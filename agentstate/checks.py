@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.core.cache import caches
 from django.core.cache.backends.locmem import LocMemCache
-from django.core.checks import CheckMessage, Tags, Warning, register  # noqa: A004
+from django.core.checks import CheckMessage, Error, Tags, Warning, register  # noqa: A004
 from django.db import ProgrammingError, connections, transaction
 from django.db.migrations.recorder import MigrationRecorder
 from psycopg.errors import UndefinedColumn, UndefinedTable
@@ -47,6 +47,14 @@ ROWS_MADE_BY = ("agentstate", "0005_gates")
 def check_flags_cache(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
     """Say where a process would remember the flags for too long: nobody tells it of a toggle in another one."""
     alias = get_setting("CACHE_NAME")
+    if alias not in caches.settings:
+        return [
+            Error(
+                f"WAFFLE_CACHE_NAME is {alias!r}, and CACHES has no such cache.",
+                hint=f"Add {alias!r} to CACHES, a local one with a TIMEOUT of 1.",
+                id="agentstate.E009",
+            )
+        ]
     cache = caches[alias]
     timeout = cache.default_timeout
     if not isinstance(cache, LocMemCache) or (timeout is not None and timeout <= LONGEST_CACHED):

@@ -228,3 +228,10 @@ def test_a_cache_that_hides_toggles_is_said(settings: SettingsWrapper, cache: di
     messages = run_checks(tags=[Tags.caches])
     assert [message.id for message in messages] == (["agentstate.W009"] if said else [])
     assert all(said in message.msg and message.hint for message in messages)
+
+
+def test_a_cache_that_is_not_there_is_said(settings: SettingsWrapper) -> None:
+    settings.CACHES = {"default": {"BACKEND": LOCAL}}
+    (message,) = run_checks(tags=[Tags.caches])
+    assert message.id == "agentstate.E009"
+    assert message.msg == "WAFFLE_CACHE_NAME is 'flags', and CACHES has no such cache."

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
-from agentstate.admin.rollout_lists import left_aside_address
 from agentstate.admin.rollout_page import projects_that_are
 from agentstate.models import ReadCount
 from agentstate.rollout.waiting import server_time
@@ -137,9 +136,9 @@ def _reasons(counts: list[ReadCount]) -> list[Reason]:
 
 
 def _behind(finding: str, reason: str) -> str:
-    """Return the address of the projects that are now as the reason says, or of the samples on the page."""
+    """Return where to see the projects that are now as the reason says: a list, or a place on the page."""
     if finding == Finding.DIFFERENCE:
         return "#agentstate-differences"
     if reason == ReadCount.GIVEN_UP:
-        return left_aside_address(is_accepted=True)
+        return "#agentstate-left-aside"
     return projects_that_are(Standing(reason)) if reason in set(Standing) else ""

@@ -188,7 +188,7 @@ def left_aside() -> dict[str, Any]:
         "left_aside": [Entry(entry, _status(entry, holds)) for entry in found],
         "left_aside_open": unclosed.open().count(),
         "left_aside_accepted": unclosed.accepted().count(),
-        "open_left_aside_url": left_aside_address(is_accepted=False),
+        "open_left_aside_url": open_left_aside(),
     }
 
 
@@ -196,7 +196,7 @@ def _status(entry: LeftAside, holds: set[int]) -> str:
     return "outdated" if entry.status == "accepted" and entry.pk not in holds else entry.status
 
 
-def left_aside_address(*, is_accepted: bool) -> str:
-    """Return the address of what was left aside and waits for somebody, or was accepted."""
-    asked = urlencode({"closed_at__isempty": "1", "accepted_at__isempty": "0" if is_accepted else "1"})
+def open_left_aside() -> str:
+    """Return the address of what was left aside and waits for somebody."""
+    asked = urlencode({"closed_at__isempty": "1", "accepted_at__isempty": "1"})
     return f"{reverse('admin:agentstate_leftaside_changelist')}?{asked}"

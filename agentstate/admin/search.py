@@ -31,9 +31,9 @@ class FoundByProject(KeysetPages):
         return queryset, False  # parts finds them
 
     def parts(self, term: str) -> tuple[Sequence[Q], str]:
-        words = term.strip()
-        if self.model._default_manager.filter(pk=words).exists():
-            return [Q(pk=words)], ""
+        ids = list(self.model._default_manager.filter(pk__in=[term, term.strip()]).values_list("pk", flat=True))
+        if ids:
+            return [Q(pk=term if term in ids else ids[0])], ""
         projects = find_projects(term)
         notice = ""
         if len(projects) > MOST_PROJECTS:

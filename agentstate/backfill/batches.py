@@ -13,7 +13,7 @@ from typing import Any
 from django.db import DatabaseError, connection, transaction
 
 from agentstate.backfill import locks
-from agentstate.backfill.errors import concerns_rows, is_passing
+from agentstate.backfill.errors import concerns_rows, is_passing, waited_for_lock
 from agentstate.backfill.options import SELECTED
 from agentstate.backfill.outcome import Counts, Failure
 from agentstate.backfill.step import Step
@@ -25,8 +25,8 @@ TUNE = "SET LOCAL work_mem = '64MB'; SET LOCAL jit = off"
 # Under any stricter level, which a server may have as its default, the look at locked rows would be as old as the
 # wait for them.
 SEE_WHAT_OTHERS_COMMITTED = "SET TRANSACTION ISOLATION LEVEL READ COMMITTED"
-# A batch that waits for one project's lock keeps those of the others, for which the application waits in turn: given
-# up, it is repeated, and in the end split.
+# A batch that waits for one project's lock keeps those of the others, for which the application waits in turn: it
+# gives up soon and is split, until the project stands alone, and keeps nobody from anything.
 LOCK_TIMEOUT = "SET LOCAL lock_timeout = '1s'"
 
 
@@ -147,16 +147,18 @@ class Mover:
 
     def _attempt(self, batch: Batch) -> Counts:
         """Move a batch in one transaction, again and again while others come in between."""
+        limits = f"{TUNE}; {LOCK_TIMEOUT}" if batch.size > 1 else TUNE
         for attempt in range(1, ATTEMPTS + 1):
             try:
                 with transaction.atomic(), connection.cursor() as cursor:
-                    cursor.execute(f"{SEE_WHAT_OTHERS_COMMITTED}; {TUNE}; {MOVES_STATE}; {LOCK_TIMEOUT}")
+                    cursor.execute(f"{SEE_WHAT_OTHERS_COMMITTED}; {limits}; {MOVES_STATE}")
                     if self.step.options.dry_run:
                         cursor.execute("SET TRANSACTION READ ONLY")
                         return self.step.preview(cursor, self._parameters(batch))
                     return self.step.move(cursor, self._parameters(batch))
             except DatabaseError as error:
-                if not is_passing(error) or attempt == ATTEMPTS:
+                is_split = batch.size > 1 and waited_for_lock(error)
+                if is_split or not is_passing(error) or attempt == ATTEMPTS:
                     raise
                 time.sleep(random.uniform(0.5, 1) * min(2.0, 0.02 * 2**attempt))
         raise AssertionError("the loop returns or raises")

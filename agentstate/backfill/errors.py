@@ -39,7 +39,8 @@ def refuse_unknown(projects: Collection[str]) -> None:
 
 # A deadlock, a serialization failure, a lock time-out, a project deleted in the middle of a batch: what came between
 # is gone when the batch is repeated.
-_PASSING = {"40P01", "40001", "55P03", "23503"}
+_LOCK_NOT_AVAILABLE = "55P03"
+_PASSING = {"40P01", "40001", _LOCK_NOT_AVAILABLE, "23503"}
 
 # Classes of errors that one project's content can cause: data, integrity, limits of PostgreSQL, another trigger of
 # the table, a damaged page. Everything else concerns the server, and no batch would fare better.
@@ -55,6 +56,11 @@ def sqlstate(error: DatabaseError) -> str:
 def is_passing(error: DatabaseError) -> bool:
     """Return whether repeating the batch can succeed."""
     return sqlstate(error) in _PASSING
+
+
+def waited_for_lock(error: DatabaseError) -> bool:
+    """Return whether others kept a lock for too long."""
+    return sqlstate(error) == _LOCK_NOT_AVAILABLE
 
 
 def concerns_rows(error: DatabaseError) -> bool:

@@ -249,7 +249,7 @@ def _drop_broken_connection() -> None:
 
     An interruption can leave psycopg with a statement under way. Inside a transaction there is nothing to save.
     """
-    if connection.connection is not None and not connection.in_atomic_block and not connection.is_usable():
+    if connection.connection is not None and connection.get_autocommit() and not connection.is_usable():
         connection.close()
 
 

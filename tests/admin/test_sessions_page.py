@@ -310,6 +310,12 @@ def test_a_session_is_found_by_its_id_or_its_project(term: str) -> None:
     assert shown(superuser(), q=term) == [session.pk]
 
 
+def test_a_session_is_found_by_its_id_that_ends_in_a_space() -> None:
+    spaced, plain = (SessionFactory(id=name) for name in ("s1 ", "s1"))
+    assert shown(superuser(), q="s1 ") == [spaced.pk]
+    assert shown(superuser(), q=" s1") == [plain.pk]
+
+
 def test_a_page_of_the_list_reads_its_rows_through_an_index() -> None:
     ProjectFactory(id="p")
     scenes.run_sql(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -220,11 +221,15 @@ def test_who_keeps_one_project_locked_does_not_have_the_application_wait_for_the
         under_way = Under(Direction.REVERSE)
         wait_until(is_waiting_for_a_lock)
         application.execute("""UPDATE "Project" SET name = 'renamed' WHERE id = 'p1'""")
+        wait_until(lambda: count("Project", """"factsJson" = '["new"]'""") == 2)  # p1 and p2
+        wait_until(is_waiting_for_a_lock)
+        time.sleep(1.5)  # longer than a batch of several waits
+        application.execute("""UPDATE "Project" SET name = 'renamed' WHERE id = 'p5'""")
         idle.execute("COMMIT")
         outcome = under_way.end()
 
     assert (outcome.counts.written, outcome.counts.failures) == (5, [])
-    assert count("Project", "name = 'renamed'") == 1
+    assert count("Project", "name = 'renamed'") == 2
 
 
 def test_reverse_does_not_overwrite_a_change_that_comes_in_between(projects: None) -> None:

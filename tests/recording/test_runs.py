@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from django.db import connection, transaction
+from django.db import DatabaseError, connection, transaction
 from django.utils import timezone
 
 from agentstate.models import AgentWorkflowRun, AgentWorkflowRunEvent
@@ -168,6 +168,23 @@ def test_a_connection_that_was_lost_meanwhile_does_not_hide_an_error() -> None:
         work()
     assert (the_run().status, the_run().error.partition("\n")[0]) == ("failed", "ValueError: no page")
     assert [type_ for type_, _ in events_of(the_run().pk)] == ["tool.invocation", "tool.result"]
+
+
+def test_a_caller_who_manages_transactions_keeps_that_connection() -> None:
+    def work() -> None:
+        with record("intake"):
+            sql("SELECT 1 / 0")
+
+    transaction.set_autocommit(False)
+    try:
+        with pytest.raises(DatabaseError, match="division by zero"):
+            work()
+        transaction.rollback()
+        assert not transaction.get_autocommit()
+    finally:
+        transaction.rollback()
+        transaction.set_autocommit(True)
+    assert AgentWorkflowRun.objects.count() == 0
 
 
 def test_a_run_inside_a_transaction_shares_its_fate() -> None:
