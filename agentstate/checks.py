@@ -1,8 +1,8 @@
 """Checks of the flags: that they do not contradict each other, and that a toggle reaches every process.
 
-``manage.py check --database default`` makes both, ``manage.py check`` the second. They are warnings, so that
-``migrate``, which makes them too, still runs. Users whom a read gate lets in do not count here: they see more of the
-new home, and leave no project worse off.
+``manage.py check --database default`` makes both, ``manage.py check`` the second. All but a cache that does not exist
+are warnings, so that ``migrate``, which makes these too, still runs. Users whom a read gate lets in do not count here:
+they see more of the new home, and leave no project worse off.
 """
 
 from __future__ import annotations
