@@ -11,9 +11,9 @@ from typing import TextIO
 from django.db import connection
 
 from agentstate.backfill import PassOptions, run_pass
+from agentstate.backfill.verification import verify
 from agentstate.models.passes import Direction
 from agentstate.samples import seed_projects
-from agentstate.verification import verify
 from benchmarks.by_hand import one_shot, orm_loop
 from benchmarks.databases import benchmark_database
 

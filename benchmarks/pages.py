@@ -15,11 +15,11 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
+from agentstate.admin.run.timeline.filters import SECONDS
 from agentstate.backfill import PassOptions, run_pass
 from agentstate.models import AgentWorkflowRun
 from agentstate.models.passes import Direction
 from agentstate.samples import seed_projects
-from agentstate.timeline.filters import SECONDS
 from benchmarks.databases import benchmark_database
 
 if TYPE_CHECKING:

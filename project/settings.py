@@ -7,7 +7,7 @@ from pathlib import Path
 import environ
 from csp.constants import NONE, SELF
 
-from agentstate.rollout import needed
+from agentstate.rollout import thresholds
 from project.database import database_from_url
 from project.secret_key import local_secret_key
 
@@ -32,6 +32,7 @@ DATABASES = {"default": DATABASE.settings}
 INSTALLED_APPS = [
     "project",
     "agentstate",
+    "agentstate.samples",
     "waffle",
     "django.contrib.admin",
     "django.contrib.auth",
@@ -121,9 +122,9 @@ CACHES = {
 }
 
 # What the steps of manage.py agentkit_rollout ask for.
-AGENTSTATE_ROLLOUT_LAG_MINUTES = env.int("AGENTSTATE_ROLLOUT_LAG_MINUTES", default=needed.LAG_MINUTES)
-AGENTSTATE_ROLLOUT_COMPARED = env.int("AGENTSTATE_ROLLOUT_COMPARED", default=needed.COMPARED)
-AGENTSTATE_ROLLOUT_HOURS = env.float("AGENTSTATE_ROLLOUT_HOURS", default=needed.HOURS)
+AGENTSTATE_ROLLOUT_LAG_MINUTES = env.int("AGENTSTATE_ROLLOUT_LAG_MINUTES", default=thresholds.LAG_MINUTES)
+AGENTSTATE_ROLLOUT_COMPARED = env.int("AGENTSTATE_ROLLOUT_COMPARED", default=thresholds.COMPARED)
+AGENTSTATE_ROLLOUT_HOURS = env.float("AGENTSTATE_ROLLOUT_HOURS", default=thresholds.HOURS)
 
 # Everything that tells browsers to stay on HTTPS hangs on one switch.
 AGENTSTATE_HTTPS = env.bool("AGENTSTATE_HTTPS", default=False)

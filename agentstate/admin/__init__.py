@@ -1,11 +1,11 @@
 """What engineers browse, one module a page. All of it is read-only but the flags and what was left aside."""
 
-from agentstate.admin.flags import FlagAdmin, FlagChangeAdmin
-from agentstate.admin.passes import BackfillPassAdmin, LeftAsideAdmin
-from agentstate.admin.projects import ProjectAdmin
-from agentstate.admin.rollout import RolloutAdmin, RolloutStepAdmin
-from agentstate.admin.runs import AgentWorkflowRunAdmin
-from agentstate.admin.sessions import AgentSessionAdmin
+from agentstate.admin.flags.admin import FlagAdmin, FlagChangeAdmin
+from agentstate.admin.passes.admin import BackfillPassAdmin, LeftAsideAdmin
+from agentstate.admin.project.admin import ProjectAdmin
+from agentstate.admin.rollout.admin import RolloutAdmin, RolloutStepAdmin
+from agentstate.admin.run.admin import AgentWorkflowRunAdmin
+from agentstate.admin.session.admin import AgentSessionAdmin
 
 __all__ = [
     "AgentSessionAdmin",

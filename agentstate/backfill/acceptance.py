@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from django.db import connection
 
+from agentstate.actors import actor
 from agentstate.backfill.errors import BackfillError
 from agentstate.backfill.given_up import GivenUp, given_up, state_clock, state_is_left
 from agentstate.backfill.sessions import CHATS, DIGEST, UNMADE
 from agentstate.models import LeftAside
-from agentstate.models.actors import actor
 from agentstate.models.passes import EntryClosed
 from agentstate.state.homes import NEWEST, PROJECTS
 from agentstate.state.standing import STANDING

@@ -9,12 +9,12 @@ from contextlib import contextmanager, suppress
 
 from django.db import DatabaseError, connection, transaction
 
+from agentstate.actors import actor
 from agentstate.backfill.acceptance import still_accepted
 from agentstate.backfill.locks import NAMESPACE
 from agentstate.backfill.options import PassOptions
 from agentstate.backfill.outcome import Failure, Outcome
 from agentstate.backfill.step import Step
-from agentstate.models.actors import actor
 from agentstate.models.passes import BackfillPass, Direction, LeftAside
 from agentstate.state.columns import COLUMNS_ARE_THERE
 

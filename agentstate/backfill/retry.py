@@ -6,11 +6,11 @@ import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
+from agentstate.actors import actor
 from agentstate.backfill.errors import ColumnsDropped
 from agentstate.backfill.options import PassOptions, Selection
 from agentstate.backfill.passes import Progress, run_pass
 from agentstate.models import LeftAside, Project
-from agentstate.models.actors import actor
 from agentstate.models.passes import Direction
 from agentstate.state.columns import legacy_columns_are_there
 

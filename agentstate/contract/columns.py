@@ -16,7 +16,7 @@ from agentstate.backfill.locks import holding
 from agentstate.contract.refusals import NotReady, refuse_to_bring_back, refuse_to_drop
 from agentstate.models.passes import Direction
 from agentstate.rollout.errors import StayedLocked
-from agentstate.rollout.freeze import freeze, is_frozen, thaw, with_short_lock
+from agentstate.rollout.freeze import freeze, is_frozen, thaw, with_lock_timeout
 from agentstate.state.columns import MOVES_STATE, legacy_columns_are_there
 from agentstate.state.homes import NEWEST, PROJECTS
 from agentstate.state.keys import STATE_KEYS
@@ -81,7 +81,7 @@ def drop() -> None:
         return
     try:
         with _stops_told():
-            with_short_lock(_drop)
+            with_lock_timeout(_drop)
     except (InternalError, OperationalError) as error:
         if not isinstance(error.__cause__, DependentObjectsStillExist):
             raise
@@ -117,7 +117,7 @@ def bring_back() -> None:
     with _stops_told(), holding(Direction.REVERSE):
         if not legacy_columns_are_there():
             make_all_ahead()
-            with_short_lock(_add)
+            with_lock_timeout(_add)
         outcome = run_pass(PassOptions(direction=Direction.REVERSE))
     if outcome.left_aside:
         raise CommandError(
@@ -149,7 +149,7 @@ def make_all_ahead() -> None:
     equal. So a project that was in sync is so again, at the one clock value that it had.
     """
     after: str | None = None
-    while locked := with_short_lock(partial(_make_ahead, after)):
+    while locked := with_lock_timeout(partial(_make_ahead, after)):
         after = locked[-1]
 
 

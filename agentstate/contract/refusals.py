@@ -8,13 +8,13 @@ from django.core.management import CommandError
 from django.db import ProgrammingError, connection
 from psycopg.errors import UndefinedColumn, UndefinedTable
 
+from agentstate.backfill.verification import verify
 from agentstate.rollout.stages import Stage, look
 from agentstate.state.columns import legacy_columns_are_there
 from agentstate.state.homes import CLOCK, COLUMNS_AS_STATE, NEWEST, PROJECTS
 from agentstate.state.replay import state_at
 from agentstate.state.seeding import HELD
 from agentstate.state.standing import STANDING
-from agentstate.verification import verify
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

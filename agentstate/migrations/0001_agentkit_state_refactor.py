@@ -20,7 +20,7 @@ from django.db.models.functions import MD5, Coalesce, Now
 from django.db.models.lookups import Exact
 
 import agentstate.models.fields
-from agentstate.adoption import refuse_to_lose_state, refuse_unsuitable_database
+from agentstate.migrations._adoption import refuse_to_lose_state, refuse_unsuitable_database
 
 # Where the search path finds one, it is adopted there: IF NOT EXISTS would look into the path's first schema only.
 LEGACY_TABLE = """

@@ -8,7 +8,7 @@ from django.core.management import CommandError
 from django.db.backends.base.schema import BaseDatabaseSchemaEditor
 from django.db.migrations.operations.base import Operation
 
-from agentstate.short_lock import StillLocked, with_short_lock
+from agentstate.lock_timeout import StillLocked, with_lock_timeout
 
 
 class RunLocking(Operation):
@@ -38,7 +38,7 @@ class RunLocking(Operation):
 
     def _run(self, schema_editor: BaseDatabaseSchemaEditor, sql: str) -> None:
         try:
-            with_short_lock(
+            with_lock_timeout(
                 lambda: schema_editor.execute(sql), schema_editor.connection.alias, execute=schema_editor.execute
             )
         except StillLocked as error:

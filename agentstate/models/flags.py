@@ -17,7 +17,7 @@ from waffle.managers import FlagManager
 from waffle.models import AbstractUserFlag
 from waffle.utils import get_cache
 
-from agentstate.models.actors import actor
+from agentstate.actors import actor
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence

@@ -17,16 +17,16 @@ from django.db.migrations.executor import MigrationExecutor
 from django.db.models import Sum
 
 from agentstate.backfill.acceptance import holding
+from agentstate.backfill.verification import Verification, verify
 from agentstate.gates import AGENTKIT_READS, AGENTKIT_SHADOW_READS, AGENTKIT_WRITES
 from agentstate.models import ReadCount
-from agentstate.rollout import needed
+from agentstate.rollout import thresholds
 from agentstate.rollout.escapes import Escapes, count_escapes
 from agentstate.rollout.flag_history import FlagHistory
 from agentstate.rollout.stages import Stage
 from agentstate.rollout.waiting import server_time
 from agentstate.state.homes import CLOCK, NEWEST, PROJECTS
 from agentstate.state.standing import STANDING, Standing
-from agentstate.verification import Verification, verify
 
 if TYPE_CHECKING:
     from agentstate.gates import Gate
@@ -122,7 +122,7 @@ class Evidence:
         began = self._since_everyone(AGENTKIT_SHADOW_READS)
         clean_since = _later(began, self._end_of_newest(ReadCount.Finding.DIFFERENCE, began))
         compared = self._compared_since(clean_since)
-        enough = needed.compared()
+        enough = thresholds.compared()
         return [
             Condition("shadow_reads_compared", compared >= enough, compared, enough, self._age(clean_since)),
             _none("differences", self._differences_since(began), self._age(began)),
@@ -164,7 +164,7 @@ class Evidence:
         return None if since is None else max(0, int((self.now - since).total_seconds()))
 
     def _hours(self, name: str, since: datetime | None) -> Condition:
-        long_enough = needed.time_without()
+        long_enough = thresholds.time_without()
         age = max(timedelta(0), self.now - since) if since else timedelta(0)
         # Cut, so that no figure looks like one that holds.
         figure = floor(age / HOUR * 10) / 10
@@ -183,7 +183,7 @@ class Evidence:
         if since is None:
             return 0
         first = _hour_of(since)
-        if first < since and needed.time_without():
+        if first < since and thresholds.time_without():
             first += HOUR
         return _counted(ReadCount.Finding.COMPARED, first)
 
@@ -191,7 +191,7 @@ class Evidence:
         """Count differences in the hours that are asked for, and in the one that these begin in."""
         if began is None:
             return 0
-        window = self.now - needed.time_without()
+        window = self.now - thresholds.time_without()
         return _counted(ReadCount.Finding.DIFFERENCE, _hour_of(max(began, window)))
 
 
@@ -229,7 +229,7 @@ def _legacy_ahead_too_long() -> int:
             WHERE ({STANDING}) = '{Standing.LEGACY_AHEAD}' AND {CLOCK} <= clock_timestamp() - make_interval(secs => %s)
               AND NOT p.id = ANY (%s)
             """,
-            [needed.lag().total_seconds(), [each.project for each in holding() if each.standing]],
+            [thresholds.lag().total_seconds(), [each.project for each in holding() if each.standing]],
         )
         (count,) = cursor.fetchone()
     return int(count)

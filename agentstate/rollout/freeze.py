@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, NamedTuple
 from django.db import DEFAULT_DB_ALIAS, connection
 from psycopg import sql
 
-from agentstate import short_lock
-from agentstate.models.actors import actor
+from agentstate import lock_timeout
+from agentstate.actors import actor
+from agentstate.lock_timeout import StillLocked
 from agentstate.rollout.errors import StayedLocked
-from agentstate.short_lock import StillLocked
 from agentstate.state.keys import STATE_KEYS
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ class Freeze(NamedTuple):
 
 
 def freeze() -> None:
-    """Let the columns refuse writes. Needs the table's lock for an instant: see :func:`with_short_lock`."""
+    """Let the columns refuse writes. Needs the table's lock for an instant: see :func:`with_lock_timeout`."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS \"UTC\"')")
         (since,) = cursor.fetchone()
@@ -81,7 +81,7 @@ def freeze() -> None:
 
 
 def thaw() -> None:
-    """Let the columns take writes again. Needs the table's lock for an instant: see :func:`with_short_lock`."""
+    """Let the columns take writes again. Needs the table's lock for an instant: see :func:`with_lock_timeout`."""
     with connection.cursor() as cursor:
         cursor.execute(THAW)
 
@@ -121,14 +121,14 @@ def is_left() -> bool:
     return bool(left)
 
 
-def with_short_lock(act: Callable[[], Result]) -> Result:
-    """Do something that locks ``"Project"``, in one transaction: see :func:`agentstate.short_lock.with_short_lock`.
+def with_lock_timeout(act: Callable[[], Result]) -> Result:
+    """Lock ``"Project"`` and act, in one transaction: see :func:`agentstate.lock_timeout.with_lock_timeout`.
 
     Raises:
         StayedLocked: others held the lock each time; nothing was changed.
     """
     try:
-        return short_lock.with_short_lock(act, DEFAULT_DB_ALIAS)
+        return lock_timeout.with_lock_timeout(act, DEFAULT_DB_ALIAS)
     except StillLocked as error:
         raise StayedLocked(
             f"{error} Nothing was changed. End the long transaction (pg_stat_activity, pg_locks), or try at a quieter "

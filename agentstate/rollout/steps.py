@@ -11,19 +11,19 @@ from typing import TYPE_CHECKING
 from django.db import OperationalError, connection, transaction
 from psycopg.errors import LockNotAvailable
 
+from agentstate.actors import actor
 from agentstate.backfill.locks import NAMESPACE, release
 from agentstate.gates import GATES, LEGACY_WRITES
+from agentstate.lock_timeout import LOCK_TIMEOUT
 from agentstate.models import Flag, FlagChange, RolloutStep
-from agentstate.models.actors import actor
 from agentstate.rollout.errors import Interrupted, StepUnderWay, UnsuitablePercent
 from agentstate.rollout.evidence import Evidence
 from agentstate.rollout.flag_history import FlagHistory
-from agentstate.rollout.freeze import freeze, is_left, thaw, with_short_lock
+from agentstate.rollout.freeze import freeze, is_left, thaw, with_lock_timeout
 from agentstate.rollout.homecoming import bring_home
 from agentstate.rollout.refusals import NoSuchStep, NotOpen, OffLadder
 from agentstate.rollout.stages import EVERYONE, NOBODY, Place, Stage, above, below, look
 from agentstate.rollout.waiting import server_time, until_true_everywhere
-from agentstate.short_lock import LOCK_TIMEOUT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -96,7 +96,7 @@ def advance(*, percent: Decimal | None = None, override: str = "", watching: Wat
             return take()
         off_since = evidence.history.since(LEGACY_WRITES, lambda share: share.is_nothing)
         until_true_everywhere(off_since or server_time(), watching.waiting, watching.stop)
-        return with_short_lock(lambda: take(then=freeze))
+        return with_lock_timeout(lambda: take(then=freeze))
 
 
 def retreat(*, percent: Decimal | None = None, watching: Watching | None = None) -> RolloutStep:
@@ -249,7 +249,7 @@ def _take_down(
     """Take a step down, with what is left of a freeze: it would refuse what is saved from then on."""
     if not is_left():
         return _take(step, place, target, history, completed=completed)
-    return with_short_lock(lambda: _take(step, place, target, history, then=thaw, completed=completed))
+    return with_lock_timeout(lambda: _take(step, place, target, history, then=thaw, completed=completed))
 
 
 def _lock_flags() -> None:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 from django import template
 from django.apps import apps
 
-from agentstate.admin import formats
-from agentstate.admin.links import link_to
+from agentstate.admin.shared import formats
+from agentstate.admin.shared.links import link_to
 
 if TYPE_CHECKING:
     from datetime import datetime

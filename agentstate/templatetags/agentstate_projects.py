@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from django import template
 
-from agentstate.admin.formats import indented, pretty_json
-from agentstate.panels import short_number
+from agentstate.admin.project.panels import short_number
+from agentstate.admin.shared.formats import indented, pretty_json
 from agentstate.state.documents import ABSENT, as_text
 
 if TYPE_CHECKING:

@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
+from agentstate.actors import acting_as, process_owner
 from agentstate.backfill import Outcome, PassOptions, Selection, run_pass
 from agentstate.backfill.acceptance import CannotAccept, accept, holding
 from agentstate.backfill.given_up import given_up
+from agentstate.backfill.verification import Verification, verify
 from agentstate.models import LeftAside
-from agentstate.models.actors import acting_as, process_owner
 from agentstate.models.passes import Direction
-from agentstate.verification import Verification, verify
 from tests.backfill.test_left_aside import delete_and_restore
 from tests.rows import (
     change_columns,

@@ -8,9 +8,9 @@ import string
 import pytest
 
 from agentstate.backfill import Outcome, PassOptions, Selection, run_pass
+from agentstate.backfill.verification import verify
 from agentstate.models import LeftAside
 from agentstate.models.passes import Direction
-from agentstate.verification import verify
 from tests.rows import change_columns, count, dump, empty_columns, make_project, one, save_in_agentkit, sql
 
 pytestmark = pytest.mark.django_db(transaction=True)

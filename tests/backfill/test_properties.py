@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agentstate.backfill import Counts
-from agentstate.verification import verify
+from agentstate.backfill.verification import verify
 from tests import scenes
 from tests.backfill import rules
 from tests.factories import KEYS, ProjectFactory, write_columns

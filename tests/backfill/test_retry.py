@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from agentstate.actors import acting_as
 from agentstate.backfill import OtherDirectionRunning, locks
 from agentstate.backfill.acceptance import CannotAccept, accept
 from agentstate.backfill.errors import ColumnsDropped
 from agentstate.backfill.retry import Retried, retry
+from agentstate.backfill.verification import verify
 from agentstate.models import LeftAside
-from agentstate.models.actors import acting_as
-from agentstate.verification import verify
 from tests.backfill.test_acceptance import NOTE, entry, forward, what_was_decided
 from tests.factories import COLUMNS
 from tests.rows import change_columns, dump, empty_columns, make_project, one, save_in_agentkit, second_connection, sql

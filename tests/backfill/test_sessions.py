@@ -11,8 +11,8 @@ import pytest
 from django.db import transaction
 
 from agentstate.backfill import Counts, Outcome
+from agentstate.backfill.verification import verify
 from agentstate.models import AgentSession, AgentWorkflowRun
-from agentstate.verification import verify
 from tests import scenes
 from tests.factories import ProjectFactory
 

@@ -8,8 +8,8 @@ from datetime import timedelta
 import pytest
 
 from agentstate.backfill import Counts
+from agentstate.backfill.verification import verify
 from agentstate.models import AgentWorkflowRun
-from agentstate.verification import verify
 from tests import scenes
 from tests.factories import ProjectFactory
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
-from agentstate.verification import Offender, verify
+from agentstate.backfill.verification import Offender, verify
 from tests import scenes
 from tests.factories import ProjectFactory, write_columns
 

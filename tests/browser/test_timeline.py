@@ -15,9 +15,9 @@ from playwright.sync_api import expect
 from agentstate.recording import record
 from agentstate.recording.events import append
 from tests import scenes
+from tests.admin.run.timeline.scenes import add_call, add_event, add_events, make_run
 from tests.browser.conftest import DESKTOP, PHONE, fits
 from tests.factories import ProjectFactory, SessionFactory
-from tests.timeline.scenes import add_call, add_event, add_events, make_run
 
 if TYPE_CHECKING:
     from collections.abc import Callable

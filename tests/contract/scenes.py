@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from agentstate.contract import columns
-from agentstate.rollout.freeze import freeze, is_frozen, thaw, with_short_lock
+from agentstate.rollout.freeze import freeze, is_frozen, thaw, with_lock_timeout
 from agentstate.state.columns import legacy_columns_are_there
 from tests import scenes
 from tests.factories import ProjectFactory
@@ -26,7 +26,7 @@ DOCUMENTS = {
 def freeze_columns() -> None:
     """Set the flags and the freeze as the stage frozen has them."""
     scenes.open_gates(agentkit_writes=True, legacy_writes=False, agentkit_reads=True, agentkit_shadow_reads=False)
-    with_short_lock(freeze)
+    with_lock_timeout(freeze)
 
 
 def projects() -> dict[str, str]:
@@ -46,9 +46,9 @@ def columns_return() -> Iterator[None]:
         yield
     finally:
         if not legacy_columns_are_there():
-            with_short_lock(columns._add)
+            with_lock_timeout(columns._add)
         if is_frozen():
-            with_short_lock(thaw)
+            with_lock_timeout(thaw)
 
 
 @contextmanager

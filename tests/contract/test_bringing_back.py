@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING
 import pytest
 from django.db import connection
 
-from agentstate import short_lock, state
+from agentstate import lock_timeout, state
 from agentstate.backfill.acceptance import accept
 from agentstate.backfill.locks import NAMESPACE
+from agentstate.backfill.verification import verify
 from agentstate.contract.columns import _add, bring_back, drop, make_all_ahead
 from agentstate.contract.refusals import NotReady
 from agentstate.models import LeftAside
-from agentstate.rollout.freeze import is_frozen, thaw, with_short_lock
+from agentstate.rollout.freeze import is_frozen, thaw, with_lock_timeout
 from agentstate.samples import seed_projects
 from agentstate.state.columns import legacy_columns_are_there
-from agentstate.verification import verify
 from tests import scenes
 from tests.contract.scenes import as_somebody_else, columns_return, freeze_columns, projects
 from tests.factories import ProjectFactory, write_columns
@@ -63,7 +63,7 @@ def test_the_whole_way_there_and_back_loses_nothing() -> None:
     assert verify().clean
     assert is_frozen()
     # and further down: what is written again is seen by the clock, and taken in
-    with_short_lock(thaw)
+    with_lock_timeout(thaw)
     project = next(name for name, homes in before.items() if homes.snapshots)
     write_columns(project, {"facts": '"written again"'})
     assert scenes.standing_of(project) == "legacy_ahead"
@@ -112,7 +112,7 @@ def test_killed_before_the_content_is_there_everybody_is_ahead_and_any_reverse_p
     freeze_columns()
     drop()
     make_all_ahead()
-    with_short_lock(_add)
+    with_lock_timeout(_add)
 
     assert standings() == {"agentkit_ahead": 2, "empty": 1}
     assert verify().clean
@@ -129,8 +129,8 @@ def test_killed_before_the_content_is_there_it_goes_on_at_any_stage() -> None:
     freeze_columns()
     drop()
     make_all_ahead()
-    with_short_lock(_add)
-    with_short_lock(thaw)
+    with_lock_timeout(_add)
+    with_lock_timeout(thaw)
     scenes.open_gates(agentkit_writes=True, legacy_writes=True, agentkit_reads=False)
 
     bring_back()
@@ -196,7 +196,7 @@ def test_a_forward_pass_under_way_is_waited_for_by_a_person_and_nothing_has_chan
 
 
 def test_a_table_that_others_keep_locked_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(short_lock, "ATTEMPTS", 1)
+    monkeypatch.setattr(lock_timeout, "ATTEMPTS", 1)
     projects()
     freeze_columns()
     with second_connection() as other:
@@ -208,7 +208,7 @@ def test_a_table_that_others_keep_locked_is_named(monkeypatch: pytest.MonkeyPatc
 
 
 def test_a_project_that_others_keep_locked_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(short_lock, "ATTEMPTS", 1)
+    monkeypatch.setattr(lock_timeout, "ATTEMPTS", 1)
     made = projects()
     freeze_columns()
     drop()

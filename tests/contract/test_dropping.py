@@ -13,7 +13,7 @@ from agentstate.contract import columns
 from agentstate.contract.columns import drop
 from agentstate.contract.refusals import NotReady
 from agentstate.models import LeftAside
-from agentstate.rollout.freeze import THAW, thaw, with_short_lock
+from agentstate.rollout.freeze import THAW, thaw, with_lock_timeout
 from agentstate.state.columns import legacy_columns_are_there
 from tests import scenes
 from tests.contract.scenes import as_somebody_else, columns_return, freeze_columns, projects
@@ -138,7 +138,7 @@ def test_a_role_that_does_not_own_the_table_is_told() -> None:
 def test_a_freeze_that_was_lifted_is_missed() -> None:
     projects()
     freeze_columns()
-    with_short_lock(thaw)
+    with_lock_timeout(thaw)
 
     assert "the stage is agentkit_only, and must be frozen" in refusal()
 
@@ -150,7 +150,7 @@ def test_what_is_written_while_the_lock_is_waited_for_stays() -> None:
 
     def drop_at_last() -> None:
         try:
-            with_short_lock(columns._drop)
+            with_lock_timeout(columns._drop)
         except NotReady as error:
             refused.append(error)
         finally:

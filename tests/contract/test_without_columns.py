@@ -16,11 +16,11 @@ from django.urls import reverse as url_of
 
 from agentstate import gates, state
 from agentstate.backfill.errors import ColumnsDropped
+from agentstate.backfill.verification import verify
 from agentstate.contract.columns import drop
 from agentstate.models import AgentSession, AgentWorkflowRun, Flag
 from agentstate.recording import record
 from agentstate.state import ABSENT, StateWriteDisabled
-from agentstate.verification import verify
 from tests import scenes
 from tests.contract.scenes import columns_return, freeze_columns, projects
 

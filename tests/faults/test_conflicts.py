@@ -10,8 +10,8 @@ import pytest
 from django.db import connection
 
 from agentstate.backfill import Outcome, PassOptions, run_pass
+from agentstate.backfill.verification import verify
 from agentstate.models.passes import Direction
-from agentstate.verification import verify
 from tests.faults.processes import FORWARD, REVERSE, Command, is_waiting_for_a_lock, wait_until
 from tests.rows import (
     change_columns,

@@ -6,7 +6,7 @@ import signal
 
 import pytest
 
-from agentstate.verification import verify
+from agentstate.backfill.verification import verify
 from tests.faults.processes import FORWARD, REVERSE, Command, is_waiting_for_a_lock, run, wait_until
 from tests.rows import count, forward, one, reverse, save_in_agentkit, second_connection, seed, sql
 

@@ -7,7 +7,7 @@ import signal
 
 import pytest
 
-from agentstate.verification import verify
+from agentstate.backfill.verification import verify
 from tests.faults.processes import FORWARD, REVERSE, Command, others_on_the_server, run, wait_until
 from tests.rows import EVERYTHING, MOVED, count, dump, forward, one, reverse, save_in_agentkit, seed, sql
 

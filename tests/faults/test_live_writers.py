@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import psycopg
 import pytest
 
-from agentstate.verification import verify
+from agentstate.backfill.verification import verify
 from tests.faults.processes import FORWARD, REVERSE, run
 from tests.rows import count, forward, reverse, save_in_agentkit, second_connection, seed, sql
 

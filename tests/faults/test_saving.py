@@ -10,9 +10,9 @@ import pytest
 from django.db import OperationalError, connection, transaction
 
 from agentstate import state
+from agentstate.backfill.verification import verify
 from agentstate.models import Project
 from agentstate.state import UnsuitableRun
-from agentstate.verification import verify
 from tests import scenes
 from tests.factories import KEYS, ProjectFactory, RunFactory, write_columns
 from tests.faults.processes import wait_until

@@ -10,8 +10,8 @@ from django.db import connection
 
 from agentstate.backfill import OtherDirectionRunning, PassOptions, Progress, run_pass
 from agentstate.backfill.locks import NAMESPACE
+from agentstate.backfill.verification import verify
 from agentstate.models.passes import Direction
-from agentstate.verification import verify
 from tests.faults.processes import FORWARD, REVERSE, Command, others_on_the_server, run, wait_until
 from tests.rows import (
     LEDGER,

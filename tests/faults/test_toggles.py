@@ -12,8 +12,8 @@ import pytest
 from django.db import connection
 
 from agentstate import gates
+from agentstate.actors import process_owner
 from agentstate.models import FlagChange
-from agentstate.models.actors import process_owner
 from tests.faults.processes import CLONE, database_url, run
 from tests.flags import turn
 from tests.project.processes import ENVIRONMENT

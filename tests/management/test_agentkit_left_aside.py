@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from agentstate.actors import process_owner
 from agentstate.models import LeftAside
-from agentstate.models.actors import process_owner
 from tests.backfill.test_left_aside import LONG
 from tests.faults.processes import run
 from tests.management.commands import FORWARD, VERIFY, Ended, call

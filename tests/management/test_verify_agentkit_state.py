@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from agentstate.verification import AUDIT_RUNS
+from agentstate.backfill.verification import AUDIT_RUNS
 from tests.faults.processes import run
 from tests.management.commands import FORWARD, VERIFY, call
 from tests.rows import change_columns, count, make_fork, make_project, seed, sql

@@ -53,8 +53,8 @@ SELECT concat_ws(' ', 'schema', nspname, nspacl) FROM pg_namespace WHERE nspname
 """
 # `manage.py` with a patience that tests have.
 IMPATIENT = """
-from agentstate import short_lock
-short_lock.ATTEMPTS, short_lock.LOCK_TIMEOUT, short_lock.LONGEST_PAUSE = 3, "150ms", 0.2
+from agentstate import lock_timeout
+lock_timeout.ATTEMPTS, lock_timeout.LOCK_TIMEOUT, lock_timeout.LONGEST_PAUSE = 3, "150ms", 0.2
 from manage import main
 main()
 """

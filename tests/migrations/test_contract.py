@@ -24,12 +24,12 @@ COLUMNS = {"rfpNormJson", "factsJson", "coverageJson", "conflictLogJson", "eligi
 # The flags and the freeze as the stage frozen has them.
 FREEZE = """
 from agentstate.models import Flag
-from agentstate.rollout.freeze import freeze, with_short_lock
+from agentstate.rollout.freeze import freeze, with_lock_timeout
 for name, is_on in dict(agentkit_writes=True, agentkit_reads=True, legacy_writes=False).items():
     flag = Flag.objects.get(name=name)
     flag.everyone = is_on
     flag.save()
-with_short_lock(freeze)
+with_lock_timeout(freeze)
 """
 STANDINGS = """
     SELECT count(*) FILTER (WHERE newest.snapshot_at <> newest.legacy_at),

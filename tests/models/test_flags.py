@@ -14,8 +14,8 @@ from django.db import connection, connections, transaction
 from django.db.models import F
 from django.utils import timezone
 
+from agentstate.actors import acting_as, actor, process_owner
 from agentstate.models import Flag, FlagChange
-from agentstate.models.actors import acting_as, actor, process_owner
 from tests.faults.processes import is_waiting_for_a_lock, wait_until
 from tests.flags import rolled_back, turn
 

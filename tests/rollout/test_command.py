@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from agentstate import state
+from agentstate.actors import process_owner
 from agentstate.models import RolloutStep
-from agentstate.models.actors import process_owner
 from tests import scenes
 from tests.factories import ProjectFactory, write_columns
 from tests.faults.processes import Command, run, wait_until

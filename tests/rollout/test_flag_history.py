@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from agentstate import gates
+from agentstate.actors import acting_as
 from agentstate.gates import AGENTKIT_WRITES, LEGACY_WRITES
 from agentstate.models import Flag, FlagChange
-from agentstate.models.actors import acting_as
 from agentstate.rollout.flag_history import FlagHistory
 from tests.asking import BY_BUCKET
 from tests.flags import turn

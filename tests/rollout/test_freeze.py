@@ -10,10 +10,10 @@ import pytest
 from django.db import OperationalError, transaction
 from psycopg.errors import ObjectNotInPrerequisiteState
 
-from agentstate import short_lock, state
-from agentstate.models.actors import acting_as
+from agentstate import lock_timeout, state
+from agentstate.actors import acting_as
 from agentstate.rollout.errors import StayedLocked
-from agentstate.rollout.freeze import freeze, frozen, is_frozen, thaw, with_short_lock
+from agentstate.rollout.freeze import freeze, frozen, is_frozen, thaw, with_lock_timeout
 from agentstate.state.columns import MOVES_STATE
 from tests import scenes
 from tests.factories import COLUMNS, KEYS, ProjectFactory, write_columns
@@ -213,18 +213,18 @@ def test_columns_whose_trigger_somebody_disabled_are_not_frozen_until_they_are_f
 
 
 def test_a_locked_table_is_waited_for_in_short_attempts(project: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(short_lock, "LOCK_TIMEOUT", "50ms")
-    monkeypatch.setattr(short_lock, "LONGEST_PAUSE", 0.05)
+    monkeypatch.setattr(lock_timeout, "LOCK_TIMEOUT", "50ms")
+    monkeypatch.setattr(lock_timeout, "LONGEST_PAUSE", 0.05)
     with second_connection() as other:
         other.execute("BEGIN")
         other.execute('SELECT FROM "Project"')
         with pytest.raises(StayedLocked, match="stayed locked by others through 8 attempts"):
-            with_short_lock(thaw)
+            with_lock_timeout(thaw)
         assert is_frozen()
 
         ending = threading.Timer(0.2, lambda: other.execute("ROLLBACK"))
         ending.start()
-        with_short_lock(thaw)
+        with_lock_timeout(thaw)
         ending.join()
 
     assert not is_frozen()

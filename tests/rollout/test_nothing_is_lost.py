@@ -28,6 +28,7 @@ from hypothesis import strategies as st
 from psycopg.errors import ObjectNotInPrerequisiteState
 
 from agentstate import state
+from agentstate.backfill.verification import verify
 from agentstate.models import RolloutStep
 from agentstate.rollout import waiting
 from agentstate.rollout.errors import NeedsPerson
@@ -36,7 +37,6 @@ from agentstate.rollout.refusals import NoSuchStep
 from agentstate.rollout.stages import Stage, look
 from agentstate.rollout.steps import advance, retreat
 from agentstate.state.keys import STATE_KEYS
-from agentstate.verification import verify
 from tests import scenes
 from tests.factories import COLUMNS, ProjectFactory
 from tests.rollout.ladder import stand_at

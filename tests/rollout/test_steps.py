@@ -11,8 +11,8 @@ import pytest
 from django.db import IntegrityError, connection
 
 from agentstate import gates
+from agentstate.actors import acting_as, process_owner
 from agentstate.models import Flag, FlagChange, RolloutStep
-from agentstate.models.actors import acting_as, process_owner
 from agentstate.rollout import steps
 from agentstate.rollout.errors import Interrupted, Refused, StepUnderWay
 from agentstate.rollout.freeze import is_frozen

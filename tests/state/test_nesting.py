@@ -12,8 +12,8 @@ from agentstate.state import UnsuitableDocument
 from agentstate.state.documents import as_text, decode, encode
 from agentstate.state.nesting import parse
 from tests import scenes
+from tests.admin.project.panels.documents import DOCUMENTS
 from tests.factories import ProjectFactory
-from tests.panels.documents import DOCUMENTS
 
 DEEPEST = 6_000  # about as deep as PostgreSQL's stack lets it be
 

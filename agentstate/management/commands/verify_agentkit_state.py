@@ -8,12 +8,12 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
 
-from agentstate import verification
+from agentstate.backfill import verification
+from agentstate.backfill.verification import Audit, Verification
 from agentstate.management.errors import told
 from agentstate.management.text import counted, print_table, stream_of
 from agentstate.rollout.escapes import Escapes, count_escapes
 from agentstate.state.standing import Standing
-from agentstate.verification import Audit, Verification
 
 WAYS_OUT = {
     "legacy_ahead": "run manage.py backfill_agentkit_state",

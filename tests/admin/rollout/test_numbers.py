@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from agentstate.admin import counted
-from agentstate.admin.projects import ProjectAdmin
+from agentstate.admin.project.admin import ProjectAdmin
+from agentstate.admin.shared import counted
 from tests import scenes
 from tests.admin.viewers import superuser
 from tests.factories import ProjectFactory, write_columns

@@ -1,0 +1,160 @@
+"""The gates' flags, and the history of their changes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from django import forms
+from django.contrib import admin
+from django.core.exceptions import ValidationError
+from django.core.validators import ProhibitNullCharactersValidator
+from django.template.loader import render_to_string
+
+from agentstate.actors import acting_as
+from agentstate.admin.shared.paging import KeysetPages
+from agentstate.gates import GATES
+from agentstate.models import Flag, FlagChange, Project
+from agentstate.state.columns import legacy_columns_are_there
+
+if TYPE_CHECKING:
+    from django.db.models import QuerySet
+    from django.http import HttpRequest, HttpResponse
+
+    FlagModelAdmin = admin.ModelAdmin[Flag]
+    FlagModelForm = forms.ModelForm[Flag]
+else:
+    FlagModelAdmin = admin.ModelAdmin
+    FlagModelForm = forms.ModelForm
+
+RECENT = 10
+EVERYONE = (
+    ("unknown", "Neither: the settings below decide"),
+    ("true", "On for everyone"),
+    ("false", "Off for everyone"),
+)
+
+
+class LinesField(forms.CharField):
+    """A list of texts, one a line."""
+
+    widget = forms.Textarea(attrs={"rows": 5})
+
+    def prepare_value(self, value: Any) -> Any:
+        return "\n".join(value) if isinstance(value, list) else value
+
+    def to_python(self, value: Any) -> Any:
+        text = super().to_python(value) or ""
+        ProhibitNullCharactersValidator()(text)
+        return list(dict.fromkeys(line.strip() for line in text.splitlines() if line.strip()))
+
+
+class FlagForm(FlagModelForm):
+    project_ids = LinesField(
+        required=False,
+        label="Projects by id",
+        help_text="One id a line. The flag is on for these, whatever the percent is.",
+    )
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if "everyone" in self.fields:
+            self.fields["everyone"].widget = forms.NullBooleanSelect()
+            self.fields["everyone"].widget.choices = EVERYONE
+
+    class Meta:
+        help_texts = {
+            "everyone": "On and off overrule everything else on this page.",
+            "percent": (
+                "0 to 100, one decimal. A project has the same place in all flags; legacy_writes counts from the "
+                "other end, so that shares which add up to 100 leave no project without a home."
+            ),
+            "authenticated": "On for every user who is logged in.",
+            "staff": "On for staff.",
+            "superusers": "On for superusers.",
+            "note": "For people; the gates do not read it.",
+        }
+
+    def clean_project_ids(self) -> list[str]:
+        """Refuse ids that no project has, save those that were here before: their projects may be gone."""
+        ids: list[str] = self.cleaned_data["project_ids"]
+        added = [project_id for project_id in ids if project_id not in self.instance.project_ids]
+        if unknown := Project.objects.unknown(added):
+            raise ValidationError(f"No project has this id: {', '.join(unknown)}.")
+        return ids
+
+
+@admin.register(Flag)
+class FlagAdmin(FlagModelAdmin):
+    """What operators toggle. The rows come from a migration: they are changed, not added or deleted."""
+
+    form = FlagForm
+    list_display = ("name", "state", "note")
+    ordering = ("name",)
+    readonly_fields = ("name",)
+    raw_id_fields = ("users",)
+    filter_horizontal = ("groups",)
+
+    def get_fieldsets(self, request: HttpRequest, obj: Flag | None = None) -> Any:
+        gate = GATES.get(obj.name) if obj else None
+        people = (
+            "Users",
+            {
+                "description": "Counts where state is read for a user's request, whichever project it is.",
+                "fields": ("authenticated", "staff", "superusers", "groups", "users"),
+            },
+        )
+        return [
+            (None, {"fields": ("name", "note")}),
+            ("Everyone", {"fields": ("everyone",)}),
+            ("Projects", {"fields": ("percent", "project_ids")}),
+            *([people] if gate is None or gate.is_for_users else []),
+        ]
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Flag | None = None) -> bool:
+        return False
+
+    def changeform_view(
+        self,
+        request: HttpRequest,
+        object_id: str | None = None,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        context = {
+            "changes": self._latest_changes(object_id),
+            "has_columns": legacy_columns_are_there(),
+            **(extra_context or {}),
+        }
+        with acting_as(request.user.get_username()):
+            return super().changeform_view(request, object_id, form_url, context)
+
+    def _latest_changes(self, object_id: str | None) -> QuerySet[FlagChange]:
+        """Return what the page shows if it is shown; nothing is read before."""
+        names = Flag.objects.filter(pk=object_id).values("name") if (object_id or "").isdecimal() else []
+        return FlagChange.objects.filter(flag__in=names).order_by("-id")[:RECENT]
+
+    @admin.display(description="State")
+    def state(self, flag: Flag) -> str:
+        if flag.everyone is not None:
+            return "on for everyone" if flag.everyone else "off for everyone"
+        parts = [f"{flag.percent.normalize():f} % of the projects"] if flag.percent else []
+        if flag.project_ids:
+            parts.append(f"{len(flag.project_ids)} by name")
+        return " and ".join(parts) or "off"
+
+
+@admin.register(FlagChange)
+class FlagChangeAdmin(KeysetPages):
+    list_display = ("changed", "flag", "summary", "changed_by")
+    list_filter = ("flag",)
+    search_fields = ("=changed_by",)
+    search_help_text = "Who changed it."
+    keyset = ("-id",)
+    fields = readonly_fields = ("flag", "summary", "changed", "changed_by", "before", "after")
+
+    @admin.display(description="changed")
+    def changed(self, change: FlagChange) -> str:
+        return render_to_string("admin/agentstate/includes/moment.html", {"when": change.changed_at})

@@ -1,0 +1,157 @@
+"""The ledger of passes, and the projects that were left aside."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from django.contrib import admin
+from django.db.models.functions import Left
+from django.template.loader import render_to_string
+from django.utils.text import Truncator
+
+from agentstate.admin.passes.decisions import DecisionPages
+from agentstate.admin.shared.formats import length_of_time, pretty_json
+from agentstate.admin.shared.links import link_to
+from agentstate.admin.shared.paging import KeysetPages
+from agentstate.models import BackfillPass, LeftAside, Project
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from django.contrib.admin.views.main import ChangeList
+    from django.db.models import QuerySet
+
+MADE = ("runs", "events", "sessions")
+SPACE = "\N{NO-BREAK SPACE}"
+
+
+@admin.register(BackfillPass)
+class BackfillPassAdmin(KeysetPages):
+    list_display = (
+        "number",
+        "direction",
+        "outcome_word",
+        "started",
+        "duration",
+        "moved",
+        "made",
+        "requested_by",
+    )
+    list_filter = ("direction", "outcome")
+    keyset = ("-id",)
+    fields = readonly_fields = (
+        "outcome_word",
+        "started",
+        "ended",
+        "duration",
+        "moved",
+        "made",
+        "requested_by",
+        "options_as_json",
+        "error",
+    )
+
+    @admin.display(description="pass")
+    def number(self, entry: BackfillPass) -> str:
+        return f"{entry.pk:,}"
+
+    @admin.display(description="outcome")
+    def outcome_word(self, entry: BackfillPass) -> str:
+        return render_to_string("admin/agentstate/includes/status.html", {"status": entry.outcome})
+
+    @admin.display(description="started")
+    def started(self, entry: BackfillPass) -> str:
+        return render_to_string("admin/agentstate/includes/moment.html", {"when": entry.started_at})
+
+    @admin.display(description="ended")
+    def ended(self, entry: BackfillPass) -> str:
+        return render_to_string("admin/agentstate/includes/moment.html", {"when": entry.ended_at})
+
+    @admin.display(description="duration")
+    def duration(self, entry: BackfillPass) -> str:
+        if entry.ended_at:
+            return length_of_time(entry.ended_at - entry.started_at)
+        return f"{length_of_time(entry.seen_at - entry.started_at)} so far"
+
+    @admin.display(description="moved")
+    def moved(self, entry: BackfillPass) -> str:
+        parts = [f"{entry.written:,} of {entry.candidates:,}"]
+        if entry.merged:
+            parts.append(f"{entry.merged:,}{SPACE}merged")
+        if entry.left_aside:
+            parts.append(f"{entry.left_aside:,}{SPACE}left aside")
+        return ", ".join(parts)
+
+    @admin.display(description="made")
+    def made(self, entry: BackfillPass) -> str:
+        counts = {name: getattr(entry, name) for name in MADE}
+        parts = [f"{count:,}{SPACE}{name if count != 1 else name[:-1]}" for name, count in counts.items() if count]
+        return ", ".join(parts) or "\N{EN DASH}"
+
+    @admin.display(description="options")
+    def options_as_json(self, entry: BackfillPass) -> str:
+        json = {"label": "JSON", "text": pretty_json(entry.options), "is_open": True}
+        return render_to_string("admin/agentstate/includes/json.html", json)
+
+
+class WordedFilter(admin.EmptyFieldListFilter):
+    """Tells rows with a time from those without, in words of what the time means."""
+
+    words: tuple[str, str]
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.title = type(self).title
+
+    def choices(self, changelist: ChangeList) -> Iterator[Any]:
+        for choice, word in zip(super().choices(changelist), ("All", *self.words), strict=True):
+            yield {**choice, "display": word}
+
+
+class ClosedFilter(WordedFilter):
+    title = "closing"
+    words = "Not closed", "Closed"
+
+
+class AcceptedFilter(WordedFilter):
+    title = "acceptance"
+    words = "Not accepted", "Accepted"
+
+
+@admin.register(LeftAside)
+class LeftAsideAdmin(DecisionPages, KeysetPages):
+    list_display = ("project_link", "direction", "error_class", "beginning", "attempts", "last_seen", "closed")
+    list_display_links = ("error_class",)
+    list_filter = (
+        "direction",
+        ("closed_at", ClosedFilter),
+        ("accepted_at", AcceptedFilter),
+        "error_class",
+    )
+    search_fields = ("=project_id",)
+    search_help_text = "A project's id."
+    # No index has this order: an entry a project is few enough to sort.
+    keyset = ("-last_seen_at", "-id")
+
+    def for_list(self, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        entries: QuerySet[Any] = queryset.defer("error").annotate(error_start=Left("error", 300))
+        return entries
+
+    @admin.display(description="project")
+    def project_link(self, entry: Any) -> str:
+        return link_to(Project, entry.project_id, Truncator(entry.project_id).chars(60), entry.viewer)
+
+    @admin.display(description="error")
+    def beginning(self, entry: Any) -> str:
+        lines = entry.error_start.strip().splitlines()
+        return render_to_string("admin/agentstate/includes/error_line.html", {"line": lines[0] if lines else ""})
+
+    @admin.display(description="last seen")
+    def last_seen(self, entry: LeftAside) -> str:
+        return render_to_string("admin/agentstate/includes/moment.html", {"when": entry.last_seen_at})
+
+    @admin.display(description="closed")
+    def closed(self, entry: LeftAside) -> str:
+        if entry.closed_at is None:
+            return entry.status
+        return render_to_string("admin/agentstate/includes/moment.html", {"when": entry.closed_at})

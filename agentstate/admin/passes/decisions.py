@@ -1,0 +1,162 @@
+"""Decisions about what was left aside: the page of an entry, a retry, and accepting with a note."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from django import forms
+from django.contrib import messages
+from django.contrib.admin.utils import quote, unquote
+from django.core.exceptions import PermissionDenied
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect
+from django.template.response import TemplateResponse
+from django.urls import path, reverse
+
+from agentstate.actors import acting_as
+from agentstate.admin.shared.read_only import ReadOnlyAdmin
+from agentstate.backfill import BackfillError
+from agentstate.backfill.acceptance import SHORTEST_NOTE, CannotAccept, accept, holding
+from agentstate.backfill.given_up import given_up
+from agentstate.backfill.retry import retry
+from agentstate.models import LeftAside
+
+if TYPE_CHECKING:
+    from django.urls import URLPattern
+
+EXPLANATIONS = {
+    "open": "Waits for somebody: mend the cause and retry, or accept that it is not moved.",
+    "accepted": "A person decided that it is not moved. That holds until the project changes.",
+    "outdated": "It was accepted, but the project has changed since: what it holds now was not given up.",
+    "closed": "It was moved, or nothing was left to move.",
+}
+
+
+class Decision(NamedTuple):
+    """A line of an entry's history."""
+
+    what: str
+    at: datetime
+    by: str
+    note: str
+
+
+class AcceptForm(forms.Form):
+    note = forms.CharField(
+        min_length=SHORTEST_NOTE,
+        help_text="Why this is given up. It is kept with your name.",
+        widget=forms.Textarea(attrs={"rows": 4, "cols": 60}),
+    )
+
+
+class DecisionPages(ReadOnlyAdmin):
+    """Shows entries to those who may view them, and lets those decide who may change them."""
+
+    def get_urls(self) -> list[URLPattern]:
+        return [
+            path(
+                f"<path:object_id>/{action}/",
+                self.admin_site.admin_view(view),
+                name=f"agentstate_leftaside_{action}",
+            )
+            for action, view in (("retry", self.retry_view), ("accept", self.accept_view))
+        ] + super().get_urls()
+
+    def change_view(
+        self,
+        request: HttpRequest,
+        object_id: str,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        """Show an entry: its error, what it is about, and what was decided."""
+        if request.method not in ("GET", "HEAD"):
+            raise PermissionDenied
+        entry: Any = self.get_object(request, unquote(object_id))
+        if not self.has_view_permission(request, entry):
+            raise PermissionDenied
+        if entry is None:
+            return self.gone(request, object_id)
+        context = {
+            "decisions": [_decision(each) for each in reversed(entry.decisions)],
+            "may_decide": not entry.closed_at and _may_decide(request),
+        }
+        return self._respond(request, entry, "change_form", {**context, **(extra_context or {})})
+
+    def retry_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """Run a pass for the entry's project, and say what became of it."""
+        entry = self._entry(request, object_id)
+        if request.method != "POST":
+            return HttpResponseNotAllowed(["POST"])
+        if not entry.closed_at:
+            try:
+                with acting_as(request.user.get_username()):
+                    retried = retry([entry])
+            except BackfillError as error:
+                self.message_user(request, str(error), messages.ERROR)
+                return self._back_to(entry)
+            if retried.failed:
+                self.message_user(request, f"It failed again and is open: {entry.error_class}.", messages.ERROR)
+            elif retried.unsettled:
+                text = "Nothing failed, but the project is still forked: settle it with --prefer legacy or agentkit."
+                self.message_user(request, text, messages.WARNING)
+        if entry.closed_at:
+            self.message_user(request, "Closed: the project was moved, or nothing was left to move.", messages.SUCCESS)
+        return self._back_to(entry)
+
+    def accept_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """Ask for a note beside what is given up, and accept."""
+        entry = self._entry(request, object_id)
+        if entry.closed_at:
+            self.message_user(request, "This entry is closed: there is nothing to accept.", messages.WARNING)
+            return self._back_to(entry)
+        form = AcceptForm(request.POST if request.method == "POST" else None)
+        if form.is_valid():
+            try:
+                # What the page showed, and nothing that was written since.
+                version = request.POST.get("version", "")
+                accept(entry, form.cleaned_data["note"], by=request.user.get_username(), version=version)
+            except CannotAccept as error:
+                form.add_error(None, str(error))
+            else:
+                self.message_user(request, "Accepted: what is named below is given up.", messages.SUCCESS)
+                return self._back_to(entry)
+        return self._respond(request, entry, "accept", {"form": form})
+
+    def _entry(self, request: HttpRequest, object_id: str) -> LeftAside:
+        if not _may_decide(request):
+            raise PermissionDenied
+        entry: Any = self.get_object(request, unquote(object_id))
+        if entry is None:
+            raise Http404("There is no such entry.")
+        return entry  # type: ignore[no-any-return]
+
+    def _back_to(self, entry: LeftAside) -> HttpResponse:
+        return HttpResponseRedirect(reverse("admin:agentstate_leftaside_change", args=[quote(entry.pk)]))
+
+    def _respond(
+        self, request: HttpRequest, entry: LeftAside, template: str, context: dict[str, Any]
+    ) -> TemplateResponse:
+        holds = any(each.entry_id == entry.pk for each in holding([entry.project_id]))
+        status = "outdated" if entry.status == "accepted" and not holds else entry.status
+        context = {
+            **self.admin_site.each_context(request),
+            "title": f"Left aside: {entry.project_id[:80]}",
+            "opts": self.opts,
+            "media": self.media,
+            "entry": entry,
+            "status": status,
+            "explanation": EXPLANATIONS[status],
+            "given_up": None if entry.closed_at else given_up(entry),
+            **context,
+        }
+        request.current_app = self.admin_site.name
+        return TemplateResponse(request, f"admin/agentstate/leftaside/{template}.html", context)
+
+
+def _may_decide(request: HttpRequest) -> bool:
+    return request.user.has_perm("agentstate.change_leftaside")
+
+
+def _decision(kept: dict[str, str]) -> Decision:
+    return Decision(kept["what"], datetime.fromisoformat(kept["at"]), kept["by"], kept["note"])

@@ -1,0 +1,261 @@
+"""Projects: where they stand, their state at any moment, both homes side by side."""
+
+from __future__ import annotations
+
+from collections import Counter
+from functools import wraps
+from itertools import islice
+from typing import TYPE_CHECKING, Any, ParamSpec
+
+from django.contrib import admin
+from django.contrib.admin.utils import quote, unquote
+from django.contrib.auth import get_permission_codename
+from django.core.exceptions import PermissionDenied
+from django.db.models import Q, TextField
+from django.db.models.expressions import RawSQL
+from django.db.models.functions import Left
+from django.http import Http404, HttpRequest, HttpResponse
+from django.template.loader import render_to_string
+from django.template.response import TemplateResponse
+from django.urls import path, reverse
+from django.utils.http import urlencode
+from django.utils.text import Truncator
+from django.views.decorators.http import require_safe
+
+from agentstate import state
+from agentstate.admin.project import page
+from agentstate.admin.shared.formats import indented
+from agentstate.admin.shared.paging import KeysetChangeList, KeysetPages
+from agentstate.models import AgentSession, AgentWorkflowRun, AgentWorkflowRunEvent, Project
+from agentstate.state import ABSENT, ProjectNotFound
+from agentstate.state.both_homes import both_homes
+from agentstate.state.documents import as_text
+from agentstate.state.homes import NEWEST, PROJECTS
+from agentstate.state.keys import STATE_KEYS
+from agentstate.state.standing import STANDING, Standing
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from django.contrib.admin.views.main import ChangeList
+    from django.db.models import Model, QuerySet
+    from django.urls import URLPattern
+
+P = ParamSpec("P")
+
+# How many runs, sessions and types of events a project's page names, and up to where it counts a run's events.
+NAMED, COUNTED = 20, 1_000
+LONGEST_NAME, LONGEST_TYPE = 200, 60
+_ATTRIBUTES = {key.name: key.attribute for key in STATE_KEYS}
+
+
+def _not_found_once_it_is_gone(view: Callable[P, HttpResponse]) -> Callable[P, HttpResponse]:
+    """Let a view answer 404 where the legacy application deletes the project while it is looked at."""
+
+    @wraps(view)
+    def looking(*args: P.args, **kwargs: P.kwargs) -> HttpResponse:
+        try:
+            return view(*args, **kwargs)
+        except ProjectNotFound as error:
+            raise Http404(str(error)) from error
+
+    return looking
+
+
+# The standing of a project, looked up row by row: a page in the list's order reads no further than it must.
+_STANDING = f'SELECT {STANDING} FROM {PROJECTS} p {NEWEST} WHERE p.id = "Project"."id"'
+
+
+class StandingFilter(admin.SimpleListFilter):
+    """The projects that stand so. One that few have takes a look at all of them."""
+
+    title = parameter_name = "standing"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [(standing.value, standing.replace("_", " ")) for standing in Standing]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        if self.value() is None:
+            return queryset
+        standing = RawSQL(_STANDING, [], output_field=TextField())  # noqa: S611 - constant pieces
+        found: QuerySet[Any] = queryset.alias(standing=standing).filter(standing=self.value())
+        return found
+
+
+class ProjectChangeList(KeysetChangeList):
+    """A list of projects. How many have a standing is not estimated: the planner has no idea of it."""
+
+    def _total(self, parts: Sequence[QuerySet[Model]]) -> str:
+        if self.chosen(StandingFilter.parameter_name) and (self.page.before or self.page.after):
+            return f"{len(self.result_list):,} on this page"
+        return super()._total(parts)
+
+
+@admin.register(Project)
+class ProjectAdmin(KeysetPages):
+    """Shows projects to those who may view them. Whoever may view a project sees its state at any moment."""
+
+    list_display = ("shown_id", "shown_name", "created")
+    list_filter = (StandingFilter,)
+    keyset = ("id",)
+    search_fields = ("=id",)
+    search_help_text = "A project's id, or how it begins, or a part of its name"
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Model]:
+        # meta holds the chat.
+        return Project.objects.only("id", "name", "created_at")
+
+    def for_list(self, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        rows: QuerySet[Any] = queryset.only("id", "created_at").annotate(name_start=Left("name", LONGEST_NAME))
+        return rows
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        return ProjectChangeList
+
+    @admin.display(description="id")
+    def shown_id(self, project: Project) -> str:
+        return _text(project.pk)
+
+    @admin.display(description="name")
+    def shown_name(self, project: Any) -> str:
+        return _text(project.name_start)
+
+    @admin.display(description="created")
+    def created(self, project: Project) -> str:
+        return render_to_string("admin/agentstate/includes/moment.html", {"when": project.created_at})
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Model], search_term: str
+    ) -> tuple[QuerySet[Model], bool]:
+        return queryset, False
+
+    def parts(self, term: str) -> tuple[Sequence[Q], str]:
+        words = term.strip()
+        return [Q(id__startswith=words) | Q(id=term) | Q(name__icontains=words)], ""
+
+    def get_urls(self) -> list[URLPattern]:
+        def named(address: str, view: Callable[..., HttpResponse], name: str) -> URLPattern:
+            return path(
+                f"<path:object_id>/{address}", self.admin_site.admin_view(view), name=f"agentstate_project_{name}"
+            )
+
+        return [
+            named("moment/", self.moment_view, "moment"),
+            named("document/<str:key>/", self.document_view, "document"),
+            *super().get_urls(),
+        ]
+
+    @_not_found_once_it_is_gone
+    def change_view(
+        self,
+        request: HttpRequest,
+        object_id: str,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        """Show a project's page."""
+        if request.method not in ("GET", "HEAD"):
+            raise PermissionDenied
+        project = self._project(request, object_id)
+        homes = both_homes(project.pk, cut=page.BEGINNING)
+        context = {
+            **self._state(request, project),
+            **_activity(request, project, homes.run_id),
+            "homes": homes,
+            "differing": page.differing(project.pk, homes),
+            **(extra_context or {}),
+        }
+        context["where"] = page.where(context["current"], homes)
+        return self._respond(request, project, "change_form", context)
+
+    @_not_found_once_it_is_gone
+    def moment_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """Show the part of a project's page that the time slider changes."""
+        return require_safe(self._moment)(request, object_id)
+
+    def _moment(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        project = self._project(request, object_id)
+        return self._respond(request, project, "moment", self._state(request, project))
+
+    @_not_found_once_it_is_gone
+    def document_view(self, request: HttpRequest, object_id: str, key: str) -> HttpResponse:
+        """Return a whole document as indented JSON: as a home has it, or as it was at a moment."""
+        project, key = self._project(request, object_id), unquote(key)
+        home = request.GET.get("home", "")
+        if "\0" in key:
+            raise Http404("No key has this character.")
+        text = page.document_text(project.pk, key, home) if home else self._document(request, project, key)
+        if text is None:
+            raise Http404("There is no such document.")
+        return HttpResponse(indented(text), content_type="application/json; charset=utf-8")
+
+    def _document(self, request: HttpRequest, project: Project, key: str) -> str | None:
+        place = page.position(project.pk, request.GET)
+        documents = page.documents_at(project.pk, place, state.load(project.pk, request, counts=False))
+        document = getattr(documents, _ATTRIBUTES[key]) if key in _ATTRIBUTES else ABSENT
+        return None if document is ABSENT else as_text(document)
+
+    def _project(self, request: HttpRequest, object_id: str) -> Project:
+        project: Project | None = self.get_object(request, unquote(object_id))
+        if not self.has_view_permission(request, project):
+            raise PermissionDenied
+        if project is None:
+            raise Http404("There is no such project.")
+        return project
+
+    def _state(self, request: HttpRequest, project: Project) -> dict[str, Any]:
+        """Return the context of what the time slider changes."""
+        current = state.load(project.pk, request, counts=False)
+        place = page.position(project.pk, request.GET)
+        return {"current": current, "place": place, **page.panels_at(project.pk, place, current)}
+
+    def _respond(self, request: HttpRequest, project: Project, template: str, context: dict[str, Any]) -> HttpResponse:
+        context = {
+            **self.admin_site.each_context(request),
+            "title": project.name or project.pk,
+            "opts": self.opts,
+            "project": project,
+            "media": self.media,
+            "sees_runs": _sees(request, AgentWorkflowRun),
+            "sees_sessions": _sees(request, AgentSession),
+            "page_url": reverse("admin:agentstate_project_change", args=[quote(project.pk)]),
+            "moment_url": reverse("admin:agentstate_project_moment", args=[quote(project.pk)]),
+            **context,
+        }
+        request.current_app = self.admin_site.name
+        return TemplateResponse(request, f"admin/agentstate/project/{template}.html", context)
+
+
+def _text(text: str) -> str:
+    return render_to_string("admin/agentstate/includes/link.html", {"text": Truncator(text).chars(LONGEST_NAME)})
+
+
+def _sees(request: HttpRequest, model: type[Model]) -> bool:
+    """Tell whether the user may view rows of a model, as the admin decides it."""
+    may = (get_permission_codename(action, model._meta) for action in ("view", "change"))
+    return any(request.user.has_perm(f"{model._meta.app_label}.{name}") for name in may)
+
+
+def _activity(request: HttpRequest, project: Project, newest_run: str | None) -> dict[str, Any]:
+    """Return the context of a project's newest runs and sessions, for those who may see them."""
+    found: dict[str, Any] = {}
+    by_project = urlencode({"q": project.pk})
+    if _sees(request, AgentWorkflowRun):
+        runs = AgentWorkflowRun.objects.of_project(project.pk).defer("input", "result", "error")
+        found["runs"] = runs.order_by("-started_at", "-id")[:NAMED]
+        found["all_runs_url"] = f"{reverse('admin:agentstate_agentworkflowrun_changelist')}?{by_project}"
+        types = _event_types(newest_run)
+        is_more = types.total() > COUNTED
+        found["events"] = f"{COUNTED:,}+" if is_more else f"{types.total():,}"
+        found["event_types"] = {} if is_more else dict(islice(types.items(), NAMED))
+    if _sees(request, AgentSession):
+        sessions = AgentSession.objects.filter(project=project).only("id", "agent_run_id", "created_at", "updated_at")
+        found["sessions"] = sessions.order_by("-updated_at", "-id")[:NAMED]
+        found["all_sessions_url"] = f"{reverse('admin:agentstate_agentsession_changelist')}?{by_project}"
+    return found
+
+
+def _event_types(run_id: str | None) -> Counter[str]:
+    """Return how many events of each type a run has, in the order in which they first occurred, so far as we count."""
+    events = AgentWorkflowRunEvent.objects.filter(run=run_id).order_by("created_at")
+    return Counter(events.values_list(Left("type", LONGEST_TYPE), flat=True)[: COUNTED + 1] if run_id else [])

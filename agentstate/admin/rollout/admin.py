@@ -1,0 +1,96 @@
+"""The rollout on one page, and the steps that were taken."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from django.contrib import admin
+from django.core.exceptions import PermissionDenied
+from django.template.loader import render_to_string
+from django.template.response import TemplateResponse
+from django.urls import path
+from django.utils.decorators import method_decorator
+from django.views.decorators.http import require_http_methods
+
+from agentstate.admin.rollout import lists
+from agentstate.admin.rollout.numbers import numbers
+from agentstate.admin.rollout.reads_plot import HOURS, reads
+from agentstate.admin.shared.links import may_see
+from agentstate.admin.shared.paging import KeysetPages
+from agentstate.admin.shared.read_only import ReadOnlyAdmin
+from agentstate.models import BackfillPass, FlagChange, LeftAside, Project, Rollout, RolloutStep
+
+if TYPE_CHECKING:
+    from django.db.models import Model
+    from django.http import HttpRequest, HttpResponse
+    from django.urls import URLPattern
+
+
+@admin.register(Rollout)
+class RolloutAdmin(ReadOnlyAdmin):
+    """The page that says where the rollout stands. It takes no steps."""
+
+    def has_view_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return may_see(RolloutStep, request.user)
+
+    def get_urls(self) -> list[URLPattern]:
+        view = self.admin_site.admin_view(self.changelist_view)
+        return [path("", view, name="agentstate_rollout_changelist")]
+
+    @method_decorator(require_http_methods(["GET", "HEAD", "POST"]))
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        """Show the page; with a POST, after counting one of its numbers anew.
+
+        That is answered with the page itself: the process that a redirect would lead to may have other numbers.
+        """
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        asked = request.POST.get("count", "") if request.method == "POST" else ""
+        context = {
+            **self.admin_site.each_context(request),
+            "title": "Rollout",
+            "opts": self.opts,
+            "media": self.media,
+            **numbers(asked),
+            **lists.left_aside(),
+            "reads": reads(),
+            "hours": HOURS,
+            "differences": lists.newest_differences(),
+            "passes": lists.passes(),
+            "steps": lists.steps(),
+            "sees": {
+                model._meta.model_name: may_see(model, request.user)
+                for model in (BackfillPass, FlagChange, LeftAside, Project)
+            },
+            "may_change_flags": request.user.has_perm("agentstate.change_flag"),
+            **(extra_context or {}),
+        }
+        request.current_app = self.admin_site.name
+        return TemplateResponse(request, "admin/agentstate/rollout/page.html", context)
+
+
+@admin.register(RolloutStep)
+class RolloutStepAdmin(KeysetPages):
+    list_display = ("taken", "step", "requested_by", "overridden", "completed")
+    fields = ("at", "step", "requested_by", "override", "completed_at", "as_they_stood")
+    readonly_fields = ("step", "as_they_stood")
+
+    @admin.display(description="taken")
+    def taken(self, step: RolloutStep) -> str:
+        return render_to_string("admin/agentstate/includes/moment.html", {"when": step.at})
+
+    @admin.display(description="step")
+    def step(self, step: RolloutStep) -> str:
+        return lists.step_in_words(step)
+
+    @admin.display(description="override")
+    def overridden(self, step: RolloutStep) -> str:
+        return render_to_string("admin/agentstate/rollout/override.html", {"step": step})
+
+    @admin.display(description="completed")
+    def completed(self, step: RolloutStep) -> str:
+        return render_to_string("admin/agentstate/includes/moment.html", {"when": step.completed_at})
+
+    @admin.display(description="conditions as they stood")
+    def as_they_stood(self, step: RolloutStep) -> str:
+        return render_to_string("admin/agentstate/rollout/as_they_stood.html", {"conditions": step.conditions})

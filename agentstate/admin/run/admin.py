@@ -1,0 +1,173 @@
+"""The list of runs."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from itertools import product
+from typing import TYPE_CHECKING, Any
+
+from django.contrib import admin
+from django.db import connection
+from django.db.models import Q
+from django.db.models.functions import Left
+from django.db.models.lookups import Exact
+from django.template.loader import render_to_string
+from django.utils import timezone
+
+from agentstate.admin.run.page import TimelinePages
+from agentstate.admin.shared.filters import DateRangeFilter
+from agentstate.admin.shared.formats import length_of_time
+from agentstate.admin.shared.links import link_to
+from agentstate.admin.shared.search import FoundByProject, is_search
+from agentstate.models import AgentWorkflowRun, Project
+from agentstate.models.expressions import (
+    WORKFLOW_LETTERS,
+    id_hash,
+    lacks_snapshot,
+    of_project,
+    status_and_snapshot,
+    workflow_start,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from django.db.models import QuerySet
+    from django.http import HttpRequest
+
+    from agentstate.admin.shared.paging import KeysetChangeList
+
+    Runs = QuerySet[AgentWorkflowRun]
+
+MOST_WORKFLOWS = 50
+# What the snapshot's filter says, and what the database says.
+LACKS: dict[str | None, int] = {"yes": 0, "no": 1}
+# From one name in the index to the next: what is between them is not read.
+WORKFLOWS = f"""
+    WITH RECURSIVE workflow (name) AS (
+        (SELECT left(workflow_id, {WORKFLOW_LETTERS}) FROM "AgentWorkflowRun" ORDER BY 1 LIMIT 1)
+        UNION ALL
+        SELECT (SELECT left(workflow_id, {WORKFLOW_LETTERS}) FROM "AgentWorkflowRun"
+                WHERE left(workflow_id, {WORKFLOW_LETTERS}) > workflow.name ORDER BY 1 LIMIT 1)
+        FROM workflow WHERE workflow.name IS NOT NULL
+    )
+    SELECT name FROM workflow WHERE name IS NOT NULL LIMIT {MOST_WORKFLOWS}
+"""
+
+
+class StatusFilter(admin.SimpleListFilter):
+    """The list's parts are of one status each; only what is searched for is still to be filtered."""
+
+    title = "status"
+    parameter_name = "status"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> Sequence[tuple[str, str]]:
+        return [(status.value, status.label.lower()) for status in AgentWorkflowRun.Status]
+
+    def queryset(self, request: HttpRequest, queryset: Runs) -> Runs:
+        chosen = self.value() is not None and is_search(request)
+        return queryset.filter(status=self.value()) if chosen else queryset
+
+
+class WorkflowFilter(admin.SimpleListFilter):
+    """Names some workflows and the chosen one, each as far as the index has it."""
+
+    title = "workflow"
+    parameter_name = "workflow"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> Sequence[tuple[str, str]]:
+        with connection.cursor() as cursor:
+            cursor.execute(WORKFLOWS)
+            names = [name for (name,) in cursor.fetchall()]
+        chosen = self.value()
+        names += [chosen] if chosen is not None and chosen not in names else []
+        return [(name, name or "without a name") for name in names]
+
+    def queryset(self, request: HttpRequest, queryset: Runs) -> Runs:
+        return queryset if self.value() is None else queryset.filter(Exact(workflow_start(), self.value()))
+
+
+class SnapshotFilter(admin.SimpleListFilter):
+    """As of statuses, the list's parts are of runs that carry a snapshot, or of others."""
+
+    title = "snapshot"
+    parameter_name = "snapshot"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> Sequence[tuple[str, str]]:
+        return [("yes", "carries one"), ("no", "carries none")]
+
+    def queryset(self, request: HttpRequest, queryset: Runs) -> Runs:
+        chosen = self.value() in LACKS and is_search(request)
+        return queryset.filter(snapshot_at__isnull=bool(LACKS[self.value()])) if chosen else queryset
+
+
+class StartedFilter(DateRangeFilter):
+    title = "day it started"
+    field = "started_at"
+
+
+@admin.register(AgentWorkflowRun)
+class AgentWorkflowRunAdmin(FoundByProject, TimelinePages):
+    list_display = ("status_word", "run", "project_link", "started", "duration", "snapshot", "first_line_of_error")
+    list_display_links = ("run",)
+    list_filter = (StatusFilter, WorkflowFilter, SnapshotFilter, StartedFilter)
+    search_help_text = "A run's id, or a project's: its id, how that begins, or a part of its name."
+    keyset = ("-started_at", "-id_hash")
+
+    def get_queryset(self, request: HttpRequest) -> Runs:
+        # A list of runs shows no document, and one of them can be megabytes.
+        return AgentWorkflowRun.objects.defer("input", "result").alias(id_hash=id_hash())
+
+    def for_list(self, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        runs: QuerySet[Any] = queryset.defer("input", "result", "error").annotate(
+            error_start=Left("error", 300), project_name=Left("project__name", 200)
+        )
+        return runs
+
+    def all_parts(self, changelist: KeysetChangeList) -> Sequence[Q]:
+        """Return what an index has in order: the runs of each status, with and without a snapshot."""
+        status, snapshot = changelist.chosen("status"), changelist.chosen("snapshot")
+        statuses = AgentWorkflowRun.Status.values if status is None else [status]
+        kinds = product(statuses, [LACKS[snapshot]] if snapshot in LACKS else LACKS.values())
+        if changelist.chosen("workflow") is None:
+            return [Q(Exact(status_and_snapshot(), f"{status}{lacks}")) for status, lacks in kinds]
+        return [Q(Exact(lacks_snapshot(), lacks), status=status) for status, lacks in kinds]
+
+    def of_project(self, project_id: str) -> Q:
+        return of_project(project_id)
+
+    @admin.display(description="workflow")
+    def run(self, run: AgentWorkflowRun) -> str:
+        return render_to_string("admin/agentstate/includes/run_name.html", {"run": run})
+
+    @admin.display(description="status")
+    def status_word(self, run: AgentWorkflowRun) -> str:
+        return render_to_string("admin/agentstate/includes/status.html", {"status": run.status})
+
+    @admin.display(description="project")
+    def project_link(self, run: Any) -> str:
+        if run.project_id is None:
+            return "\N{EN DASH}"
+        return link_to(Project, run.project_id, run.project_name or run.project_id, run.viewer)
+
+    @admin.display(description="started")
+    def started(self, run: AgentWorkflowRun) -> str:
+        return render_to_string("admin/agentstate/includes/moment.html", {"when": run.started_at})
+
+    @admin.display(description="duration")
+    def duration(self, run: AgentWorkflowRun) -> str:
+        if run.completed_at:
+            return length_of_time(run.completed_at - run.started_at)
+        if run.status == AgentWorkflowRun.Status.RUNNING:
+            # The database's clock, which the start is from, may be ahead of ours.
+            return f"{length_of_time(max(timezone.now() - run.started_at, timedelta(0)))} so far"
+        return "\N{EN DASH}"
+
+    @admin.display(description="snapshot")
+    def snapshot(self, run: AgentWorkflowRun) -> str:
+        return "yes" if run.snapshot_at else "\N{EN DASH}"
+
+    @admin.display(description="error")
+    def first_line_of_error(self, run: Any) -> str:
+        lines = (run.error_start or "").strip().splitlines() if run.status == AgentWorkflowRun.Status.FAILED else []
+        return render_to_string("admin/agentstate/includes/error_line.html", {"line": lines[0] if lines else ""})

@@ -1,0 +1,239 @@
+"""A run's page: its timeline, and the pieces that it loads when they are asked for."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from django.contrib.admin.utils import quote, unquote
+from django.core.exceptions import PermissionDenied
+from django.http import Http404, HttpResponse, HttpResponseRedirect, StreamingHttpResponse
+from django.http.response import HttpResponseBase
+from django.template.response import TemplateResponse
+from django.urls import path, reverse
+from django.utils.http import content_disposition_header, urlencode
+
+from agentstate.admin.run import timeline
+from agentstate.admin.run.request import FEW_KINDS, Asked, asked_for
+from agentstate.admin.run.timeline.header import MOST_SESSIONS
+from agentstate.admin.shared.links import address_of
+from agentstate.admin.shared.read_only import ReadOnlyAdmin
+from agentstate.models import AgentSession, AgentWorkflowRun, Project
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from django.http import HttpRequest
+    from django.urls import URLPattern
+
+    View = Callable[..., HttpResponseBase]
+
+Response = TypeVar("Response", bound=HttpResponseBase)
+
+TEMPLATES = "admin/agentstate/agentworkflowrun"
+# How much of a document is shown; the whole of it is a download.
+SHOWN = 200_000
+
+
+class TimelinePages(ReadOnlyAdmin):
+    """The pages of one run. Whoever may view runs sees all of them."""
+
+    def get_urls(self) -> list[URLPattern]:
+        views: dict[str, tuple[str, View]] = {
+            "live": ("<str:object_id>/live/", self.live_view),
+            "payload": ("<str:object_id>/events/<str:event_id>/payload/", self.payload_view),
+            "other_half": ("<str:object_id>/events/<str:event_id>/other-half/", self.other_half_view),
+            "document": ("<str:object_id>/documents/<str:name>/", self.document_view),
+            "download": ("<str:object_id>/download/", self.download_view),
+        }
+        ours = [
+            path(route, self.admin_site.admin_view(view), name=f"agentstate_agentworkflowrun_{name}")
+            for name, (route, view) in views.items()
+        ]
+        return [*ours, *super().get_urls()]
+
+    def change_view(
+        self,
+        request: HttpRequest,
+        object_id: str,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        """Show a run's timeline."""
+        self._allow(request)
+        run = timeline.header_of(_id(object_id))
+        if run is None:
+            return self.gone(request, object_id)
+        asked = asked_for(request.GET)
+        try:
+            events = self._events(run, asked)
+        except timeline.EventNotFound:
+            asked = Asked(problem=f"This run has no event “{asked.place.event[:60]}”.")
+            events = self._events(run, asked)
+        context = {
+            **self._context(request, run),
+            **self._surroundings(request, run),
+            **self._filters(run, asked),
+            **events,
+            "download_url": self._address("download", run.id),
+            **(extra_context or {}),
+        }
+        return TemplateResponse(request, f"{TEMPLATES}/timeline.html", context)
+
+    def live_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """Return what a run's page follows: its header, kinds and last events, or nothing if all is as it was."""
+        self._allow(request)
+        run_id = _id(object_id)
+        if timeline.pulse_of(run_id) == request.GET.get("pulse"):
+            return HttpResponse(status=204)
+        run = self._run(run_id)
+        asked = Asked(timeline.Place(is_last=True))
+        context = {**self._context(request, run), **self._filters(run, asked), **self._events(run, asked)}
+        return TemplateResponse(request, f"{TEMPLATES}/live.html", context)
+
+    def payload_view(self, request: HttpRequest, object_id: str, event_id: str) -> HttpResponse:
+        """Show an event's payload."""
+        self._allow(request)
+        run_id, event_id = _id(object_id), _id(event_id)
+        text = timeline.payload_of(run_id, event_id, self._longest(request))
+        return self._show(request, run_id, text, "payload", f"Payload of event {event_id}", event_id)
+
+    def document_view(self, request: HttpRequest, object_id: str, name: str) -> HttpResponse:
+        """Show a run's input, output, state or error."""
+        self._allow(request)
+        if name not in timeline.DOCUMENTS:
+            raise Http404
+        run_id = _id(object_id)
+        text = timeline.document_of(run_id, name, self._longest(request))
+        return self._show(request, run_id, text, name, name.capitalize())
+
+    def other_half_view(self, request: HttpRequest, object_id: str, event_id: str) -> HttpResponse:
+        """Lead from a tool's invocation to its result, or the other way."""
+        self._allow(request)
+        run_id = _id(object_id)
+        other = timeline.other_half(run_id, _id(event_id))
+        if other is None:
+            self.message_user(
+                request, "The other half of this call was not found: there may be none.", level="WARNING"
+            )
+        address = reverse("admin:agentstate_agentworkflowrun_change", args=[quote(run_id)])
+        return HttpResponseRedirect(f"{address}?{urlencode({'event': other or _id(event_id)})}")
+
+    def download_view(self, request: HttpRequest, object_id: str) -> StreamingHttpResponse:
+        """Stream a run with all its events as JSON."""
+        self._allow(request)
+        run_id = _id(object_id)
+        pieces = timeline.run_as_json(run_id)
+        first = next(pieces, None)
+        if first is None:
+            raise Http404
+        response = StreamingHttpResponse(_joined(first, pieces), content_type="application/json")
+        return _as_file(response, run_id)
+
+    # -- pieces
+
+    def _allow(self, request: HttpRequest) -> None:
+        if request.method not in ("GET", "HEAD") or not self.has_view_permission(request):
+            raise PermissionDenied
+
+    def _run(self, run_id: str) -> timeline.RunHeader:
+        run = timeline.header_of(run_id)
+        if run is None:
+            raise Http404
+        return run
+
+    def _address(self, view: str, *ids: str) -> str:
+        return reverse(f"admin:agentstate_agentworkflowrun_{view}", args=[*map(quote, ids)])
+
+    def _context(self, request: HttpRequest, run: timeline.RunHeader) -> dict[str, Any]:
+        return {
+            **self.admin_site.each_context(request),
+            "opts": self.opts,
+            "title": f"{run.workflow_id} {run.id}",
+            "run": run,
+            "project_url": run.project_id and address_of(Project, run.project_id, request.user),
+        }
+
+    def _surroundings(self, request: HttpRequest, run: timeline.RunHeader) -> dict[str, Any]:
+        sessions = timeline.sessions_of(run)
+        previous, following = timeline.neighbours_of(run)
+        return {
+            "sessions": [(each, address_of(AgentSession, each, request.user)) for each in sessions[:MOST_SESSIONS]],
+            "has_more_sessions": len(sessions) > MOST_SESSIONS,
+            "previous_url": previous and address_of(AgentWorkflowRun, previous, request.user),
+            "next_url": following and address_of(AgentWorkflowRun, following, request.user),
+        }
+
+    def _filters(self, run: timeline.RunHeader, asked: Asked) -> dict[str, Any]:
+        kinds = asked.choices(timeline.counts_of(run.id))
+        return {
+            "kinds": kinds[:FEW_KINDS],
+            "other_kinds": kinds[FEW_KINDS:],
+            "failures": asked.failures(),
+        }
+
+    def _events(self, run: timeline.RunHeader, asked: Asked) -> dict[str, Any]:
+        """Return the context of a page of events. A run under way is shown from its end, where no place is named."""
+        place = timeline.Place(is_last=True) if asked.is_default and run.is_running else asked.place
+        page = timeline.page_of(run, place, asked.wanted)
+        is_live = run.is_running and not asked.wanted and place == timeline.Place(is_last=True)
+        return {
+            "page": page,
+            "asked": asked,
+            "links": asked.links(page),
+            "live_url": self._address("live", run.id) if is_live else "",
+        }
+
+    def _longest(self, request: HttpRequest) -> int | None:
+        return None if "raw" in request.GET else SHOWN
+
+    def _show(
+        self, request: HttpRequest, run_id: str, text: timeline.Text | None, name: str, title: str, event_id: str = ""
+    ) -> HttpResponse:
+        """Show a text on a page of its own, as a part of another page, or as a file."""
+        if text is None:
+            raise Http404
+        is_json = name != "error"
+        if "raw" in request.GET:
+            kind = "application/json" if is_json else "text/plain; charset=utf-8"
+            return _as_file(
+                HttpResponse(text.text, content_type=kind), f"{event_id or run_id}-{name}", is_json=is_json
+            )
+        context = {"text": text, "is_json": is_json, "address": request.path}
+        if "part" in request.GET:
+            return TemplateResponse(request, f"{TEMPLATES}/text.html", context)
+        context |= {
+            **self.admin_site.each_context(request),
+            "opts": self.opts,
+            "title": title,
+            "run_id": run_id,
+            "event_id": event_id,
+        }
+        return TemplateResponse(request, f"{TEMPLATES}/document.html", context)
+
+
+def _id(quoted: str) -> str:
+    found = unquote(quoted)
+    if "\0" in found:  # which PostgreSQL refuses, so that no row has it
+        raise Http404
+    return found
+
+
+def _joined(first: str, rest: Iterator[str]) -> Iterator[str]:
+    """Yield pieces of some size: a server sends each in a packet of its own."""
+    parts, size = [first], len(first)
+    for piece in rest:
+        parts.append(piece)
+        size += len(piece)
+        if size > 50_000:
+            yield "".join(parts)
+            parts, size = [], 0
+    yield "".join(parts)
+
+
+def _as_file(response: Response, name: str, *, is_json: bool = True) -> Response:
+    safe = re.sub(r"[^\w.-]+", "_", name)[:100]
+    response.headers["Content-Disposition"] = content_disposition_header(
+        True, f"{safe}.{'json' if is_json else 'txt'}"
+    )
+    return response

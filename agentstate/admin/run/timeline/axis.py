@@ -1,0 +1,164 @@
+"""The time axis that a timeline's rows share: long idle gaps are collapsed, and all else is to scale."""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_right
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from itertools import pairwise
+from typing import TYPE_CHECKING, NamedTuple
+
+from agentstate.admin.run.timeline.calls import Bar
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from agentstate.admin.run.timeline.calls import Row
+
+# A gap is idle time if it is longer than this, and than this share of the whole.
+IDLE, IDLE_SHARE = timedelta(seconds=5), 10
+# Shorter than this, the times say in which order rows were written, and nothing else.
+SHORTEST = timedelta(milliseconds=1)
+
+# In percent of the width: the margins, which keep marks inside, and what each collapsed gap takes.
+_MARGIN, _GAP = 1.0, 4.0
+_NARROWEST_BAR = 0.4
+_TICKS, _LAST_TICK = 5, 96.0
+# What the label of a moment takes, and of one that is days away.
+_LABEL, _LABEL_WITH_DAYS = 14.0, 24.0
+
+_STEPS = (
+    *(timedelta(microseconds=factor * 10**power) for power in range(2, 6) for factor in (1, 2, 5)),
+    *(timedelta(seconds=seconds) for seconds in (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800)),
+    *(timedelta(hours=hours) for hours in (1, 2, 3, 6, 12, 24, 48, 168, 720, 2160, 8760, 87600)),
+)
+
+
+class Tick(NamedTuple):
+    """A labelled moment of the axis."""
+
+    x: str
+    offset: timedelta
+
+
+class Gap(NamedTuple):
+    """A collapsed stretch of idle time."""
+
+    x: str
+    width: str
+    length: timedelta
+
+
+@dataclass(frozen=True)
+class _Stretch:
+    """A part of the axis that is to scale within: from when to when, and where it begins and ends."""
+
+    start: datetime
+    end: datetime
+    left: float
+    right: float
+
+
+class Axis:
+    """The axis of some rows; ``gaps`` are its idle gaps, ``ticks`` its labels."""
+
+    def __init__(self, rows: Sequence[Row], origin: datetime) -> None:
+        busy = sorted((row.start, row.end) for row in rows)
+        self.start, self.end = busy[0][0], max(end for _, end in busy)
+        # Between events that a search picked there may be others: that is no idle time.
+        self._idle = [] if rows[0].is_picked else _idle_gaps(busy, self.end - self.start)
+        self._stretches = self._lay_out()
+        self.gaps = [
+            Gap(_percent(one.right), _percent(other.left - one.right), other.start - one.end)
+            for one, other in pairwise(self._stretches)
+        ]
+        self.ticks = self._label(origin)
+
+    def _lay_out(self) -> list[_Stretch]:
+        edges = [self.start, *(moment for gap in self._idle for moment in gap), self.end]
+        shown = [(edges[place], edges[place + 1]) for place in range(0, len(edges), 2)]
+        total = sum((end - start for start, end in shown), timedelta(0)) or timedelta(microseconds=1)
+        width = 100 - 2 * _MARGIN - _GAP * len(self._idle)
+        stretches, left = [], _MARGIN
+        for start, end in shown:
+            right = left + width * ((end - start) / total)
+            stretches.append(_Stretch(start, end, left, right))
+            left = right + _GAP
+        return stretches
+
+    def place(self, moment: datetime) -> float:
+        """Return where a moment is, in percent."""
+        found = bisect_right(self._stretches, moment, key=lambda stretch: stretch.start) - 1
+        stretch = self._stretches[max(found, 0)]
+        length = (stretch.end - stretch.start) or timedelta(microseconds=1)
+        share = (moment - stretch.start) / length
+        return stretch.left + (stretch.right - stretch.left) * min(max(share, 0.0), 1.0)
+
+    def bar(self, row: Row) -> Bar:
+        """Return a row's bar; one whose end is not among the rows is open, to the end of the axis."""
+        left = self.place(max(row.start, self.start))
+        if row.is_open:
+            return Bar(_percent(left), _percent(100 - left), is_open=True)
+        right = self.place(row.end)
+        if row.kind != "tool" or (row.result is None and not row.duration):
+            return Bar(_percent(right), "0%")
+        return Bar(_percent(left), _percent(max(right - left, _NARROWEST_BAR)))
+
+    def _label(self, origin: datetime) -> list[Tick]:
+        """Return labels at round times, and one after each gap."""
+        shown = sum((stretch.end - stretch.start for stretch in self._stretches), timedelta(0))
+        step = next((step for step in _STEPS if shown / step <= _TICKS), _STEPS[-1])
+        ticks: list[Tick] = []
+        free_from = -math.inf
+        for stretch in self._stretches:
+            offset = stretch.start - origin
+            if stretch is self._stretches[0] or stretch.left < free_from + _width(offset) / 2:
+                offset = _next_multiple(offset, step)
+            while origin + offset <= stretch.end:
+                x, half = self.place(origin + offset), _width(offset) / 2
+                if free_from + half <= x <= _LAST_TICK:
+                    ticks.append(Tick(_percent(x), offset))
+                    free_from = x + half
+                offset = _next_multiple(offset + timedelta(microseconds=1), step)
+        return ticks
+
+
+def _width(offset: timedelta) -> float:
+    return _LABEL if abs(offset) < timedelta(days=1) else _LABEL_WITH_DAYS
+
+
+def _next_multiple(offset: timedelta, step: timedelta) -> timedelta:
+    return -(-offset // step) * step
+
+
+def lay_out(rows: Sequence[Row], origin: datetime) -> Axis | None:
+    """Give rows their bars and the idle time before them, and return their axis; None where times say nothing.
+
+    Args:
+        origin: the run's start, which offsets count from.
+    """
+    if len(rows) < 2 and not any(row.duration for row in rows):
+        return None
+    axis = Axis(rows, origin)
+    if axis.end - axis.start < SHORTEST:
+        return None
+    idle = {end: end - start for start, end in axis._idle}
+    for row in rows:
+        row.bar = axis.bar(row)
+        row.idle = idle.get(row.start)
+    return axis
+
+
+def _idle_gaps(busy: list[tuple[datetime, datetime]], whole: timedelta) -> list[tuple[datetime, datetime]]:
+    """Return the long times in which nothing happened, between the times of events and calls, the earliest first."""
+    gaps, reached = [], busy[0][1]
+    for start, end in busy[1:]:
+        if start - reached > max(IDLE, whole / IDLE_SHARE):
+            gaps.append((reached, start))
+        reached = max(reached, end)
+    return gaps
+
+
+def _percent(place: float) -> str:
+    return f"{place:.2f}%"

@@ -1,0 +1,170 @@
+"""Rows of a timeline: an event each, but for tool calls, where invocation and result are one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import TYPE_CHECKING, NamedTuple
+
+from agentstate.admin.run.timeline.kinds import family_of, kind_of
+from agentstate.admin.run.timeline.summaries import number_of, short, summary
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from agentstate.admin.run.timeline.events import Event
+
+# Ten years: what claims to have taken longer is no call's duration.
+_LONGEST_CALL_MS = 10 * 365 * 86_400_000
+
+_FAILED, _CANCELED = {"error", "failed", "failure"}, {"canceled", "cancelled"}
+
+
+class Outcome(StrEnum):
+    """What became of what a row shows."""
+
+    NONE = ""
+    OK = "ok"
+    ERROR = "failed"
+    CANCELED = "canceled"
+    UNDER_WAY = "under way"
+    LOST = "no result"
+
+
+class Bar(NamedTuple):
+    """Where a row stands on the axis, in percent of its width; a width of 0 is a moment."""
+
+    x: str
+    width: str
+    is_open: bool = False
+
+    @property
+    def is_moment(self) -> bool:
+        return float(self.width.rstrip("%")) == 0
+
+
+@dataclass
+class Row:
+    """A line of the timeline.
+
+    Attributes:
+        event: what it shows, of a tool call the invocation where that is among the events.
+        result: of a tool call that it shows whole, the result.
+        half: of a tool call that it shows half of, what is elsewhere: ``invocation`` or ``result``.
+        idle: how long nothing happened before it, where that is long.
+        bar: where it stands on the time axis; None where there is no axis.
+        is_chosen: whether a link led to it.
+        is_picked: whether a search picked it, so that what is missing of it may be anywhere.
+    """
+
+    event: Event
+    result: Event | None = None
+    half: str = ""
+    outcome: Outcome = Outcome.NONE
+    idle: timedelta | None = None
+    bar: Bar | None = None
+    is_chosen: bool = False
+    is_picked: bool = False
+
+    @property
+    def kind(self) -> str:
+        return kind_of(self.event.type)
+
+    @property
+    def family(self) -> str:
+        return family_of(self.event.type)
+
+    @property
+    def events(self) -> list[Event]:
+        """The one or two events that it shows."""
+        return [self.event] if self.result is None else [self.event, self.result]
+
+    @property
+    def last(self) -> Event:
+        return self.result or self.event
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it shows a call whose end is yet to come, or stands after the others."""
+        return self.outcome == Outcome.UNDER_WAY or (self.half == "result" and not self.is_picked)
+
+    @property
+    def version(self) -> str:
+        """A word that is another one when the row says something else."""
+        return f"{self.event.place}-{self.last.place}-{self.outcome}-{self.half}"
+
+    @property
+    def is_late(self) -> bool:
+        return self.event.is_late or self.last.is_late
+
+    @property
+    def summary(self) -> str:
+        return summary(self.event)
+
+    @property
+    def error(self) -> str:
+        """What went wrong, in a line."""
+        error = self.last.get("error")
+        return short(error) if error is not None and self.outcome in (Outcome.ERROR, Outcome.CANCELED) else ""
+
+    @property
+    def duration(self) -> timedelta | None:
+        """How long a tool call took, as its result says or else as the two times do."""
+        told = number_of(self.last.get("duration_ms")) if self.last.type == "tool.result" else None
+        if told is not None and 0 <= told < _LONGEST_CALL_MS:
+            return timedelta(milliseconds=told)
+        return None if self.result is None else self.result.at - self.event.at
+
+    @property
+    def start(self) -> datetime:
+        if self.event.type == "tool.result" and self.duration:
+            return self.event.at - self.duration
+        return self.event.at
+
+    @property
+    def end(self) -> datetime:
+        return self.last.at
+
+
+def rows_of(events: Iterable[Event], *, has_ended: bool, has_earlier: bool, has_later: bool) -> list[Row]:
+    """Return the rows of events in order, each call's result with its invocation.
+
+    Args:
+        has_ended: whether the run writes no more, else the results that are missing may come.
+        has_earlier, has_later: whether there are events before or after these, which the missing halves may be among.
+    """
+    rows: list[Row] = []
+    open_calls: dict[str, Row] = {}
+    for event in events:
+        call = _call_id(event)
+        if event.type == "tool.result" and call in open_calls:
+            open_calls.pop(call).result = event
+            continue
+        row = Row(event)
+        rows.append(row)
+        if event.type == "tool.invocation" and call:
+            open_calls[call] = row
+        elif event.type == "tool.result" and call and has_earlier:
+            row.half = "invocation"
+    for row in open_calls.values():
+        row.half = "result" if has_later else ""
+        row.outcome = Outcome.NONE if has_later else Outcome.LOST if has_ended else Outcome.UNDER_WAY
+    for row in rows:
+        row.outcome = row.outcome or _outcome(row.last)
+    return rows
+
+
+def _call_id(event: Event) -> str:
+    call = event.get("call_id") if event.type in ("tool.invocation", "tool.result") else None
+    return call if isinstance(call, str) else ""
+
+
+def _outcome(event: Event) -> Outcome:
+    status = event.get("status")
+    word = status.lower() if isinstance(status, str) else ""
+    if word in _FAILED or event.type.rpartition(".")[2] in {*_FAILED, "exception"}:
+        return Outcome.ERROR
+    if word in _CANCELED:
+        return Outcome.CANCELED
+    return Outcome.OK if event.type == "tool.result" else Outcome.NONE

@@ -1,0 +1,115 @@
+"""A page of a run's events: bounded, whatever the run holds, and with the places to go on from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from agentstate.admin.run.timeline.axis import Axis, lay_out
+from agentstate.admin.run.timeline.calls import Row, rows_of
+from agentstate.admin.run.timeline.events import Event, events_after, events_at, events_before, sides_of, time_of
+from agentstate.admin.run.timeline.filters import Filter, Search, search
+
+if TYPE_CHECKING:
+    from agentstate.admin.run.timeline.header import RunHeader
+
+SIZE = 100
+
+
+class EventNotFound(LookupError):
+    """The run has no event of this id."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where in a run a page is: after or before a moment, around an event, at the end, or else at the beginning."""
+
+    after: datetime | None = None
+    before: datetime | None = None
+    event: str = ""
+    is_last: bool = False
+
+
+@dataclass
+class Page:
+    """Rows of a timeline.
+
+    Attributes:
+        earlier: where to look for what comes before, as the ``before`` of a place; None where nothing does.
+        later: the same for what comes after.
+        search: what the search for them came to, where there was a filter.
+    """
+
+    rows: list[Row]
+    axis: Axis | None = None
+    earlier: datetime | None = None
+    later: datetime | None = None
+    search: Search | None = None
+    place: Place = field(default_factory=Place)
+
+
+def page_of(run: RunHeader, place: Place, wanted: Filter, size: int = SIZE) -> Page:
+    """Return a page of a run's events.
+
+    Raises:
+        EventNotFound: the place is around an event that the run does not have.
+    """
+    if wanted and not place.event:
+        return _searched_page(run, place, wanted, size)
+    events = _events_at(run, place, size)
+    if not events:
+        return Page([], place=place, earlier=place.after, later=place.before)
+    has_earlier, has_later = sides_of(run.id, events[0].at, events[-1].at)
+    page = _laid_out(run, events, place, has_earlier=has_earlier, has_later=has_later)
+    page.earlier = events[0].at if has_earlier else None
+    page.later = events[-1].at if has_later else None
+    return page
+
+
+def _events_at(run: RunHeader, place: Place, size: int) -> list[Event]:
+    if place.event:
+        return _events_around(run.id, place.event, size)
+    if place.is_last or place.before:
+        return events_before(run.id, place.before, size)
+    return events_after(run.id, place.after, size)
+
+
+def _events_around(run_id: str, event_id: str, size: int) -> list[Event]:
+    """Return an event with those before and after it."""
+    moment = time_of(run_id, event_id)
+    if moment is None:
+        raise EventNotFound(event_id)
+    return [
+        *events_before(run_id, moment, size // 2),
+        *events_at(run_id, [moment]),
+        *events_after(run_id, moment, size - size // 2 - 1),
+    ]
+
+
+def _searched_page(run: RunHeader, place: Place, wanted: Filter, size: int) -> Page:
+    backwards = place.is_last or place.before is not None
+    start = place.before if backwards else place.after
+    found = search(run.id, wanted, start=start, backwards=backwards, limit=size + 1)
+    has_more = len(found.moments) > size
+    moments = sorted(found.moments[:size])
+    events = events_at(run.id, moments) if moments else []
+    page = _laid_out(run, events, place, has_earlier=True, has_later=True, is_picked=True)
+    page.search = found
+    beyond = (moments[0] if backwards else moments[-1]) if has_more else found.reached if found.stopped else None
+    if backwards:
+        page.earlier, page.later = beyond, (moments[-1] if moments else start) if place.before else None
+    else:
+        page.earlier, page.later = (moments[0] if moments else start) if place.after else None, beyond
+    return page
+
+
+def _laid_out(
+    run: RunHeader, events: list[Event], place: Place, *, has_earlier: bool, has_later: bool, is_picked: bool = False
+) -> Page:
+    rows = rows_of(events, has_ended=run.has_ended, has_earlier=has_earlier, has_later=has_later)
+    for row in rows:
+        row.is_chosen = any(event.id == place.event for event in row.events)
+        row.is_picked = is_picked
+    axis = lay_out(rows, run.started_at) if rows else None
+    return Page(rows, axis, place=place)

@@ -1,0 +1,182 @@
+"""Lists that stay fast at any size: pages by key, totals by estimate, queries with a time limit."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from django.contrib.admin.options import ShowFacets
+from django.contrib.admin.views.main import ALL_VAR, ORDER_VAR, SEARCH_VAR, ChangeList
+from django.db import DataError
+from django.db.models import Q
+from django.utils.text import capfirst
+
+from agentstate.admin.shared.keyset import BadCursor, Keyset, Page, estimated_rows, in_round_figures
+from agentstate.admin.shared.read_only import ReadOnlyAdmin
+from agentstate.admin.shared.time_limit import TookTooLong, time_limit
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from django.contrib.admin import ListFilter
+    from django.db.models import Model, QuerySet
+    from django.db.models.expressions import Combinable
+    from django.http import HttpRequest, HttpResponse
+
+    from agentstate.admin.shared.keyset import Cursor
+
+# The parameters of an address: the rows after, or before, a place.
+AFTER, BEFORE = "after", "before"
+
+
+class KeysetChangeList(ChangeList):
+    """A change list that counts nothing, skips nothing, and gives up on a query that takes too long."""
+
+    model_admin: KeysetPages
+    page = Page([])
+    notices: tuple[str, ...] = ()
+    filter_specs: list[ListFilter] = []  # until the filters have been asked
+
+    def get_queryset(
+        self, request: HttpRequest, exclude_parameters: list[str | None] | None = None
+    ) -> QuerySet[Model]:
+        # Links to other filters must not lead into the middle of what they find.
+        self.places = {name: self.params.pop(name, "") for name in (AFTER, BEFORE, ORDER_VAR, ALL_VAR)}
+        for name in self.places:
+            self.filter_params.pop(name, None)
+        try:
+            with time_limit(self.model_admin.seconds):
+                return super().get_queryset(request, exclude_parameters)
+        except TookTooLong as error:
+            self._say(_too_long(error))
+            return self.root_queryset.none()
+
+    def get_ordering(self, request: HttpRequest, queryset: QuerySet[Model]) -> list[str | Combinable]:
+        return list(self.model_admin.keyset)
+
+    def get_results(self, request: HttpRequest) -> None:
+        self.result_list, self.total = [], ""
+        try:
+            if not self.notices:  # else a filter took too long
+                with time_limit(self.model_admin.seconds):
+                    self._find(request)
+        except TookTooLong as error:
+            self._say(_too_long(error))
+        except DataError:
+            self._say("The database knows no such value: change what this page is filtered by.")
+        self.result_count = self.full_result_count = len(self.result_list)
+        self.show_full_result_count = self.can_show_all = self.multi_page = False
+        self.show_admin_actions = bool(self.result_list)
+
+    def chosen(self, parameter: str) -> str | None:
+        """Return what a filter with one parameter is set to, if it is."""
+        values = (spec.used_parameters.get(parameter) for spec in self.filter_specs)
+        return next((str(value) for value in values if value is not None), None)
+
+    @property
+    def newer_link(self) -> str:
+        return self.get_query_string({BEFORE: self.page.before}) if self.page.before else ""
+
+    @property
+    def older_link(self) -> str:
+        return self.get_query_string({AFTER: self.page.after}) if self.page.after else ""
+
+    @property
+    def first_link(self) -> str:
+        return self.get_query_string() if self.places[AFTER] or self.places[BEFORE] else ""
+
+    @property
+    def words(self) -> dict[str, str]:
+        """Return what the links to other pages say."""
+        if self.model_admin.keyset[0].startswith("-"):
+            return {"first": "Newest", "before": "Newer", "after": "Older"}
+        return {"first": "First", "before": "Previous", "after": "Next"}
+
+    @property
+    def without_search_link(self) -> str:
+        return self.get_query_string({SEARCH_VAR: None})
+
+    def _find(self, request: HttpRequest) -> None:
+        """Find the page's rows, and about how many there are."""
+        keyset = Keyset(self.model_admin.keyset, self.list_per_page)
+        if self.query.strip():
+            conditions, notice = self.model_admin.parts(self.query)
+            self._say(notice)
+        else:
+            conditions = self.model_admin.all_parts(self)
+        cursor = self._cursor(keyset)
+        parts = [self.queryset.filter(condition) for condition in conditions]
+        self.page = keyset.page(parts, cursor)
+        found = self.model_admin.for_list(self.root_queryset.order_by()).in_bulk(self.page.pks)
+        self.result_list = [found[pk] for pk in self.page.pks if pk in found]
+        for row in self.result_list:
+            row.viewer = request.user
+        self.total = self._total(parts)
+
+    def _cursor(self, keyset: Keyset) -> Cursor | None:
+        for name in (BEFORE, AFTER):
+            if text := self.places[name]:
+                try:
+                    return keyset.cursor(text, self.queryset, is_before=name == BEFORE)
+                except BadCursor:
+                    self._say("This address names no page of the list: here is the first.")
+                    self.places[name] = ""
+        return None
+
+    def _total(self, parts: Sequence[QuerySet[Model]]) -> str:
+        shown = len(self.result_list)
+        names = self.opts.verbose_name if shown == 1 else self.opts.verbose_name_plural
+        if not self.page.before and not self.page.after:
+            return f"{shown:,} {names}"
+        return f"about {in_round_figures(max(shown + 1, estimated_rows(parts))):,} {names}"
+
+    def _say(self, notice: str) -> None:
+        self.notices += (notice,) if notice else ()
+
+
+class KeysetPages(ReadOnlyAdmin):
+    """Pages of a model whose list may have any number of rows.
+
+    Attributes:
+        keyset: the list's fixed order, see :class:`~agentstate.admin.shared.keyset.Keyset`. An index should have it
+            too.
+        seconds: how long each of the list's queries may take.
+
+    A row of the list has ``viewer``, the user who looks at it, so that a column may show each what they may see.
+    """
+
+    keyset: tuple[str, ...] = ("-id",)
+    seconds: float = 5
+    change_list_template = "admin/agentstate/keyset_list.html"
+    show_facets = ShowFacets.NEVER  # they are counts
+    sortable_by = ()
+    preserve_filters = False
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        return KeysetChangeList
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        title = capfirst(self.opts.verbose_name_plural)
+        return super().changelist_view(request, {"title": title, **(extra_context or {})})
+
+    def all_parts(self, changelist: KeysetChangeList) -> Sequence[Q]:
+        """Return conditions of which each row of the list meets one and no other.
+
+        An index should have the rows of each part in the list's order.
+        """
+        return [Q()]
+
+    def parts(self, term: str) -> tuple[Sequence[Q], str]:
+        """Return such conditions for a list in which something is searched for, and a notice.
+
+        The term is as it was given: spaces around it may be part of an id.
+        A model that finds it here has ``get_search_results`` leave the rows alone.
+        """
+        return [Q()], ""
+
+    def for_list(self, queryset: QuerySet[Model]) -> QuerySet[Model]:
+        """Return the queryset with what the list's columns need; it is asked for the rows of one page."""
+        return queryset
+
+
+def _too_long(error: TookTooLong) -> str:
+    return f"This search took longer than {error.seconds:g} s: narrow it down."

@@ -1,0 +1,124 @@
+"""Numbers that need a scan are kept, say their age, and are given up where they take long."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+from django.core.cache import cache
+from django.db import ProgrammingError, connection, transaction
+from django.utils import timezone
+
+from agentstate.admin.shared import counted as module
+from agentstate.admin.shared.counted import FRESH, Counted, counted
+from agentstate.admin.shared.time_limit import TookTooLong, deadline
+from tests import scenes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_known(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(module, "SECONDS_ON_VIEW", 0.1)
+    monkeypatch.setattr(module, "SECONDS_WHEN_ASKED", 5.0)
+    cache.clear()
+    yield
+    cache.clear()
+
+
+def make_older(by: timedelta) -> None:
+    """Let what is kept have been counted so much earlier."""
+    kept: Counted[int] = cache.get("agentstate.counted.n")
+    cache.set("agentstate.counted.n", replace(kept, at=kept.at and kept.at - by, tried_at=kept.tried_at - by))
+
+
+def slowly() -> int:
+    scenes.one("SELECT pg_sleep(0.3)")
+    return 3
+
+
+def test_a_number_is_kept_with_the_time_it_was_counted_at() -> None:
+    before = timezone.now()
+    first = counted("n", lambda: 1)
+
+    assert counted("n", lambda: 2) == first
+    assert (first.value, first.gave_up_after) == (1, 0)
+    assert first.at is not None
+    assert before <= first.at <= timezone.now()
+
+
+def test_after_a_while_it_is_counted_anew() -> None:
+    counted("n", lambda: 1)
+    make_older(FRESH + timedelta(seconds=1))
+
+    assert counted("n", lambda: 2).value == 2
+
+
+def test_another_name_is_another_number() -> None:
+    counted("n", lambda: 1)
+
+    assert counted("m", lambda: 2).value == 2
+
+
+def test_whoever_asks_gets_it_counted() -> None:
+    counted("n", lambda: 1)
+
+    assert counted("n", lambda: 2, anew=True).value == 2
+    assert counted("n", lambda: 3).value == 2
+
+
+def test_what_takes_too_long_is_not_known_and_not_tried_again_at_once() -> None:
+    given_up = counted("n", slowly)
+
+    assert (given_up.value, given_up.at, given_up.gave_up_after) == (None, None, 0.1)
+    assert counted("n", lambda: 1) == given_up
+    assert counted("n", slowly, anew=True).value == 3
+
+
+def test_an_old_number_is_better_than_none() -> None:
+    first = counted("n", lambda: 1)
+    make_older(FRESH * 2)
+
+    again = counted("n", slowly)
+
+    assert first.at is not None
+    assert (again.value, again.at, again.gave_up_after) == (1, first.at - FRESH * 2, 0.1)
+
+
+class TestTheDeadline:
+    def test_it_is_for_all_statements_together(self) -> None:
+        def count() -> None:
+            for _ in range(20):
+                scenes.one("SELECT pg_sleep(0.05)")
+
+        with pytest.raises(TookTooLong, match=r"longer than 0\.2 s"), deadline(0.2):
+            count()
+
+    def test_it_is_for_transactions_within_too(self) -> None:
+        def count() -> None:
+            with transaction.atomic(durable=True), connection.cursor() as cursor:
+                cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+                cursor.execute("SELECT pg_sleep(1)")
+
+        with pytest.raises(TookTooLong), deadline(0.1):
+            count()
+
+    def test_it_ends_with_its_block(self) -> None:
+        before = scenes.one("SHOW statement_timeout")
+        with deadline(3):
+            assert scenes.one("SHOW statement_timeout") != before
+        assert scenes.one("SHOW statement_timeout") == before
+        with pytest.raises(TookTooLong), deadline(0.05):
+            scenes.one("SELECT pg_sleep(1)")
+        assert scenes.one("SHOW statement_timeout") == before
+
+    def test_another_error_stays_what_it_is(self) -> None:
+        before = scenes.one("SHOW statement_timeout")
+        with pytest.raises(ProgrammingError), deadline(3):
+            scenes.one("SELECT nothing")
+        assert scenes.one("SHOW statement_timeout") == before
