@@ -17,7 +17,7 @@ class AgentStateConfig(AppConfig):
         """Register the checks, look at the database before ``migrate`` changes anything, and count what reads find."""
         from agentstate import checks  # noqa: F401
         from agentstate.migrations._adoption import check_before_migrating
-        from agentstate.rollout.read_counts import start_counting
+        from agentstate.state.read_counts import start_counting
 
         pre_migrate.connect(check_before_migrating, sender=self, dispatch_uid="agentstate.adoption")
         start_counting()

@@ -15,7 +15,7 @@ from agentstate.recording.storable import storable, storable_text
 from agentstate.state import ProjectNotFound, UnsuitableRun
 from agentstate.state.documents import decode
 from agentstate.state.history import require_zone
-from agentstate.state.homes import tick
+from agentstate.state.homes import next_clock
 
 if TYPE_CHECKING:
     from django.db.models import QuerySet
@@ -30,7 +30,7 @@ _APPEND = f"""
     UPDATE "AgentSession" SET
         transcript_json = transcript_json || jsonb_build_array(jsonb_build_object(
             'role', %(role)s::text, 'content', %(content)s::jsonb, 'at', coalesce(%(at)s, {_NOW}))),
-        updated_at = {tick("updated_at", "created_at")}
+        updated_at = {next_clock("updated_at", "created_at")}
     WHERE id = %(session)s RETURNING jsonb_array_length(transcript_json)"""
 
 _WHOLE = """SELECT transcript_json FROM "AgentSession" WHERE id = %s"""

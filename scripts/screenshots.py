@@ -36,8 +36,8 @@ from playwright.sync_api import sync_playwright  # noqa: E402
 
 from agentstate.actors import acting_as  # noqa: E402
 from agentstate.models import AgentWorkflowRun  # noqa: E402
-from agentstate.rollout.read_counts import DISPATCH_UID  # noqa: E402
 from agentstate.samples.live import Scene, make_live_runs  # noqa: E402
+from agentstate.state.read_counts import DISPATCH_UID  # noqa: E402
 from agentstate.state.shadowing import readings_made  # noqa: E402
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from django.test import TransactionTestCase
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis
 
-from agentstate.rollout.read_counts import DISPATCH_UID
+from agentstate.state.read_counts import DISPATCH_UID
 from agentstate.state.shadowing import readings_made
 
 # An example is a number of rounds to the database, so that neither its time nor how it was found says anything.

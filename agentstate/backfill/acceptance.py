@@ -12,10 +12,11 @@ from django.db import connection
 
 from agentstate.actors import actor
 from agentstate.backfill.errors import BackfillError
-from agentstate.backfill.given_up import GivenUp, given_up, state_clock, state_is_left
+from agentstate.backfill.given_up import GivenUp, given_up
 from agentstate.backfill.sessions import CHATS, DIGEST, UNMADE
 from agentstate.models import LeftAside
 from agentstate.models.passes import EntryClosed
+from agentstate.state.acceptance import IS_ACCEPTED, state_clock, state_is_left
 from agentstate.state.homes import NEWEST, PROJECTS
 from agentstate.state.standing import STANDING
 
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
     from agentstate.backfill.outcome import Failure
 
 SHORTEST_NOTE = 3
-
-_IS_ACCEPTED = "entry.closed_at IS NULL AND entry.accepted_at IS NOT NULL"
 
 # The failures of a step that are what was accepted: the same error over the same content.
 _SAME_CONTENT = {
@@ -51,7 +50,7 @@ _HOLDING = f"""
         SELECT {DIGEST} AS digest FROM {CHATS}
         WHERE p.id = entry.project_id AND entry.direction = 'forward' AND {UNMADE}
     ) chat ON true
-    WHERE {_IS_ACCEPTED}
+    WHERE {IS_ACCEPTED}
         AND (entry.accepted_clock <> state.clock) IS NOT TRUE AND (entry.accepted_chat <> chat.digest) IS NOT TRUE
         AND EXISTS (SELECT FROM "Project" p WHERE p.id = entry.project_id)
         AND (%(projects)s::text[] IS NULL OR entry.project_id = ANY (%(projects)s::text[]))"""
@@ -129,7 +128,7 @@ def still_accepted(
             FROM "AgentStateLeftAside" entry JOIN "Project" p ON p.id = entry.project_id {NEWEST}
             JOIN unnest(%(projects)s::text[], %(classes)s::text[]) failure (project, class)
                 ON failure.project = entry.project_id AND failure.class = entry.error_class
-            WHERE {_IS_ACCEPTED} AND entry.direction = %(direction)s AND {_SAME_CONTENT[of_chats]}
+            WHERE {IS_ACCEPTED} AND entry.direction = %(direction)s AND {_SAME_CONTENT[of_chats]}
             {"FOR NO KEY UPDATE OF entry" if lock else ""}
             """,
             {

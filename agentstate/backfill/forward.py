@@ -11,7 +11,7 @@ from agentstate.backfill.outcome import Counts, Failure
 from agentstate.backfill.step import Step
 from agentstate.state.homes import CLOCK, COLUMNS_AS_STATE, NEWEST, PROJECTS
 from agentstate.state.legacy_snapshot import events_written, run_id, snapshot_events, take_in
-from agentstate.state.merging import TAKES_IN
+from agentstate.state.merging import CAN_TAKE_IN
 
 
 class TakeIn(Step):
@@ -19,7 +19,7 @@ class TakeIn(Step):
 
     name = "projects"
     source = f"{PROJECTS} p {NEWEST}"
-    condition = TAKES_IN
+    condition = CAN_TAKE_IN
 
     def __init__(self, options: PassOptions) -> None:
         super().__init__(options, prefer=options.prefer)
@@ -68,7 +68,7 @@ class Adopt(Step):
     name = "orphaned runs"
     moves_state = False  # TakeIn has counted them
     source = f'{PROJECTS} p {NEWEST} JOIN "AgentWorkflowRun" orphan ON orphan.id = {run_id("p.id", CLOCK)}'
-    condition = TAKES_IN
+    condition = CAN_TAKE_IN
 
     def __init__(self, options: PassOptions) -> None:
         super().__init__(options, prefer=options.prefer)

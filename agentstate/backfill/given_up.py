@@ -10,22 +10,12 @@ from django.db import connection
 from agentstate.backfill.sessions import CHAT, CHATS, DIGEST, UNMADE
 from agentstate.models import LeftAside
 from agentstate.models.passes import Direction
+from agentstate.state.acceptance import state_clock, state_is_left
 from agentstate.state.homes import CLOCK, COLUMNS_AS_STATE, NEWEST, PROJECTS
 from agentstate.state.keys import STATE_KEYS
 from agentstate.state.standing import STANDING, Standing
 
 _PLACES = {key.name: place for place, key in enumerate(STATE_KEYS)}
-
-
-def state_is_left(direction: str) -> str:
-    """Return the condition that a pass of a direction, an SQL expression, has a project's state still to move."""
-    return f"""({STANDING}) = ANY (CASE {direction} WHEN 'forward' THEN ARRAY['legacy_ahead', 'forked']
-                                  ELSE ARRAY['agentkit_ahead'] END)"""
-
-
-def state_clock(direction: str) -> str:
-    """Return the clock of the state that a pass of a direction moves: the columns', in reverse the snapshot's."""
-    return f"(CASE {direction} WHEN 'forward' THEN {CLOCK} ELSE newest.snapshot_at END)"
 
 
 _STATE = f"""

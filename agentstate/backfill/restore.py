@@ -11,7 +11,7 @@ from agentstate.backfill.options import SELECTED, PassOptions
 from agentstate.backfill.outcome import Counts
 from agentstate.backfill.step import Step
 from agentstate.state.homes import NEWEST, PROJECTS
-from agentstate.state.restoring import EARLIER, RESTORES, preview_restoring, restore
+from agentstate.state.restoring import EARLIER, NEEDS_RESTORING, preview_restoring, restore
 
 
 class Restore(Step):
@@ -19,7 +19,7 @@ class Restore(Step):
 
     name = "projects"
     source = f"{PROJECTS} p {NEWEST} CROSS JOIN LATERAL {EARLIER} earlier"
-    condition = RESTORES
+    condition = NEEDS_RESTORING
 
     def __init__(self, options: PassOptions) -> None:
         super().__init__(options, as_of=options.as_of)

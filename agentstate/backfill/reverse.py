@@ -1,4 +1,4 @@
-"""Reverse: the columns are seeded again from the newest snapshot."""
+"""Reverse: the columns are written from the newest snapshot."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from django.db.backends.utils import CursorWrapper
 
 from agentstate.backfill.outcome import Counts
 from agentstate.backfill.step import Step
+from agentstate.state.filling import fill_columns, preview_filling
 from agentstate.state.homes import NEWEST, PROJECTS
-from agentstate.state.seeding import preview_seeding, seed
 from agentstate.state.standing import STANDING
 
 
@@ -21,7 +21,7 @@ class Seed(Step):
     condition = f"({STANDING}) = 'agentkit_ahead'"
 
     def move(self, cursor: CursorWrapper, parameters: dict[str, Any]) -> Counts:
-        return Counts.of(seed(cursor, self.lock(cursor, parameters)))
+        return Counts.of(fill_columns(cursor, self.lock(cursor, parameters)))
 
     def preview(self, cursor: CursorWrapper, parameters: dict[str, Any]) -> Counts:
-        return Counts.of(preview_seeding(cursor, self.find(cursor, parameters)))
+        return Counts.of(preview_filling(cursor, self.find(cursor, parameters)))

@@ -10,9 +10,9 @@ from agentstate.backfill.options import PassOptions
 from agentstate.backfill.outcome import Counts, Failure
 from agentstate.backfill.step import Step
 from agentstate.models.passes import Direction
+from agentstate.state.filling import fill_columns
 from agentstate.state.homes import NEWEST, PROJECTS
-from agentstate.state.merging import SETTLES, Settled, preview_settling, settle
-from agentstate.state.seeding import seed
+from agentstate.state.merging import NEEDS_SETTLING, Settled, preview_settling, settle
 
 
 class Settle(Step):
@@ -20,7 +20,7 @@ class Settle(Step):
 
     name = "forks"
     source = f"{PROJECTS} p {NEWEST}"
-    condition = SETTLES
+    condition = NEEDS_SETTLING
 
     def __init__(self, options: PassOptions) -> None:
         super().__init__(options, prefer=options.prefer)
@@ -30,13 +30,13 @@ class Settle(Step):
         settled = settle(cursor, locked, self.options.prefer)
         counts = _counts(settled, written=settled.kept - settled.merges)
         if self.options.direction == Direction.REVERSE:
-            counts += Counts.of(seed(cursor, locked))
+            counts += Counts.of(fill_columns(cursor, locked))
         return counts
 
     def preview(self, cursor: CursorWrapper, parameters: dict[str, Any]) -> Counts:
         settled = preview_settling(cursor, self.find(cursor, parameters), self.options.prefer)
-        seeds = self.options.direction == Direction.REVERSE
-        return _counts(settled, written=settled.kept if seeds else settled.kept - settled.merges)
+        fills = self.options.direction == Direction.REVERSE
+        return _counts(settled, written=settled.kept if fills else settled.kept - settled.merges)
 
 
 def _counts(settled: Settled, written: int) -> Counts:

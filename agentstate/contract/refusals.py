@@ -11,9 +11,9 @@ from psycopg.errors import UndefinedColumn, UndefinedTable
 from agentstate.backfill.verification import verify
 from agentstate.rollout.stages import Stage, look
 from agentstate.state.columns import legacy_columns_are_there
+from agentstate.state.filling import CONTENT_IS_KEPT
 from agentstate.state.homes import CLOCK, COLUMNS_AS_STATE, NEWEST, PROJECTS
 from agentstate.state.replay import state_at
-from agentstate.state.seeding import HELD
 from agentstate.state.standing import STANDING
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ NAMED = 5
 # trigger's back, and dropping them would lose that.
 _UNKEPT = f"""
     SELECT p.id, count(*) OVER () FROM {PROJECTS} p {NEWEST}
-    WHERE ({STANDING}) = 'agentkit_ahead' AND NOT ({HELD})
+    WHERE ({STANDING}) = 'agentkit_ahead' AND NOT ({CONTENT_IS_KEPT})
       AND NOT EXISTS (SELECT FROM {state_at(CLOCK)} past WHERE past.at = {CLOCK} AND past.state = {COLUMNS_AS_STATE})
     ORDER BY p.id LIMIT {NAMED}"""
 

@@ -10,7 +10,7 @@ from django.db import connection
 from agentstate.models.fields import new_id
 from agentstate.models.runs import CLOSED_AS_STALE, RunNotFound
 from agentstate.recording.storable import storable, storable_text
-from agentstate.state.homes import tick
+from agentstate.state.homes import next_clock
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -44,7 +44,7 @@ def _statements(on_conflict: str = "") -> str:
     return f"""{_LOCK}
     WITH run AS MATERIALIZED (
         SELECT id, status, status = 'failed' AND starts_with(error, '{CLOSED_AS_STALE}') IS TRUE AS is_stale,
-            greatest(started_at, {tick(_LAST)}) AS at
+            greatest(started_at, {next_clock(_LAST)}) AS at
         FROM "AgentWorkflowRun" run WHERE id = %(run)s
     ), written AS (
         INSERT INTO "AgentWorkflowRunEvent" AS event (id, run_id, type, payload, created_at)

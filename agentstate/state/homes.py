@@ -52,7 +52,7 @@ def set_columns(state: str) -> str:
     return ", ".join(f"\"{key.column}\" = {state} -> '{key.name}'" for key in STATE_KEYS)
 
 
-def tick(*clocks: str) -> str:
+def next_clock(*clocks: str) -> str:
     """Return a clock value later than the server's time and than each of the given ones, NULLs aside.
 
     Only for rows that are locked: two takers would get the same.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from agentstate.state.homes import microseconds, tick
+from agentstate.state.homes import microseconds, next_clock
 from agentstate.state.keys import STATE_KEYS
 
 _KEYS = ", ".join(f"('{key.name}', {ordinal})" for ordinal, key in enumerate(STATE_KEYS))
@@ -101,7 +101,7 @@ def free_clock(project: str, clock: str, newest: str) -> str:
         CASE
             WHEN {clock} > {newest}
                 AND NOT EXISTS (SELECT FROM "AgentWorkflowRun" run WHERE run.id = {run_id(project, clock)})
-            THEN {clock} ELSE {tick(clock, newest)}
+            THEN {clock} ELSE {next_clock(clock, newest)}
         END"""
 
 

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from django.db.backends.utils import CursorWrapper
 
-from agentstate.state.homes import CLOCK, COLUMNS_AS_STATE, NEWEST, PROJECTS, microseconds, tick
+from agentstate.state.homes import CLOCK, COLUMNS_AS_STATE, NEWEST, PROJECTS, microseconds, next_clock
 from agentstate.state.keys import STATE_KEYS
 from agentstate.state.legacy_snapshot import events_written, free_clock, record, snapshot_events, take_in
 from agentstate.state.replay import state_at
@@ -19,14 +19,14 @@ from agentstate.state.standing import DIFFERENT, EMPTIED, STANDING
 
 # A legacy-ahead project whose columns can be taken in as they are, at their clock. What is legacy ahead otherwise,
 # emptied or older than the newest snapshot, needs a look under a lock.
-TAKES_IN = f"""(p.has_columns AND ({STANDING}) = 'legacy_ahead'
+CAN_TAKE_IN = f"""(p.has_columns AND ({STANDING}) = 'legacy_ahead'
     AND (newest.snapshot_at IS NULL OR {CLOCK} > newest.snapshot_at)
     AND NOT (%(prefer)s::text IS DISTINCT FROM 'legacy' AND {EMPTIED}))"""
 
 # Reading all documents to find unequal projects is only worth it where a person named a home.
-SETTLES = f"""(p.has_columns AND CASE {STANDING}
+NEEDS_SETTLING = f"""(p.has_columns AND CASE {STANDING}
         WHEN 'forked' THEN true
-        WHEN 'legacy_ahead' THEN NOT {TAKES_IN}
+        WHEN 'legacy_ahead' THEN NOT {CAN_TAKE_IN}
         WHEN 'in_sync' THEN %(prefer)s::text IS NOT NULL AND {DIFFERENT}
         ELSE false
     END)"""
@@ -41,7 +41,7 @@ _HOMES = f"""
            CASE WHEN ({STANDING}) = 'forked' AND NOT {EMPTIED} THEN base.state END AS base
     FROM {PROJECTS} p {NEWEST}
     LEFT JOIN LATERAL {state_at("newest.legacy_at")} base ON base.at = newest.legacy_at
-    WHERE p.id = ANY (%(found)s) AND {SETTLES}"""
+    WHERE p.id = ANY (%(found)s) AND {NEEDS_SETTLING}"""
 
 # A key that only one home changed since the base is taken from that home; one that both changed differently clashes.
 _KEYED = f"""
@@ -67,7 +67,7 @@ _MERGED = """
 # The columns are kept at their clock, or at a new one where a snapshot stands at or after theirs. Where the columns
 # win as they are, that is all; otherwise the merged state becomes a snapshot of its own, later than what it merged.
 _SETTLED = f"""
-    SELECT *, {tick("kept_at", "newest_at")} AS merged_at FROM (
+    SELECT *, {next_clock("kept_at", "newest_at")} AS merged_at FROM (
         SELECT homes.*, merged, clashes, from_legacy,
             standing = 'forked'
                 OR (coalesce(%(prefer)s::text = 'agentkit', false) AND (standing = 'in_sync' OR emptied)) AS merges,

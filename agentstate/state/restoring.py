@@ -6,7 +6,7 @@ from datetime import datetime
 
 from django.db.backends.utils import CursorWrapper
 
-from agentstate.state.homes import CLOCK, COLUMNS_AS_STATE, NEWEST, PROJECTS, microseconds, set_columns, tick
+from agentstate.state.homes import CLOCK, COLUMNS_AS_STATE, NEWEST, PROJECTS, microseconds, next_clock, set_columns
 from agentstate.state.legacy_snapshot import Written, events_written, free_clock, record, snapshot_events, take_in
 from agentstate.state.replay import state_at
 from agentstate.state.standing import STANDING
@@ -16,7 +16,7 @@ EARLIER = state_at("coalesce(%(as_of)s::timestamptz, 'infinity')")
 
 # Nothing to do where both homes are in sync and hold that state already: asked under the lock too, since another pass
 # may have restored it meanwhile.
-RESTORES = f"""NOT (({STANDING}) = 'in_sync' AND earlier.state = newest.result -> 'state'
+NEEDS_RESTORING = f"""NOT (({STANDING}) = 'in_sync' AND earlier.state = newest.result -> 'state'
                    AND earlier.state = ({COLUMNS_AS_STATE}))"""
 
 # The present columns are kept at their clock or, where a snapshot stands at or after it, at a new one.
@@ -25,7 +25,7 @@ _RESTORED = f"""
         SELECT p.id AS project_id, {CLOCK} AS clock, newest.snapshot_at AS newest_at,
             {COLUMNS_AS_STATE} AS legacy, earlier.state, earlier.run_id
         FROM {PROJECTS} p {NEWEST} CROSS JOIN LATERAL {EARLIER} earlier
-        WHERE p.id = ANY (%(found)s) AND {RESTORES}
+        WHERE p.id = ANY (%(found)s) AND {NEEDS_RESTORING}
     ), keeping AS MATERIALIZED (
         SELECT *,
             EXISTS (SELECT FROM "AgentWorkflowRun" run WHERE run.project_id = target.project_id
@@ -33,7 +33,7 @@ _RESTORED = f"""
             {free_clock("target.project_id", "clock", "newest_at")} AS kept_at
         FROM target
     ), restored AS MATERIALIZED (
-        SELECT *, {tick("kept_at", "newest_at", "clock")} AS restored_at FROM keeping
+        SELECT *, {next_clock("kept_at", "newest_at", "clock")} AS restored_at FROM keeping
     )"""
 _RESTORE = record(
     "runs",
@@ -59,11 +59,11 @@ def restore(cursor: CursorWrapper, locked: list[str], as_of: datetime | None = N
         {_RESTORED},
         {take_in("kept", "restored WHERE NOT held", at="kept_at", state="legacy")},
         {_RESTORE},
-        seeded AS (
+        filled AS (
             UPDATE "Project" p SET {set_columns("restored.state")}, "stateUpdatedAt" = restored.restored_at
             FROM restored WHERE p.id = restored.project_id RETURNING 1
         )
-        SELECT (SELECT count(*) FROM seeded), (SELECT count(*) FROM kept) + (SELECT count(*) FROM runs),
+        SELECT (SELECT count(*) FROM filled), (SELECT count(*) FROM kept) + (SELECT count(*) FROM runs),
                (SELECT count(*) FROM kept_events) + (SELECT count(*) FROM runs_events)
         """,
         {"found": locked, "as_of": as_of},

@@ -13,12 +13,12 @@ from agentstate import gates
 from agentstate.models.fields import new_id, possible_id
 from agentstate.state.documents import ABSENT, encode
 from agentstate.state.errors import ProjectNotFound, StateWriteDisabled, UnsuitableRun, UnsuitableTransaction
-from agentstate.state.homes import CLOCK, COLUMNS_AS_STATE, NEWEST, PROJECTS, tick
+from agentstate.state.filling import fill_columns
+from agentstate.state.homes import CLOCK, COLUMNS_AS_STATE, NEWEST, PROJECTS, next_clock
 from agentstate.state.keys import STATE_KEYS
 from agentstate.state.legacy_snapshot import free_clock, take_in
 from agentstate.state.live_events import insert_live_events
 from agentstate.state.merging import settle
-from agentstate.state.seeding import seed
 from agentstate.state.standing import STANDING, Standing
 
 _BY_ATTRIBUTE = {key.attribute: key for key in STATE_KEYS}
@@ -162,7 +162,7 @@ def _bring_up(
     if to_agentkit and standing in (Standing.LEGACY_AHEAD, Standing.EMPTY):
         _take_in_columns(cursor, project_id)
     if to_legacy and standing == Standing.AGENTKIT_AHEAD:
-        seed(cursor, [project_id])
+        fill_columns(cursor, [project_id])
 
 
 def _look(cursor: CursorWrapper, project_id: str) -> tuple[Standing, bool]:
@@ -205,7 +205,7 @@ def _apply(
     """Write the documents that differ from what is there, at one clock value in all homes that are written."""
     cursor.execute(
         f"""
-        SELECT array_agg(key), clock, newest_at, newest_run, {tick("clock", "newest_at", "last_event_at")} FROM (
+        SELECT array_agg(key), clock, newest_at, newest_run, {next_clock("clock", "newest_at", "last_event_at")} FROM (
             SELECT {CLOCK} AS clock, newest.id AS newest_run, newest.snapshot_at AS newest_at,
                 {"newest.result -> 'state'" if to_agentkit else COLUMNS_AS_STATE} AS state,
                 (SELECT max(created_at) FROM "AgentWorkflowRunEvent" WHERE run_id = %(run)s) AS last_event_at

@@ -15,7 +15,7 @@ from agentstate.state.standing import STANDING
 # be, if nothing else stands at that clock, in a run or in the events of one that has saved again. Where other content
 # does, or the clocks run backwards, somebody went behind the trigger's back: restoring.py keeps and restores under new
 # clock values.
-HELD = f"""{NO_COLUMNS} OR EXISTS (
+CONTENT_IS_KEPT = f"""{NO_COLUMNS} OR EXISTS (
         SELECT FROM "AgentWorkflowRun" run
         WHERE run.project_id = p.id AND run.snapshot_at = {CLOCK} AND run.result -> 'state' = {COLUMNS_AS_STATE})"""
 _TAKEN = f"""EXISTS (SELECT FROM "AgentWorkflowRun" run WHERE run.id = {run_id("p.id", CLOCK)})
@@ -23,32 +23,32 @@ _TAKEN = f"""EXISTS (SELECT FROM "AgentWorkflowRun" run WHERE run.id = {run_id("
 
 _AHEAD = f"""
     WITH ahead AS MATERIALIZED (
-        SELECT *, newest_at > clock AND (held OR NOT taken) AS seeds FROM (
+        SELECT *, newest_at > clock AND (held OR NOT taken) AS fills FROM (
             SELECT p.id AS project_id, {CLOCK} AS clock, newest.id AS run_id, newest.snapshot_at AS newest_at,
                    newest.result -> 'state' AS state, {COLUMNS_AS_STATE} AS legacy, content.held,
                    CASE WHEN NOT content.held THEN {_TAKEN} END AS taken
-            FROM {PROJECTS} p {NEWEST} CROSS JOIN LATERAL (SELECT {HELD} AS held OFFSET 0) content
+            FROM {PROJECTS} p {NEWEST} CROSS JOIN LATERAL (SELECT {CONTENT_IS_KEPT} AS held OFFSET 0) content
             WHERE p.id = ANY (%(found)s) AND ({STANDING}) = 'agentkit_ahead'
         ) looked_at
     )"""
 
 
-def seed(cursor: CursorWrapper, locked: list[str]) -> Written:
+def fill_columns(cursor: CursorWrapper, locked: list[str]) -> Written:
     """Seed the columns of those of the locked projects that are AgentKit ahead; their three clocks end equal."""
     cursor.execute(
         f"""
         {_AHEAD},
-        {take_in("kept", "ahead WHERE seeds AND NOT held", at="clock", state="legacy")},
-        seeded AS (
+        {take_in("kept", "ahead WHERE fills AND NOT held", at="clock", state="legacy")},
+        filled AS (
             UPDATE "Project" p SET {set_columns("ahead.state")}, "stateUpdatedAt" = ahead.newest_at
-            FROM ahead WHERE p.id = ahead.project_id AND {CLOCK} = ahead.clock AND ahead.seeds
+            FROM ahead WHERE p.id = ahead.project_id AND {CLOCK} = ahead.clock AND ahead.fills
             RETURNING ahead.run_id
         ), in_sync AS (
-            UPDATE "AgentWorkflowRun" run SET legacy_at = snapshot_at FROM seeded WHERE run.id = seeded.run_id
+            UPDATE "AgentWorkflowRun" run SET legacy_at = snapshot_at FROM filled WHERE run.id = filled.run_id
             RETURNING 1
         )
         SELECT (SELECT count(*) FROM in_sync), (SELECT count(*) FROM kept), (SELECT count(*) FROM kept_events),
-               (SELECT coalesce(array_agg(project_id), '{{}}') FROM ahead WHERE NOT seeds)
+               (SELECT coalesce(array_agg(project_id), '{{}}') FROM ahead WHERE NOT fills)
         """,
         {"found": locked},
     )
@@ -59,14 +59,14 @@ def seed(cursor: CursorWrapper, locked: list[str]) -> Written:
     return Written(written, runs, events)
 
 
-def preview_seeding(cursor: CursorWrapper, found: list[str]) -> Written:
-    """Count what seeding these projects would write."""
+def preview_filling(cursor: CursorWrapper, found: list[str]) -> Written:
+    """Count what filling the columns of these projects would write."""
     cursor.execute(
         f"""
         {_AHEAD}
         SELECT count(*),
-            count(*) FILTER (WHERE NOT held) + count(*) FILTER (WHERE NOT seeds),
-            coalesce(sum(kept.count) FILTER (WHERE NOT held), 0)::bigint + count(*) FILTER (WHERE NOT seeds),
+            count(*) FILTER (WHERE NOT held) + count(*) FILTER (WHERE NOT fills),
+            coalesce(sum(kept.count) FILTER (WHERE NOT held), 0)::bigint + count(*) FILTER (WHERE NOT fills),
             coalesce(sum(pg_column_size(state)), 0)::bigint
                 + coalesce(sum(pg_column_size(legacy) + kept.size) FILTER (WHERE NOT held), 0)::bigint
         FROM ahead CROSS JOIN LATERAL {events_written(snapshot_events("ahead.legacy"))} kept

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 from django.db import close_old_connections, connection, transaction
 from django.utils import timezone
 
-from agentstate.backfill.acceptance import holding
 from agentstate.models import ReadCount
+from agentstate.state.acceptance import with_accepted_columns
 from agentstate.state.shadowing import readings_made
 
 if TYPE_CHECKING:
@@ -163,7 +163,7 @@ def _findings(reading: Reading) -> Iterator[Found]:
 def _by_reason(counts: Counter[Found]) -> Counter[tuple[str, str]]:
     """Return the counts without the projects: of those whose move was given up, a fallback is what was accepted."""
     fell_back = {project for _, _, project in counts if project}
-    given_up = {each.project for each in holding(list(fell_back)) if each.standing} if fell_back else set()
+    given_up = with_accepted_columns(fell_back)
     found: Counter[tuple[str, str]] = Counter()
     for (finding, reason, project), count in counts.items():
         is_accepted = project in given_up and reason in _OF_WHAT_IS_NOT_MOVED

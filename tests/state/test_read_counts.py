@@ -19,7 +19,7 @@ from django.utils import timezone
 from agentstate import state
 from agentstate.backfill.acceptance import accept
 from agentstate.models import LeftAside, ReadCount, ReadDifference
-from agentstate.rollout.read_counts import SAMPLES, SECONDS, Counting, ReadCounts
+from agentstate.state.read_counts import SAMPLES, SECONDS, Counting, ReadCounts
 from agentstate.state.shadowing import Difference, Reading, readings_made
 from tests import scenes
 from tests.factories import ProjectFactory, write_columns
