@@ -36,7 +36,7 @@ _SAME_CONTENT = {
 
 # The accepted entries whose projects have nothing left to move but what was given up. Where the columns have been
 # dropped, no snapshot is left to move into them, whatever is saved.
-_HOLDING = f"""
+_VALID = f"""
     SELECT entry.id, entry.project_id,
         CASE WHEN entry.direction = 'forward' AND entry.accepted_clock = state.clock THEN state.standing END,
         coalesce(entry.accepted_chat = chat.digest, false)
@@ -60,7 +60,7 @@ class CannotAccept(BackfillError):
     """An entry cannot be accepted; the text says why, and the way out."""
 
 
-class Holding(NamedTuple):
+class ValidAcceptance(NamedTuple):
     """An acceptance that holds.
 
     Attributes:
@@ -140,11 +140,11 @@ def still_accepted(
         return {project_id for (project_id,) in cursor.fetchall()}
 
 
-def holding(projects: Sequence[str] = ()) -> list[Holding]:
-    """Return the acceptances that hold: of all projects, or of the named ones that there are."""
+def valid_acceptances(projects: Sequence[str] = ()) -> list[ValidAcceptance]:
+    """Return the acceptances that still hold, of all existing projects or of the named ones."""
     with connection.cursor() as cursor:
-        cursor.execute(_HOLDING, {"projects": list(projects) or None})
-        return [Holding(*row) for row in cursor.fetchall()]
+        cursor.execute(_VALID, {"projects": list(projects) or None})
+        return [ValidAcceptance(*row) for row in cursor.fetchall()]
 
 
 def _storable(text: str) -> str:

@@ -22,7 +22,7 @@ _HELD = """
 
 def held_for(options: PassOptions) -> AbstractContextManager[None]:
     """Hold the lock that a pass needs; a dry run, which only reads, needs none."""
-    return nullcontext() if options.dry_run else holding(options.direction)
+    return nullcontext() if options.dry_run else pass_lock(options.direction)
 
 
 def shared_for(options: PassOptions) -> AbstractContextManager[None]:
@@ -31,7 +31,7 @@ def shared_for(options: PassOptions) -> AbstractContextManager[None]:
 
 
 @contextmanager
-def holding(direction: Direction) -> Iterator[None]:
+def pass_lock(direction: Direction) -> Iterator[None]:
     """Hold a direction's lock while no pass of the other direction does.
 
     Each side takes its own lock before it looks for the other's, so that of two that start at once at least one sees

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from django.db import connection, transaction
 from django.db.backends.utils import CursorWrapper
 
-from agentstate.backfill.acceptance import holding
+from agentstate.backfill.acceptance import valid_acceptances
 from agentstate.backfill.batches import TUNE
 from agentstate.backfill.errors import refuse_unknown
 from agentstate.backfill.options import SELECTED
@@ -115,7 +115,7 @@ def verify(projects: tuple[str, ...] = ()) -> Verification:
 
 def _excuse_accepted(projects: tuple[str, ...], found: Verification) -> dict[str, Any]:
     """Count what a person has accepted, and return what the checks then leave out."""
-    accepted = holding(projects)
+    accepted = valid_acceptances(projects)
     found.accepted = len(accepted)
     found.excused = Counter(each.standing for each in accepted if each.standing)
     return {

@@ -12,7 +12,7 @@ from psycopg.errors import DependentObjectsStillExist
 
 from agentstate.backfill import OtherDirectionRunning, PassOptions, run_pass
 from agentstate.backfill.batches import SEE_WHAT_OTHERS_COMMITTED
-from agentstate.backfill.locks import holding
+from agentstate.backfill.locks import pass_lock
 from agentstate.contract.refusals import NotReady, refuse_to_bring_back, refuse_to_drop
 from agentstate.models.passes import Direction
 from agentstate.rollout.errors import StayedLocked
@@ -114,7 +114,7 @@ def bring_back() -> None:
         CommandError: some projects could not be seeded; the columns are back.
     """
     refuse_to_bring_back()
-    with _stops_told(), holding(Direction.REVERSE):
+    with _stops_told(), pass_lock(Direction.REVERSE):
         if not legacy_columns_are_there():
             make_all_ahead()
             with_lock_timeout(_add)

@@ -15,7 +15,7 @@ INTERRUPTED = 130
 
 
 @contextmanager
-def told() -> Iterator[None]:
+def operator_errors() -> Iterator[None]:
     """Turn what an operator can mend into a ``CommandError``; what he cannot is a defect, and keeps its traceback.
 
     Raises:

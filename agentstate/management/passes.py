@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from agentstate.backfill import Outcome, PassOptions, Progress, Selection, run_pass
-from agentstate.management.errors import INTERRUPTED, told
+from agentstate.management.errors import INTERRUPTED, operator_errors
 from agentstate.management.progress import ProgressReport
 from agentstate.management.text import counted, named, stream_of
 from agentstate.models.passes import Direction
@@ -103,7 +103,11 @@ class BackfillCommand(BaseCommand):
                 f"--prefer {options.prefer} decides for each project that it settles: name them with --project, or "
                 "say --all."
             )
-        with told(), stopped_by_signals() as stop, ProgressReport(stream_of(self.stderr), verbosity) as report:
+        with (
+            operator_errors(),
+            stopped_by_signals() as stop,
+            ProgressReport(stream_of(self.stderr), verbosity) as report,
+        ):
 
             def show(progress: Progress) -> None:
                 if options.force and not options.dry_run and not progress.done:

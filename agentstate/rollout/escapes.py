@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from django.db import connection
 
-from agentstate.backfill.acceptance import holding
+from agentstate.backfill.acceptance import valid_acceptances
 from agentstate.gates import AGENTKIT_WRITES, BUCKET_IN_SQL, BUCKETS
 from agentstate.rollout.flag_history import FlagHistory
 from agentstate.state.homes import CLOCK, NEWEST, PROJECTS
@@ -103,7 +103,7 @@ def count_escapes(history: FlagHistory | None = None) -> Escapes:
             SELECT count(*), count(*) FILTER (WHERE is_open AND NOT id = ANY (%(given_up)s)), max(at)
             FROM ({query}) escape
             """,
-            {**parameters, "given_up": [each.project for each in holding() if each.standing]},
+            {**parameters, "given_up": [each.project for each in valid_acceptances() if each.standing]},
         )
         return Escapes(*cursor.fetchone())
 

@@ -16,7 +16,7 @@ from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 from django.db.models import Sum
 
-from agentstate.backfill.acceptance import holding
+from agentstate.backfill.acceptance import valid_acceptances
 from agentstate.backfill.verification import Verification, verify
 from agentstate.gates import AGENTKIT_READS, AGENTKIT_SHADOW_READS, AGENTKIT_WRITES
 from agentstate.models import ReadCount
@@ -229,7 +229,7 @@ def _legacy_ahead_too_long() -> int:
             WHERE ({STANDING}) = '{Standing.LEGACY_AHEAD}' AND {CLOCK} <= clock_timestamp() - make_interval(secs => %s)
               AND NOT p.id = ANY (%s)
             """,
-            [thresholds.lag().total_seconds(), [each.project for each in holding() if each.standing]],
+            [thresholds.lag().total_seconds(), [each.project for each in valid_acceptances() if each.standing]],
         )
         (count,) = cursor.fetchone()
     return int(count)

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from django.db import connection
 
 from agentstate.backfill import OtherDirectionRunning, PassOptions, Selection, UnknownProjects, run_pass
-from agentstate.backfill.acceptance import holding
-from agentstate.backfill.locks import holding as holding_direction
+from agentstate.backfill.acceptance import valid_acceptances
+from agentstate.backfill.locks import pass_lock
 from agentstate.models.passes import Direction
 from agentstate.rollout.errors import Interrupted, NeedsPerson, Refused
 from agentstate.state.homes import NEWEST, PROJECTS
@@ -39,7 +39,7 @@ def bring_home(then: Callable[[], Result], *, progress: Callable[[Progress], Non
     while True:
         _merge_forks(progress, stop)
         try:
-            with holding_direction(Direction.REVERSE):
+            with pass_lock(Direction.REVERSE):
                 outcome = run_pass(PassOptions(direction=Direction.REVERSE), progress=progress, stop=stop)
                 _refuse_unfinished(outcome)
                 ahead = [each for each in _that_are(Standing.AGENTKIT_AHEAD) if each not in outcome.accepted]
@@ -96,7 +96,7 @@ def _refuse_unfinished(outcome: Outcome) -> None:
 
 def _forked() -> list[str]:
     """Return the ids of forked projects, but for those that a person gave up."""
-    given_up = {each.project for each in holding() if each.standing}
+    given_up = {each.project for each in valid_acceptances() if each.standing}
     return [project_id for project_id in _that_are(Standing.FORKED) if project_id not in given_up]
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from agentstate.actors import acting_as, process_owner
 from agentstate.backfill import Outcome, PassOptions, Selection, run_pass
-from agentstate.backfill.acceptance import CannotAccept, accept, holding
+from agentstate.backfill.acceptance import CannotAccept, accept, valid_acceptances
 from agentstate.backfill.given_up import given_up
 from agentstate.backfill.verification import Verification, verify
 from agentstate.models import LeftAside
@@ -325,8 +325,8 @@ class TestVerification:
     def test_named_projects_only(self, long: str) -> None:
         accept(entry(), NOTE)
         assert (verify(("p1",)).accepted, verify((long,)).accepted) == (0, 1)
-        assert [each.project for each in holding([long])] == [long]
-        assert holding(["p1"]) == []
+        assert [each.project for each in valid_acceptances([long])] == [long]
+        assert valid_acceptances(["p1"]) == []
 
     def test_a_deleted_project_counts_nowhere(self, long: str) -> None:
         accept(entry(), NOTE)

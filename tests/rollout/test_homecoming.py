@@ -9,7 +9,7 @@ import pytest
 from django.db import connection
 
 from agentstate.backfill import OtherDirectionRunning
-from agentstate.backfill.locks import NAMESPACE, holding
+from agentstate.backfill.locks import NAMESPACE, pass_lock
 from agentstate.models import FlagChange, LeftAside
 from agentstate.models.passes import Direction
 from agentstate.rollout import waiting
@@ -151,7 +151,7 @@ def test_no_forward_pass_gets_between_the_last_look_and_the_gate(monkeypatch: py
         thread = threading.Thread(target=lambda: (retreat(), connection.close()))
         thread.start()
         wait_until(lambda: scenes.rows("SELECT FROM pg_locks WHERE NOT granted"))
-        with pytest.raises(OtherDirectionRunning), holding(Direction.FORWARD):
+        with pytest.raises(OtherDirectionRunning), pass_lock(Direction.FORWARD):
             pass
         other.execute("ROLLBACK")
         thread.join(timeout=20)

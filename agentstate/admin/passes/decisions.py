@@ -16,7 +16,7 @@ from django.urls import path, reverse
 from agentstate.actors import acting_as
 from agentstate.admin.shared.read_only import ReadOnlyAdmin
 from agentstate.backfill import BackfillError
-from agentstate.backfill.acceptance import SHORTEST_NOTE, CannotAccept, accept, holding
+from agentstate.backfill.acceptance import SHORTEST_NOTE, CannotAccept, accept, valid_acceptances
 from agentstate.backfill.given_up import given_up
 from agentstate.backfill.retry import retry
 from agentstate.models import LeftAside
@@ -137,7 +137,7 @@ class DecisionPages(ReadOnlyAdmin):
     def _respond(
         self, request: HttpRequest, entry: LeftAside, template: str, context: dict[str, Any]
     ) -> TemplateResponse:
-        holds = any(each.entry_id == entry.pk for each in holding([entry.project_id]))
+        holds = any(each.entry_id == entry.pk for each in valid_acceptances([entry.project_id]))
         status = "outdated" if entry.status == "accepted" and not holds else entry.status
         context = {
             **self.admin_site.each_context(request),

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from agentstate.backfill.acceptance import SHORTEST_NOTE, accept, holding
+from agentstate.backfill.acceptance import SHORTEST_NOTE, accept, valid_acceptances
 from agentstate.backfill.retry import Retried, retry
-from agentstate.management.errors import INTERRUPTED, told
+from agentstate.management.errors import INTERRUPTED, operator_errors
 from agentstate.management.passes import positive, stopped_by_signals
 from agentstate.management.progress import ProgressReport
 from agentstate.management.text import counted, stream_of
@@ -64,7 +64,7 @@ class Command(BaseCommand):
         )
 
     def handle(self, *, action: str, **options: Any) -> None:
-        with told():
+        with operator_errors():
             if action == "list":
                 self._list(everything=options["everything"], output=options["output"])
             elif action == "retry":
@@ -75,7 +75,7 @@ class Command(BaseCommand):
     def _list(self, *, everything: bool, output: str) -> None:
         known = LeftAside.objects
         entries = list((known.all() if everything else known.unclosed()).order_by("pk"))
-        holds = {each.entry_id for each in holding()}
+        holds = {each.entry_id for each in valid_acceptances()}
         counts = {
             "open": known.open().count(),
             "accepted": len(holds),

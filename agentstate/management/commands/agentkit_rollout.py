@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from agentstate.management.errors import INTERRUPTED, told
+from agentstate.management.errors import INTERRUPTED, operator_errors
 from agentstate.management.passes import stopped_by_signals
 from agentstate.management.progress import ProgressReport
 from agentstate.management.rollout import refusal_as_json, step_as_json, write_refusal, write_status, write_step
@@ -95,7 +95,7 @@ class Command(BaseCommand):
             self._take_step(action, percent, (override or "").strip(), output, verbosity)
 
     def _show_status(self, output: str) -> None:
-        with told():
+        with operator_errors():
             found = status()
         if output == "json":
             self.stdout.write(json.dumps(found.as_json()))
@@ -121,7 +121,11 @@ class Command(BaseCommand):
             write_step(self, step)
 
     def _step(self, action: str, percent: Decimal | None, override: str, verbosity: int) -> RolloutStep:
-        with told(), stopped_by_signals() as stop, ProgressReport(stream_of(self.stderr), verbosity) as report:
+        with (
+            operator_errors(),
+            stopped_by_signals() as stop,
+            ProgressReport(stream_of(self.stderr), verbosity) as report,
+        ):
 
             def wait(transactions: Sequence[Transaction]) -> None:
                 report.say(f"Waiting for {counted(len(transactions), 'older transaction')}: {listed(transactions)}.")

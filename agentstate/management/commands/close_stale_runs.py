@@ -10,7 +10,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
 
-from agentstate.management.errors import told
+from agentstate.management.errors import operator_errors
 from agentstate.management.text import counted
 from agentstate.recording import close_stale_runs
 
@@ -45,7 +45,7 @@ class Command(BaseCommand):
         parser.add_argument("--dry-run", action="store_true", help="Name the runs; change nothing.")
 
     def handle(self, *, older_than: timedelta, dry_run: bool, **_: Any) -> None:
-        with told():
+        with operator_errors():
             stale = close_stale_runs(older_than, dry_run=dry_run)
         for run in stale:
             project = "no project" if run.project_id is None else f"project {shlex.quote(run.project_id)}"

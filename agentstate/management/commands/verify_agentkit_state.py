@@ -10,7 +10,7 @@ from django.core.management.base import BaseCommand, CommandParser
 
 from agentstate.backfill import verification
 from agentstate.backfill.verification import Audit, Verification
-from agentstate.management.errors import told
+from agentstate.management.errors import operator_errors
 from agentstate.management.text import counted, print_table, stream_of
 from agentstate.rollout.escapes import Escapes, count_escapes
 from agentstate.state.standing import Standing
@@ -46,7 +46,7 @@ class Command(BaseCommand):
 
     def handle(self, *, projects: list[str] | None, output: str, audit: bool, **_: Any) -> None:
         selected = tuple(projects or ())
-        with told():
+        with operator_errors():
             found = verification.verify(selected)
             audits = verification.audit(selected) if audit else None
             # Of all projects only: they tell of the rollout.

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from agentstate.management.errors import told
+from agentstate.management.errors import operator_errors
 from agentstate.samples import SeedingRefused
 from agentstate.samples.live import make_live_runs
 
@@ -36,7 +36,7 @@ class Command(BaseCommand):
         if not 0 <= pace < float("inf"):
             raise CommandError(f"--pace is {pace}, and must be 0 or more.")
         try:
-            with told():
+            with operator_errors():
                 scene = make_live_runs(seed, pace)
         except SeedingRefused as refusal:
             raise CommandError(str(refusal)) from refusal
