@@ -1,9 +1,9 @@
-"""A limit on how long the database may take for what a person waits for."""
+"""Limits on how long the database works for one page."""
 
 from __future__ import annotations
 
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 from django.db import OperationalError, connection, transaction
@@ -18,64 +18,73 @@ _LIMIT = "SELECT current_setting('statement_timeout'), set_config('statement_tim
 
 
 class TookTooLong(Exception):
-    """A statement reached its time limit, and was stopped.
+    """The database canceled a statement at its time limit.
 
     Attributes:
         seconds: the limit.
     """
 
     def __init__(self, seconds: float) -> None:
-        super().__init__(f"The query took longer than {seconds:g} s, and was ended.")
+        super().__init__(f"The query took longer than {seconds:g} s and was canceled.")
         self.seconds = seconds
 
 
 @contextmanager
 def time_limit(seconds: float) -> Iterator[CursorWrapper]:
-    """Let each statement of this block take so long, and give a cursor for them. The block is one transaction.
+    """Run the block in a transaction whose statements may each take so long; yield a cursor for them.
 
     Raises:
-        TookTooLong: one took longer.
+        TookTooLong: a statement took longer.
     """
-    try:
-        with transaction.atomic(), connection.cursor() as cursor:
-            cursor.execute(_LIMIT, [f"{max(1, round(seconds * 1000))}ms"])
-            before, _ = cursor.fetchone()
-            yield cursor
-            # A transaction around this one keeps the setting, unless it is rolled back.
-            cursor.execute(_LIMIT, [before])
-    except OperationalError as error:
-        if isinstance(error.__cause__, QueryCanceled):
-            raise TookTooLong(seconds) from error
-        raise
+    with _canceled_as_too_long(seconds), transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(_LIMIT, [_milliseconds(seconds)])
+        before, _ = cursor.fetchone()
+        yield cursor
+        # The setting outlives a savepoint: restore it for the rest of an enclosing transaction.
+        cursor.execute(_LIMIT, [before])
 
 
 @contextmanager
 def deadline(seconds: float) -> Iterator[None]:
-    """Let all statements of this block together take so long. For code that has transactions of its own.
+    """Let all statements of the block together take so long, for code that opens transactions of its own.
+
+    Sets the limit inside transactions only: a setting of the session would stay on the connection of a pooler and
+    cancel the statements of whoever gets that connection next. A statement outside a transaction gets one of its own.
+    Inside an enclosing transaction, each statement may take so long.
 
     Raises:
         TookTooLong: they took longer.
     """
+    if connection.in_atomic_block:
+        with time_limit(seconds):
+            yield
+        return
     end = time.monotonic() + seconds
 
-    def in_time(execute: Callable[..., Any], sql: str, params: Any, many: bool, context: dict[str, Any]) -> Any:
+    def execute_in_time(
+        execute: Callable[..., Any], sql: str, params: Any, many: bool, context: dict[str, Any]
+    ) -> Any:
         left = end - time.monotonic()
         if left <= 0:
             raise TookTooLong(seconds)
-        # Beside Django's cursors, so that it may come before what must be the first query of its transaction.
-        context["connection"].connection.execute(f"SET statement_timeout = {max(1, round(left * 1000))}")
-        return execute(sql, params, many, context)
+        with nullcontext() if connection.in_atomic_block else transaction.atomic():
+            # Bypasses Django's cursor: SET TRANSACTION must be the first query of its transaction, and this is none.
+            connection.connection.execute(f"SET LOCAL statement_timeout = '{_milliseconds(left)}'")
+            return execute(sql, params, many, context)
 
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT current_setting('statement_timeout')")
-        (before,) = cursor.fetchone()
+    with _canceled_as_too_long(seconds), connection.execute_wrapper(execute_in_time):
+        yield
+
+
+@contextmanager
+def _canceled_as_too_long(seconds: float) -> Iterator[None]:
     try:
-        with connection.execute_wrapper(in_time):
-            yield
+        yield
     except OperationalError as error:
         if isinstance(error.__cause__, QueryCanceled):
             raise TookTooLong(seconds) from error
         raise
-    finally:
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT set_config('statement_timeout', %s, false)", [before])
+
+
+def _milliseconds(seconds: float) -> str:
+    return f"{max(1, round(seconds * 1000))}ms"

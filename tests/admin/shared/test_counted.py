@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from django.core.cache import cache
@@ -13,11 +13,12 @@ from django.utils import timezone
 
 from agentstate.admin.shared import counted as module
 from agentstate.admin.shared.counted import FRESH, Counted, counted
-from agentstate.admin.shared.time_limit import TookTooLong, deadline
+from agentstate.admin.shared.time_limit import TookTooLong, deadline, time_limit
 from tests import scenes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -113,9 +114,34 @@ class TestTheDeadline:
         with deadline(3):
             assert scenes.one("SHOW statement_timeout") != before
         assert scenes.one("SHOW statement_timeout") == before
+        with transaction.atomic():
+            with deadline(3):
+                assert scenes.one("SHOW statement_timeout") != before
+            assert scenes.one("SHOW statement_timeout") == before
         with pytest.raises(TookTooLong), deadline(0.05):
             scenes.one("SELECT pg_sleep(1)")
         assert scenes.one("SHOW statement_timeout") == before
+
+    @pytest.mark.parametrize("limit", [time_limit, deadline])
+    def test_it_leaves_nothing_on_the_session_even_between_its_statements(
+        self, limit: Callable[[float], AbstractContextManager[Any]]
+    ) -> None:
+        """A pooler gives the session to others after each transaction, and whenever a client vanishes."""
+
+        def session() -> str:
+            return str(connection.connection.execute("SHOW statement_timeout").fetchone()[0])
+
+        connection.ensure_connection()
+        before = session()
+        with deadline(3):
+            scenes.one("SELECT 1")
+            assert session() == before
+            with transaction.atomic():
+                scenes.one("SELECT 1")
+            assert session() == before
+        with limit(3):
+            scenes.one("SELECT 1")
+        assert session() == before
 
     def test_another_error_stays_what_it_is(self) -> None:
         before = scenes.one("SHOW statement_timeout")
