@@ -18,6 +18,7 @@ from waffle.models import AbstractUserFlag
 from waffle.utils import get_cache
 
 from agentstate.actors import actor
+from agentstate.isolation import read_committed, stricter_level
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -188,7 +189,7 @@ class _Forget:
 @contextmanager
 def changing(using: str, names: Iterable[str]) -> Iterator[None]:
     """Change flags in one transaction, which tells the database who does it and makes this process look anew."""
-    with transaction.atomic(using):
+    with read_committed(using):
         tell_actor(using)
         transaction.on_commit(_Forget(names), using)
         yield
@@ -211,14 +212,7 @@ def sees_flags_of_its_own(using: str, cache_key: str) -> bool:
         return False
     if any(isinstance(entry[1], _Forget) for entry in connection.run_on_commit):
         return True
-    return cache_key not in get_cache() and not sees_the_present(using)
-
-
-def sees_the_present(using: str) -> bool:
-    """Tell whether a statement of this transaction sees what others have committed since the one before."""
-    with connections[using].cursor() as cursor:
-        cursor.execute("SELECT current_setting('transaction_isolation') IN ('read committed', 'read uncommitted')")
-        return bool(cursor.fetchone()[0])
+    return cache_key not in get_cache() and stricter_level(using) is not None
 
 
 @receiver(m2m_changed, sender=Flag.users.through)

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from django.db import connection, transaction
+from django.db import connection
 from django.db.backends.utils import CursorWrapper
 
 from agentstate import gates
 from agentstate.models.fields import new_id, possible_id
 from agentstate.state.documents import ABSENT, encode
-from agentstate.state.errors import ProjectNotFound, StateWriteDisabled, UnsuitableRun, UnsuitableTransaction
+from agentstate.state.errors import ProjectNotFound, StateWriteDisabled, UnsuitableRun
 from agentstate.state.filling import fill_columns
 from agentstate.state.homes import CLOCK, COLUMNS_AS_STATE, NEWEST, PROJECTS, next_clock
 from agentstate.state.keys import STATE_KEYS
@@ -20,6 +20,7 @@ from agentstate.state.legacy_snapshot import free_clock, take_in
 from agentstate.state.live_events import insert_live_events
 from agentstate.state.merging import settle
 from agentstate.state.standing import STANDING, Standing
+from agentstate.state.transactions import seeing_others
 
 _BY_ATTRIBUTE = {key.attribute: key for key in STATE_KEYS}
 _BY_NAME = {key.name: key for key in STATE_KEYS}
@@ -68,9 +69,7 @@ def save(project_id: str, *, run: str | None = None, **documents: Any) -> Saved:
             be, more than ten thousand levels as that is by default.
     """
     given = _encode(documents)
-    is_own = connection.get_autocommit()
-    with transaction.atomic(), connection.cursor() as cursor:
-        _see_what_others_committed(cursor, is_own)
+    with seeing_others("State cannot be saved"), connection.cursor() as cursor:
         _lock(cursor, project_id, run)
         # Asked within the transaction: who closes a gate and waits for older transactions has waited for this one.
         to_agentkit, to_legacy = _homes_to_write(project_id)
@@ -111,24 +110,6 @@ def _encode(documents: dict[str, Any]) -> dict[str, str | None]:
         for key in STATE_KEYS
         if key.attribute in documents
     }
-
-
-def _see_what_others_committed(cursor: CursorWrapper, is_own: bool) -> None:
-    """Ask for a transaction that looks at the locked row as it is now, whatever the server's default is.
-
-    Raises:
-        UnsuitableTransaction: the caller's transaction has a view as old as itself.
-    """
-    if is_own:
-        cursor.execute("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
-        return
-    cursor.execute("SELECT current_setting('transaction_isolation')")
-    (level,) = cursor.fetchone()
-    if level in ("repeatable read", "serializable"):
-        raise UnsuitableTransaction(
-            f"State cannot be saved in a {level} transaction, which would not see what others saved meanwhile: save "
-            "outside of it, or in a read committed one."
-        )
 
 
 def _lock(cursor: CursorWrapper, project_id: str, run: str | None) -> None:

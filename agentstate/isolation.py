@@ -1,0 +1,62 @@
+"""Isolation: our transactions are READ COMMITTED, whatever the default is.
+
+Our statements lock a row, then read it again to see what the transaction that held the lock has committed. Under
+repeatable read or serializable, which a server, a role or a host's settings may make the default, they would read an
+old snapshot or fail with a serialization error. A transaction of the caller's keeps its own level.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from django.db import DEFAULT_DB_ALIAS, connections, transaction
+from psycopg import ClientCursor
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+# The first statement of a transaction.
+READ_COMMITTED = "SET TRANSACTION ISOLATION LEVEL READ COMMITTED"
+
+
+@contextmanager
+def read_committed(using: str = DEFAULT_DB_ALIAS) -> Iterator[None]:
+    """Open a READ COMMITTED transaction; inside the caller's transaction, a savepoint of its level."""
+    is_outermost = connections[using].get_autocommit()
+    with transaction.atomic(using):
+        if is_outermost:
+            with connections[using].cursor() as cursor:
+                cursor.execute(READ_COMMITTED)
+        yield
+
+
+def stricter_level(using: str = DEFAULT_DB_ALIAS) -> str | None:
+    """Return the transaction's isolation level if it is stricter than READ COMMITTED, else None."""
+    with connections[using].cursor() as cursor:
+        cursor.execute("SELECT current_setting('transaction_isolation')")
+        (level,) = cursor.fetchone()
+    return str(level) if level in ("repeatable read", "serializable") else None
+
+
+def one_round(
+    statements: str, parameters: Mapping[str, Any], using: str = DEFAULT_DB_ALIAS
+) -> tuple[int, tuple[Any, ...] | None]:
+    """Run statements in one round trip, and return how many rows the last one wrote or returned, and its first row.
+
+    Outside a transaction they are a READ COMMITTED transaction of their own. Only a cursor that binds values on the
+    client takes several statements, so the host's ``server_side_binding`` does not apply here.
+
+    Args:
+        statements: separated by semicolons.
+        parameters: text, numbers, booleans and None.
+    """
+    connection = connections[using]
+    connection.close_if_health_check_failed()
+    if connection.get_autocommit():
+        statements = f"{READ_COMMITTED}; {statements}"
+    with connection._prepare_cursor(ClientCursor(connection.connection)) as cursor:  # type: ignore[attr-defined]
+        cursor.execute(statements, parameters)
+        while cursor.nextset():
+            pass
+        return cursor.rowcount, cursor.fetchone() if cursor.description else None
