@@ -17,7 +17,7 @@ from agentstate.contract.refusals import NotReady, refuse_to_bring_back, refuse_
 from agentstate.models.passes import Direction
 from agentstate.rollout.errors import StayedLocked
 from agentstate.rollout.freeze import freeze, is_frozen, thaw, with_lock_timeout
-from agentstate.state.columns import MOVES_STATE, legacy_columns_are_there
+from agentstate.state.columns import CLOCK_TRIGGER, CLOCK_WITHOUT_COLUMNS, MOVES_STATE, legacy_columns_are_there
 from agentstate.state.homes import NEWEST, PROJECTS
 from agentstate.state.keys import STATE_KEYS
 from agentstate.state.standing import STANDING
@@ -28,29 +28,16 @@ if TYPE_CHECKING:
 BATCH = 1_000
 INTERRUPTED = 130  # as shells count Ctrl-C
 
-_TRIGGER = """
-    CREATE OR REPLACE TRIGGER zz_agentstate_state_clock BEFORE UPDATE ON "Project"
-        FOR EACH ROW EXECUTE FUNCTION {function}();
-    ALTER TABLE "Project" ENABLE ALWAYS TRIGGER zz_agentstate_state_clock"""
-
-# A trigger that names a dropped column fails on every update of the table. Without columns the clock stands still,
-# whoever writes a row back, until they come back.
+# The function that the trigger calls records that the contract, and no other tool, dropped the columns: see
+# agentstate.state.columns.LegacyHome.
 _DROP = f"""
-    CREATE OR REPLACE FUNCTION agentstate_clock_without_columns() RETURNS trigger LANGUAGE plpgsql AS $$
-    BEGIN
-        IF current_setting('agentstate.moves_state', true) IS DISTINCT FROM 'on' THEN
-            NEW."stateUpdatedAt" := OLD."stateUpdatedAt";
-        END IF;
-        RETURN NEW;
-    END
-    $$;
-    {_TRIGGER.format(function="agentstate_clock_without_columns")};
+    {CLOCK_WITHOUT_COLUMNS};
+    {CLOCK_TRIGGER.format(function="agentstate_clock_without_columns")};
     ALTER TABLE "Project" {", ".join(f'DROP COLUMN "{key.column}"' for key in STATE_KEYS)}"""
 
 _ADD = f"""
     ALTER TABLE "Project" {", ".join(f'ADD COLUMN "{key.column}" jsonb' for key in STATE_KEYS)};
-    {_TRIGGER.format(function="agentstate_state_clock")};
-    DROP FUNCTION agentstate_clock_without_columns()"""
+    {CLOCK_TRIGGER.format(function="agentstate_state_clock")}"""
 
 # Everybody with a snapshot who is not ahead yet. Columns that were not in sync with theirs when they went had been
 # given up.

@@ -32,16 +32,17 @@ BEGIN
 END
 $$;
 
-CREATE TRIGGER zz_agentstate_state_clock BEFORE UPDATE ON "Project"
+CREATE OR REPLACE TRIGGER zz_agentstate_state_clock BEFORE UPDATE ON "Project"
     FOR EACH ROW EXECUTE FUNCTION agentstate_state_clock();
 ALTER TABLE "Project" ENABLE ALWAYS TRIGGER zz_agentstate_state_clock;
 """
 
-# The first statement takes the lock that the others need.
+# The first statement takes the lock that the others need. Other tools may have dropped any of this before.
 NO_CLOCK = """
-ALTER TABLE "Project" DROP COLUMN "stateUpdatedAt";
-DROP TRIGGER zz_agentstate_state_clock ON "Project";
-DROP FUNCTION agentstate_state_clock();
+ALTER TABLE "Project" DROP COLUMN IF EXISTS "stateUpdatedAt";
+DROP TRIGGER IF EXISTS zz_agentstate_state_clock ON "Project";
+DROP FUNCTION IF EXISTS agentstate_state_clock();
+DROP FUNCTION IF EXISTS agentstate_clock_without_columns();
 """
 
 

@@ -11,13 +11,15 @@ from agentstate.state.keys import STATE_KEYS
 # Rows of "Project" with their five columns, to be named p, whether the columns are there or have been dropped: a name
 # that "Project" does not have means the column of the same name of the row beside it, which holds nothing. PostgreSQL
 # decides that when it reads the statement, and plans it as it would plan the table itself. Nothing is asked beforehand
-# that could be wrong a moment later. That other row's type tells which of the two it is.
+# that could be wrong a moment later. That other row's type tells which of the two it is: has_columns
+# is true while any of the five exists.
 _NOWHERE = ", ".join(f'NULL::json AS "{key.column}"' for key in STATE_KEYS)
 _SOMEWHERE = ", ".join(f'"{key.column}"::jsonb AS "{key.column}"' for key in STATE_KEYS)
+_TYPES = ", ".join(f'pg_typeof("{key.column}")' for key in STATE_KEYS)
 PROJECTS = f"""(
         SELECT project.* FROM (SELECT {_NOWHERE}) nowhere CROSS JOIN LATERAL (
             SELECT id, "stateUpdatedAt", {_SOMEWHERE},
-                pg_typeof("{STATE_KEYS[0].column}") = 'jsonb'::regtype AS has_columns
+                'jsonb'::regtype IN ({_TYPES}) AS has_columns
             FROM "Project"
         ) project
     )"""

@@ -29,7 +29,7 @@ OUR_TABLES = {
     "AgentWorkflowRun",
     "AgentWorkflowRunEvent",
 }
-MIGRATIONS = ["0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008", "0009", "0010", "0011", "0012"]
+MIGRATIONS = [f"{number:04}" for number in range(1, 14)]
 DJANGO_TABLES = re.compile(r"(auth|django|waffle)_\w+")
 VALIDATED = """
     SELECT conname, convalidated FROM pg_constraint WHERE confrelid = '"Project"'::regclass AND conname LIKE 'Agent%'

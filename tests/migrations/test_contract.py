@@ -10,6 +10,7 @@ import pytest
 
 from tests.migrations.databases import new_database
 from tests.migrations.live import LegacyApplication
+from tests.migrations.test_changes_by_others import legacy_home
 
 if TYPE_CHECKING:
     import subprocess
@@ -88,6 +89,8 @@ def test_there_and_back(frozen: Database) -> None:
     with LegacyApplication(frozen, "UPDATE \"Project\" SET name = 'live ' || %(n)s WHERE id = 'live'") as application:
         assert contract(frozen).code == 0
         assert columns(frozen) == set()
+        home = legacy_home(frozen)
+        assert (home["is_contracted"], home["dropped_by_others"], home["is_as_we_left_it"]) == (True, [], True)
         assert frozen.manage("verify_agentkit_state").code == 0
         assert frozen.manage("check", "--database", "default", settings=CONTRACT).code == 0
         assert frozen.manage("makemigrations", "--check", "--dry-run", settings=CONTRACT).code == 0
@@ -100,6 +103,24 @@ def test_there_and_back(frozen: Database) -> None:
     assert documents(frozen) == before
     assert schema(frozen) == there
     assert frozen.manage("verify_agentkit_state").code == 0
+
+
+def test_columns_that_another_tool_adds_after_the_contract_are_told_apart(frozen: Database) -> None:
+    assert contract(frozen).code == 0
+    frozen.execute('ALTER TABLE "Project" ADD COLUMN "factsJson" jsonb')
+
+    home = legacy_home(frozen)
+
+    assert (home["is_contracted"], home["added_by_others"], home["is_as_we_left_it"]) == (True, ["factsJson"], False)
+
+
+def test_the_legacy_application_keeps_writing_when_the_clock_is_dropped_after_the_contract(frozen: Database) -> None:
+    assert contract(frozen).code == 0
+    frozen.execute("""
+        ALTER TABLE "Project" DROP COLUMN "stateUpdatedAt";
+        INSERT INTO "Project" (id, "userId", name) VALUES ('new', 'u', 'n');
+        UPDATE "Project" SET name = 'other' WHERE id = 'new'
+    """)
 
 
 def test_any_other_stage_is_refused_before_anything_is_changed(adopted: Database) -> None:

@@ -77,6 +77,7 @@ def test_each_migration_locks_the_legacy_table_once_and_no_more_than_it_must(pri
         ["AccessExclusiveLock", "ShareRowExclusiveLock"],  # the column and the trigger
         ["ShareRowExclusiveLock"],  # the foreign keys
         ["RowShareLock"],  # their validation
+        ["ShareRowExclusiveLock"],  # the trigger, which now sees inserts too
     ]
 
 
