@@ -54,7 +54,7 @@ screenshots: $(INSTALLED)
 	@$(PY) scripts/screenshots.py
 
 COMPILE = $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url \
-	$(if $(UPGRADE),--upgrade) pyproject.toml --extra intake --group locked
+	$(if $(UPGRADE),--upgrade) pyproject.toml --extra site --extra local --extra intake --group locked
 
 lock:
 	@command -v $(UV) >/dev/null || { echo "make lock needs uv: pip install uv, or name it with UV=…" >&2; exit 1; }
