@@ -14,8 +14,8 @@ ALTER TABLE "AgentSession" ADD CONSTRAINT "AgentSession_project_id_fkey"
 """
 
 NO_FOREIGN_KEYS = """
-ALTER TABLE "AgentSession" DROP CONSTRAINT "AgentSession_project_id_fkey";
-ALTER TABLE "AgentWorkflowRun" DROP CONSTRAINT "AgentWorkflowRun_project_id_fkey";
+ALTER TABLE IF EXISTS "AgentSession" DROP CONSTRAINT IF EXISTS "AgentSession_project_id_fkey";
+ALTER TABLE IF EXISTS "AgentWorkflowRun" DROP CONSTRAINT IF EXISTS "AgentWorkflowRun_project_id_fkey";
 """
 
 

@@ -78,6 +78,8 @@ def test_each_migration_locks_the_legacy_table_once_and_no_more_than_it_must(pri
         ["ShareRowExclusiveLock"],  # the foreign keys
         ["RowShareLock"],  # their validation
         ["ShareRowExclusiveLock"],  # the trigger, which now sees inserts too
+        ["AccessExclusiveLock", "ShareRowExclusiveLock"],  # the foreign keys that follow a changed id
+        ["RowShareLock"],  # their validation
     ]
 
 

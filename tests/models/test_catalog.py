@@ -28,7 +28,8 @@ CONSTRAINTS = {
         "AgentSession_agent_run_id_fkey": 'FOREIGN KEY (agent_run_id) REFERENCES "AgentWorkflowRun"(id) '
         "ON DELETE SET NULL",
         "AgentSession_pkey": "PRIMARY KEY (id)",
-        "AgentSession_project_id_fkey": 'FOREIGN KEY (project_id) REFERENCES "Project"(id) ON DELETE CASCADE',
+        "AgentSession_project_id_fkey": 'FOREIGN KEY (project_id) REFERENCES "Project"(id) ON UPDATE CASCADE '
+        "ON DELETE CASCADE",
         "AgentSession_transcript_check": "CHECK ((jsonb_typeof(transcript_json) = 'array'::text))",
     },
     "AgentStateFlagChange": {"AgentStateFlagChange_pkey": "PRIMARY KEY (id)"},
@@ -46,7 +47,8 @@ CONSTRAINTS = {
     "AgentStateRolloutStep": {"AgentStateRolloutStep_pkey": "PRIMARY KEY (id)"},
     "AgentWorkflowRun": {
         "AgentWorkflowRun_pkey": "PRIMARY KEY (id)",
-        "AgentWorkflowRun_project_id_fkey": 'FOREIGN KEY (project_id) REFERENCES "Project"(id) ON DELETE SET NULL',
+        "AgentWorkflowRun_project_id_fkey": 'FOREIGN KEY (project_id) REFERENCES "Project"(id) ON UPDATE CASCADE '
+        "ON DELETE SET NULL",
         "AgentWorkflowRun_project_snapshot_key": "UNIQUE (project_id, snapshot_at)",
         "AgentWorkflowRun_snapshot_check": "CHECK (((snapshot_at IS NULL) OR ((legacy_at IS NOT NULL) AND "
         "COALESCE((jsonb_typeof((result -> 'state'::text)) = 'object'::text), false))))",

@@ -219,3 +219,53 @@ def test_each_row_of_one_statement_has_its_own_time_and_only_if_it_changed() -> 
 
     assert clock("p") == LONG_AGO
     assert min(clock("q"), clock("r")) > LONG_AGO
+
+
+# What PostgreSQL can hold in a timestamptz, and Python cannot read.
+UNREADABLE = ["infinity", "-infinity", "294276-12-31 23:59:59.999999+00", "10000-01-01 00:00+00", "0044-03-15 BC"]
+
+
+def store_unreadable(clock: str) -> None:
+    """Store a clock behind the trigger's back, as a row has it that is older than the trigger."""
+    add(factsJson="1")
+    execute("""ALTER TABLE "Project" DISABLE TRIGGER zz_agentstate_state_clock""")
+    execute("""UPDATE "Project" SET "stateUpdatedAt" = %s""", clock)
+    execute("""ALTER TABLE "Project" ENABLE ALWAYS TRIGGER zz_agentstate_state_clock""")
+
+
+@pytest.mark.parametrize("written", UNREADABLE)
+def test_a_clock_that_python_cannot_read_counts_as_not_set(written: str) -> None:
+    add(factsJson="1")
+
+    kept = update('"stateUpdatedAt" = %s', written)
+    moved = update('"factsJson" = %s, "stateUpdatedAt" = %s', "2", written)
+
+    assert kept == LONG_AGO
+    assert LONG_AGO < moved <= value("SELECT clock_timestamp()")
+
+
+@pytest.mark.parametrize("written", UNREADABLE)
+def test_a_new_row_with_such_a_clock_gets_the_servers_time(written: str) -> None:
+    execute(
+        """INSERT INTO "Project" (id, "userId", name, "stateUpdatedAt") VALUES ('p', 'u', 'n', %s)""",
+        written,
+    )
+
+    assert clock() <= value("SELECT clock_timestamp()")
+
+
+@pytest.mark.parametrize("stored", UNREADABLE)
+@pytest.mark.parametrize("change", ["name = 'other'", "\"factsJson\" = '2'"])
+def test_any_update_of_a_row_with_such_a_clock_gives_it_the_servers_time(stored: str, change: str) -> None:
+    store_unreadable(stored)
+    before = value("SELECT clock_timestamp()")
+
+    assert before < update(change) < value("SELECT clock_timestamp()")
+
+
+def test_a_new_row_keeps_a_clock_that_can_be_read_and_needs_none() -> None:
+    add(clock=LONG_AGO)
+    execute("""INSERT INTO "Project" (id, "userId", name, "stateUpdatedAt") VALUES ('q', 'u', 'n', NULL)""")
+
+    assert clock() == LONG_AGO
+    assert clock("q") > LONG_AGO

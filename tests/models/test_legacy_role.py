@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from django.db import ProgrammingError, connection, transaction
+from django.db import NotSupportedError, ProgrammingError, connection, transaction
 
 from agentstate.models import (
     AgentSession,
@@ -136,10 +136,59 @@ def test_it_deletes_projects_and_users_whatever_we_have_stored(legacy_role: str,
     assert Flag.objects.get(name="agentkit_reads").project_ids == ["p1", "p2"]
 
 
-def test_it_changes_the_id_of_a_project_that_we_know_nothing_of(legacy_role: str) -> None:
-    execute_as(legacy_role, """UPDATE "Project" SET id = 'p9' WHERE id = 'p1'""")
+@pytest.mark.parametrize(
+    "change",
+    [
+        """UPDATE "Project" SET id = 'p9' WHERE id = 'p1'""",
+        """
+        INSERT INTO "Project" (id, "userId", name) VALUES ('p1', 'u1', 'One')
+        ON CONFLICT (id) DO UPDATE SET id = 'p9'
+        """,
+        """
+        MERGE INTO "Project" p USING (VALUES ('p1', 'p9')) ids (before, after) ON p.id = ids.before
+        WHEN MATCHED THEN UPDATE SET id = ids.after
+        """,
+    ],
+    ids=["UPDATE", "upsert", "MERGE"],
+)
+def test_it_changes_the_id_of_a_project_and_our_rows_follow(legacy_role: str, change: str) -> None:
+    if change.strip().startswith("MERGE") and connection.pg_version < 150000:
+        pytest.skip("PostgreSQL 14 has no MERGE")
+    store_everything("p1")
+    before = Project.objects.get(id="p1").state_updated_at
 
-    assert Project.objects.filter(id="p9").exists()
+    execute_as(legacy_role, change)
+
+    assert Project.objects.get(id="p9").state_updated_at == before
+    assert AgentWorkflowRun.objects.filter(project_id="p9").count() == len(AgentWorkflowRun.Status)
+    assert AgentSession.objects.filter(project_id="p9").count() == len(AgentWorkflowRun.Status) + 1
+    assert not AgentWorkflowRun.objects.filter(project_id="p1").exists()
+
+
+def test_copy_adds_projects_with_a_clock_of_their_own(legacy_role: str) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(f"SET LOCAL ROLE {legacy_role}")
+        with cursor.copy('COPY "Project" (id, "userId", name, "factsJson") FROM STDIN') as copy:
+            copy.write_row(("p3", "u1", "Three", "[]"))
+        cursor.execute("RESET ROLE")
+
+    assert Project.objects.get(id="p3").state_updated_at.year > 2000
+
+
+def test_truncate_is_refused_like_for_any_referenced_table_and_takes_our_rows_along_when_told_to_cascade(
+    legacy_role: str,
+) -> None:
+    store_everything("p1")
+
+    with pytest.raises(NotSupportedError, match="referenced in a foreign key"), transaction.atomic():
+        execute('TRUNCATE "Project"')
+    with pytest.raises(ProgrammingError, match="permission denied"), transaction.atomic():
+        execute_as(legacy_role, 'TRUNCATE "Project" CASCADE')
+    assert AgentWorkflowRun.objects.exists()
+    execute('SET CONSTRAINTS ALL IMMEDIATE; TRUNCATE "Project" CASCADE')
+
+    assert not AgentWorkflowRun.objects.exists()
+    assert not AgentSession.objects.exists()
 
 
 def test_no_foreign_key_ever_makes_a_delete_of_theirs_fail() -> None:
