@@ -15,6 +15,7 @@ import shutil
 import socket
 import stat
 import subprocess
+import time
 import warnings
 from contextlib import suppress
 from pathlib import Path
@@ -37,6 +38,7 @@ SUPERUSER = EMBEDDED["USER"]
 PORT = EMBEDDED["PORT"]
 DATABASE = EMBEDDED["NAME"]
 SYSTEM_USER = "pgserver"  # runs the server for root, whom PostgreSQL refuses
+LONGEST_START = 60  # seconds
 LONGEST_SOCKET_PATH = 100  # a little less than any system allows
 
 
@@ -56,17 +58,29 @@ def server_account() -> Account:
 
 
 def socket_folder_of_running(pgdata: Path) -> Path | None:
-    """Return the folder of the socket at which this folder's server answers, or None where none does."""
-    lines = _pid_file_lines(pgdata)
-    # In a copied folder the file speaks of the server of the original.
-    if len(lines) < 5 or Path(lines[1]) != pgdata:
-        return None
+    """Return the folder of the socket at which this folder's server answers, or None where none does.
+
+    A server that is recovering from a crash listens before it answers. Wait for it: the process that started it may
+    have been killed.
+    """
+    give_up_at = time.monotonic() + LONGEST_START
+    while True:
+        lines = _pid_file_lines(pgdata)
+        # In a copied folder the file speaks of the server of the original.
+        if len(lines) < 5 or Path(lines[1]) != pgdata or not _listens(Path(lines[4])):
+            return None
+        if lines[7:8] != ["starting"] or time.monotonic() > give_up_at:
+            return Path(lines[4])
+        time.sleep(0.05)
+
+
+def _listens(socket_folder: Path) -> bool:
     with socket.socket(socket.AF_UNIX) as probe:
         try:
-            probe.connect(_socket_path(Path(lines[4])))
+            probe.connect(_socket_path(socket_folder))
         except OSError:
-            return None
-    return Path(lines[4])
+            return False
+    return True
 
 
 def socket_folder_for(pgdata: Path) -> Path:
@@ -92,7 +106,7 @@ def start(pgdata: Path, account: Account) -> Path:
     _remove_stale_files(pgdata, socket_folder)
     options = f"-h '' -p {PORT} -k {shlex.quote(str(socket_folder))}"
     log = pgdata / "log"
-    _run(account, "pg_ctl", "-D", pgdata, "-l", log, "-o", options, "-w", "-t", "60", "start", log=log)
+    _run(account, "pg_ctl", "-D", pgdata, "-l", log, "-o", options, "-w", "-t", str(LONGEST_START), "start", log=log)
     _ensure_database(socket_folder)
     return socket_folder
 
@@ -146,7 +160,7 @@ def _is_other_process(pid: int, pgdata: Path) -> bool:
 
 def _pid_file_lines(pgdata: Path) -> list[str]:
     try:
-        return (pgdata / "postmaster.pid").read_text().splitlines()
+        return [line.rstrip() for line in (pgdata / "postmaster.pid").read_text().splitlines()]
     except OSError:
         return []
 
