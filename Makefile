@@ -3,6 +3,7 @@
 #   make demo         a tour: sample projects, the backfill, its verification, live runs
 #   make run          the admin at http://127.0.0.1:8000/
 #   make test         checks, lint, types and all tests
+#   make test-faults  kills, crashes, turned clocks and odd servers, for some minutes
 #   make bench        measures the speed
 #   make screenshots  takes the README's pictures of the admin anew, with the Chromium on the PATH
 #   make lock         pins the dependencies anew (make lock UPGRADE=1: their newest versions)
@@ -13,7 +14,7 @@ INSTALLED := $(VENV)/.installed
 ADDRESS ?= 127.0.0.1:8000
 UV ?= uv
 
-.PHONY: help demo run test lint types bench screenshots lock
+.PHONY: help demo run test test-faults lint types bench screenshots lock
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -37,6 +38,10 @@ test: lint types
 	$(PY) manage.py check --fail-level WARNING
 	$(PY) manage.py makemigrations --check --dry-run
 	$(PY) -m pytest -n logical
+
+test-faults: export DATABASE_URL :=
+test-faults: $(INSTALLED)
+	$(PY) -m pytest tests/faults -n logical --storms=long --hypothesis-profile=thorough
 
 lint: $(INSTALLED)
 	$(PY) -m ruff check .

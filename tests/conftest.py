@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections import Counter
+
 import pytest
 from django.conf import settings
 from django.core.cache import caches
@@ -50,3 +52,22 @@ def nothing_counts_by_itself() -> None:
 def no_remembered_flags() -> None:
     """Forget the flags of the test before, which this process remembers for a second."""
     caches["flags"].clear()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--storms", choices=["quick", "long"], default="quick", help="How hard tests/faults/storms blow.")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print what the storms did, whichever processes they ran in."""
+    counts: Counter[str] = Counter()
+    calls = [
+        each for reports in terminalreporter.stats.values() for each in reports if getattr(each, "when", "") == "call"
+    ]
+    for name, count in (each for call in calls for each in call.user_properties):
+        if name.startswith("storms: "):
+            counts[name.removeprefix("storms: ")] += count
+    if counts:
+        terminalreporter.section("storms")
+        for name, count in sorted(counts.items()):
+            terminalreporter.write_line(f"{count:>7,} {name}")
