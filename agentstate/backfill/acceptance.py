@@ -14,8 +14,10 @@ from agentstate.actors import actor
 from agentstate.backfill.errors import BackfillError
 from agentstate.backfill.given_up import GivenUp, given_up
 from agentstate.backfill.sessions import CHATS, DIGEST, UNMADE
+from agentstate.backfill.transactions import pass_transaction
 from agentstate.models import LeftAside
 from agentstate.models.passes import EntryClosed
+from agentstate.row_security import refuse_hidden_rows
 from agentstate.state.acceptance import IS_ACCEPTED, state_clock, state_is_left
 from agentstate.state.homes import NEWEST, PROJECTS
 from agentstate.state.standing import STANDING
@@ -87,12 +89,14 @@ def accept(entry: LeftAside, note: str, *, by: str = "", version: str | None = N
 
     Raises:
         CannotAccept: the note says nothing, nothing is left to move, or it is not what was looked at.
+        RowsHidden: row-level security hides rows from this role.
     """
     note, by = _storable(note), _storable(by) or actor()
     if len(note) < SHORTEST_NOTE:
         raise CannotAccept(f"A note says why: {SHORTEST_NOTE} characters or more.")
     if entry.closed_at:
         raise CannotAccept(f"Entry {entry.pk} is closed: its project was moved, or nothing was left to move.")
+    refuse_hidden_rows()
     found = given_up(entry)
     if found.is_nothing:
         raise CannotAccept(f"Of the project of entry {entry.pk} nothing is left to move: a retry closes the entry.")
@@ -100,7 +104,8 @@ def accept(entry: LeftAside, note: str, *, by: str = "", version: str | None = N
         raise CannotAccept(f"The project of entry {entry.pk} has changed meanwhile: look again at what is given up.")
     clock = found.state.clock if found.state else None
     try:
-        entry.accept(note, by, clock=clock, chat=found.chat.digest if found.chat else None)
+        with pass_transaction():
+            entry.accept(note, by, clock=clock, chat=found.chat.digest if found.chat else None)
     except EntryClosed:
         raise CannotAccept(f"Entry {entry.pk} was closed meanwhile: its project was moved.") from None
     return found

@@ -10,23 +10,19 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from django.db import DatabaseError, connection, transaction
+from django.db import DatabaseError, connection
 
 from agentstate.backfill import locks
 from agentstate.backfill.errors import concerns_rows, is_passing, waited_for_lock
 from agentstate.backfill.options import SELECTED
 from agentstate.backfill.outcome import Counts, Failure
 from agentstate.backfill.step import Step
+from agentstate.backfill.transactions import TUNE, pass_transaction
 from agentstate.state.columns import MOVES_STATE
 
 ATTEMPTS = 10
-# The planner's guesses about jsonb are poor: memory for the batch's documents, and no time lost on compiling.
-TUNE = "SET LOCAL work_mem = '64MB'; SET LOCAL jit = off"
-# Under any stricter level, which a server may have as its default, the look at locked rows would be as old as the
-# wait for them.
-SEE_WHAT_OTHERS_COMMITTED = "SET TRANSACTION ISOLATION LEVEL READ COMMITTED"
-# A batch that waits for one project's lock keeps those of the others, for which the application waits in turn: it
-# gives up soon and is split, until the project stands alone, and keeps nobody from anything.
+# A batch that waits for one row's lock still holds the others. It times out after 1 s and is split until the blocked
+# project has a batch of its own.
 LOCK_TIMEOUT = "SET LOCAL lock_timeout = '1s'"
 
 
@@ -47,8 +43,7 @@ def plan(steps: Sequence[Step]) -> list[list[Batch]]:
     """
     options, source = steps[0].options, steps[0].source
     conditions = " ".join(f"WHEN {step.condition} THEN {place}" for place, step in enumerate(steps))
-    with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute(TUNE)
+    with pass_transaction(TUNE) as cursor:
         cursor.execute(
             f"""
             SELECT step, max(id), count(*) FROM (
@@ -147,11 +142,10 @@ class Mover:
 
     def _attempt(self, batch: Batch) -> Counts:
         """Move a batch in one transaction, again and again while others come in between."""
-        limits = f"{TUNE}; {LOCK_TIMEOUT}" if batch.size > 1 else TUNE
+        settings = (TUNE, LOCK_TIMEOUT, MOVES_STATE) if batch.size > 1 else (TUNE, MOVES_STATE)
         for attempt in range(1, ATTEMPTS + 1):
             try:
-                with transaction.atomic(), connection.cursor() as cursor:
-                    cursor.execute(f"{SEE_WHAT_OTHERS_COMMITTED}; {limits}; {MOVES_STATE}")
+                with pass_transaction(*settings) as cursor:
                     if self.step.options.dry_run:
                         cursor.execute("SET TRANSACTION READ ONLY")
                         return self.step.preview(cursor, self._parameters(batch))
@@ -165,7 +159,7 @@ class Mover:
 
     def _move_parts(self, batch: Batch, error: DatabaseError) -> Counts:
         """Split a batch that failed until the project that it failed for stands alone."""
-        with connection.cursor() as cursor:
+        with pass_transaction() as cursor:
             ids = self.step.find(cursor, self._parameters(batch))
         if len(ids) == 1 and batch.size == 1:
             return Counts(failures=[Failure(ids[0], type(error.__cause__).__name__, str(error).strip())])

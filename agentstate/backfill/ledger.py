@@ -1,133 +1,141 @@
-"""The ledger of passes, and the projects that were left aside: for people to read, never to steer by."""
+"""The ledger of passes, and the projects left aside. People read both; no pass depends on either."""
 
 from __future__ import annotations
 
-import json
 import time
-from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any
 
-from django.db import DatabaseError, connection, transaction
+from django.db import DatabaseError, connection
+from django.db.models import F
 
 from agentstate.actors import actor
 from agentstate.backfill.acceptance import still_accepted
-from agentstate.backfill.locks import NAMESPACE
-from agentstate.backfill.options import PassOptions
-from agentstate.backfill.outcome import Failure, Outcome
-from agentstate.backfill.step import Step
-from agentstate.models.passes import BackfillPass, Direction, LeftAside
-from agentstate.state.columns import COLUMNS_ARE_THERE
+from agentstate.backfill.locks import NAMESPACE, release
+from agentstate.backfill.transactions import pass_transaction
+from agentstate.models.passes import BackfillPass, LeftAside
+from agentstate.models.runs import ClockTimestamp
+from agentstate.state.columns import legacy_columns_are_there
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from agentstate.backfill.options import PassOptions
+    from agentstate.backfill.outcome import Failure, Outcome
+    from agentstate.backfill.step import Step
+    from agentstate.models.passes import Direction
 
 REPORT_EVERY = 2.0  # seconds
-FAILED_ANEW = "A pass failed over other content, or with another error, than was accepted."
+NO_LONGER_ACCEPTED = "A pass failed over other content, or with another error, than was accepted."
 
-# A pass's own lock, held while its process lives: (namespace + 1, the entry's id).
-_OWN_LOCK = NAMESPACE + 1
+# The lock that a pass holds while its process lives: (this number, the entry's id).
+_PASS_IS_ALIVE = NAMESPACE + 1
 
 
 @contextmanager
-def entry(options: PassOptions, outcome: Outcome) -> Iterator[Entry]:
-    """Keep a pass in the ledger from its start to its end, however it ends."""
-    with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute(
-            # Entries whose process is gone say so, instead of running for ever.
-            """
-            UPDATE "AgentStatePass" SET outcome = 'killed', ended_at = seen_at
-            WHERE outcome = 'running' AND NOT EXISTS (
-                SELECT FROM pg_locks WHERE locktype = 'advisory' AND granted
-                AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
-                AND classid = %s AND objid = id AND objsubid = 2)
-            """,
-            [_OWN_LOCK],
+def ledger_entry(options: PassOptions, outcome: Outcome) -> Iterator[LedgerEntry]:
+    """Record a pass in the ledger from its start to its end, however it ends."""
+    with pass_transaction():
+        _mark_killed()
+        row = BackfillPass.objects.create(
+            direction=options.direction,
+            options=options.as_json(),
+            requested_by=actor(),
+            started_at=ClockTimestamp(),
+            seen_at=ClockTimestamp(),
         )
-        cursor.execute(
-            """
-            INSERT INTO "AgentStatePass" (direction, options, requested_by, outcome, error, started_at, seen_at,
-                                          candidates, written, merged, left_aside, runs, events, sessions)
-            VALUES (%s, %s, %s, 'running', '', clock_timestamp(), clock_timestamp(), 0, 0, 0, 0, 0, 0, 0)
-            RETURNING id, pg_advisory_lock(%s, id::integer)
-            """,
-            [options.direction, json.dumps(options.as_json()), actor(), _OWN_LOCK],
-        )
-        record = Entry(cursor.fetchone()[0], outcome)
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_advisory_lock(%s, %s)", [_PASS_IS_ALIVE, row.pk])
+    entry = LedgerEntry(row.pk, outcome)
     try:
-        yield record
+        yield entry
     except KeyboardInterrupt:
         with suppress(DatabaseError):
-            record.close(BackfillPass.Outcome.INTERRUPTED)
+            entry.close(BackfillPass.Outcome.INTERRUPTED)
         raise
     except BaseException as error:
         with suppress(DatabaseError):  # the server may be what failed
-            record.close(BackfillPass.Outcome.FAILED, f"{type(error).__name__}: {error}")
+            entry.close(BackfillPass.Outcome.FAILED, f"{type(error).__name__}: {error}")
         raise
-    record.close(BackfillPass.Outcome.INTERRUPTED if outcome.stopped else BackfillPass.Outcome.FINISHED)
+    entry.close(BackfillPass.Outcome.INTERRUPTED if outcome.stopped else BackfillPass.Outcome.FINISHED)
 
 
-class Entry:
-    """A pass's line in the ledger."""
+def _mark_killed() -> None:
+    """Mark the passes that the ledger calls running and whose process is gone."""
+    passes = BackfillPass.objects
+    # In this order: a pass that starts in between is not among those that were read.
+    running = set(passes.filter(outcome=BackfillPass.Outcome.RUNNING).values_list("pk", flat=True))
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            SELECT objid::bigint FROM pg_locks
+            WHERE locktype = 'advisory' AND granted AND objsubid = 2 AND classid = %s
+                AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+            """,
+            [_PASS_IS_ALIVE],
+        )
+        alive = {entry_id for (entry_id,) in cursor.fetchall()}
+    passes.filter(pk__in=running - alive).update(outcome=BackfillPass.Outcome.KILLED, ended_at=F("seen_at"))
+
+
+class LedgerEntry:
+    """A running pass's row in the ledger."""
 
     def __init__(self, entry_id: int, outcome: Outcome) -> None:
         self.id = entry_id
         self._outcome = outcome
-        self._reported = time.monotonic()
+        self._reported_at = time.monotonic()
 
     def report(self) -> None:
-        """Write the counts, every two seconds at most."""
-        if time.monotonic() - self._reported >= REPORT_EVERY:
-            self._reported = time.monotonic()
-            self._write("")
+        """Write the counts, at most every two seconds."""
+        if time.monotonic() - self._reported_at >= REPORT_EVERY:
+            self._reported_at = time.monotonic()
+            self._write()
 
     def close(self, how: BackfillPass.Outcome, error: str = "") -> None:
         """Write the final counts and how the pass ended."""
-        self._write(", outcome = %s, error = %s, ended_at = clock_timestamp()", how, error)
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT pg_advisory_unlock(%s, %s)", [_OWN_LOCK, self.id])
+        self._write(outcome=how, error=error, ended_at=ClockTimestamp())
+        release("pg_advisory_unlock", (_PASS_IS_ALIVE, self.id))
 
-    def _write(self, also: str, *values: str) -> None:
+    def _write(self, **changes: Any) -> None:
         counts = self._outcome.counts
-        with connection.cursor() as cursor:
-            cursor.execute(
-                f"""
-                UPDATE "AgentStatePass" SET seen_at = clock_timestamp(), candidates = %s, written = %s, merged = %s,
-                    left_aside = %s, runs = %s, events = %s, sessions = %s {also}
-                WHERE id = %s
-                """,
-                [
-                    self._outcome.candidates,
-                    counts.written,
-                    counts.merged,
-                    self._outcome.left_aside,
-                    counts.runs,
-                    counts.events,
-                    counts.sessions,
-                    *values,
-                    self.id,
-                ],
+        with pass_transaction():
+            BackfillPass.objects.filter(pk=self.id).update(
+                seen_at=ClockTimestamp(),
+                candidates=self._outcome.candidates,
+                written=counts.written,
+                merged=counts.merged,
+                left_aside=self._outcome.left_aside,
+                runs=counts.runs,
+                events=counts.events,
+                sessions=counts.sessions,
+                **changes,
             )
 
 
 def leave_aside(options: PassOptions, failures: list[Failure], *, of_chats: bool) -> set[str]:
-    """Keep the projects that could not be moved, with their errors; one that is known already counts an attempt.
+    """Record the projects that could not be moved, with their errors; a known one counts one more attempt.
 
     Args:
         options: of the pass.
         failures: of one of its steps.
-        of_chats: that step moves chats, not states.
+        of_chats: the step moves chats, not states.
 
     Returns:
-        The projects whose failure a person has accepted. All others are open from now on.
+        The projects whose failure an operator has accepted. All others are open from now on.
     """
-    with transaction.atomic():
+    with pass_transaction():
         accepted = still_accepted(options, failures, of_chats=of_chats, lock=True)
         known = LeftAside.objects.filter(
             direction=options.direction, project_id__in=[failure.project for failure in failures]
         )
-        known.exclude(project_id__in=accepted).reopen(FAILED_ANEW, actor())
-        _keep(options.direction, failures)
+        known.exclude(project_id__in=accepted).reopen(NO_LONGER_ACCEPTED, actor())
+        _upsert(options.direction, failures)
     return accepted
 
 
-def _keep(direction: Direction, failures: list[Failure]) -> None:
+def _upsert(direction: Direction, failures: list[Failure]) -> None:
+    # By SQL: Django's bulk_create neither adds to a column on a conflict nor names an expression as its target.
     with connection.cursor() as cursor:
         cursor.execute(
             """
@@ -144,27 +152,22 @@ def _keep(direction: Direction, failures: list[Failure]) -> None:
 
 
 def close_entries(direction: Direction, steps: list[Step]) -> None:
-    """Close the entries of projects that none of a pass's steps has anything left to do for.
+    """Close the entries of projects that no step of a pass has anything left to do for.
 
-    Where the columns have been dropped, what was given up in them was not moved: that decision goes on.
+    Once the columns are dropped, the decision to give up what they held stays in force: it was not moved.
     """
-    with connection.cursor() as cursor:
-        cursor.execute(
-            """SELECT coalesce(array_agg(project_id), '{}') FROM "AgentStateLeftAside"
-               WHERE direction = %s AND closed_at IS NULL""",
-            [direction],
-        )
-        (projects,) = cursor.fetchone()
-        still: set[str] = set()
+    entries = LeftAside.objects.unclosed().filter(direction=direction)
+    projects = set(entries.values_list("project_id", flat=True))
+    if not projects:
+        return
+    with pass_transaction() as cursor:
+        waiting: set[str] = set()
         for step in steps:
             cursor.execute(
                 f"SELECT p.id FROM {step.candidates('p.id = ANY (%(projects)s)')}",
-                {**step.parameters, "projects": projects},
+                {**step.parameters, "projects": list(projects)},
             )
-            still.update(project_id for (project_id,) in cursor.fetchall())
-        cursor.execute(
-            f"""UPDATE "AgentStateLeftAside" SET closed_at = clock_timestamp()
-               WHERE direction = %s AND closed_at IS NULL AND project_id = ANY (%s) AND NOT project_id = ANY (%s)
-                   AND (accepted_clock IS NULL OR {COLUMNS_ARE_THERE})""",
-            [direction, projects, list(still)],
-        )
+            waiting.update(project_id for (project_id,) in cursor.fetchall())
+        if not legacy_columns_are_there():
+            entries = entries.filter(accepted_clock=None)
+        entries.filter(project_id__in=projects - waiting).close()

@@ -22,7 +22,9 @@ from agentstate.backfill.reverse import Seed
 from agentstate.backfill.sessions import MakeSessions
 from agentstate.backfill.settle import Settle
 from agentstate.backfill.step import Step
+from agentstate.backfill.transactions import pass_transaction
 from agentstate.models.passes import Direction
+from agentstate.row_security import refuse_hidden_rows
 from agentstate.state.columns import legacy_columns_are_there
 from agentstate.state.homes import NEWEST, PROJECTS
 from agentstate.state.standing import STANDING
@@ -53,12 +55,14 @@ def run_pass(
         stop: set it to end the pass after the batches under way.
 
     Raises:
-        OtherDirectionRunning: a pass of the other direction is under way; nothing was done.
+        OtherDirectionRunning: a pass of the other direction is running; nothing was done.
+        RowsHidden: row-level security hides rows from this role; nothing was done.
         ColumnsDropped: a pass that writes the columns finds none; nothing was done.
         UnknownProjects: the selection names ids that no project has; nothing was done.
         DatabaseError: the server failed; what was moved stays moved.
     """
     started = time.monotonic()
+    refuse_hidden_rows()
     refuse_unknown(options.selection.projects)
     this = _Pass(options, progress, stop or threading.Event())
     with locks.held_for(options):
@@ -66,7 +70,7 @@ def run_pass(
         if options.dry_run:
             this.run(report=lambda: None)
         else:
-            with ledger.entry(options, this.outcome) as entry:
+            with ledger.ledger_entry(options, this.outcome) as entry:
                 this.run(report=entry.report)
                 ledger.close_entries(options.direction, _all_steps(options))
                 _refresh_statistics(this.outcome.counts)
@@ -163,7 +167,7 @@ def _refresh_statistics(counts: Counts) -> None:
 
 
 def _forked(options: PassOptions) -> tuple[int, list[str]]:
-    with connection.cursor() as cursor:
+    with pass_transaction() as cursor:
         cursor.execute(
             f"""
             SELECT p.id, count(*) OVER () FROM {PROJECTS} p {NEWEST}

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.db import connection, transaction
 from django.db.backends.utils import CursorWrapper
 
 from agentstate.backfill.options import SELECTED, PassOptions
 from agentstate.backfill.outcome import Counts
 from agentstate.backfill.step import Step
+from agentstate.backfill.transactions import pass_transaction
 from agentstate.state.homes import NEWEST, PROJECTS
 from agentstate.state.restoring import EARLIER, NEEDS_RESTORING, preview_restoring, restore
 
@@ -33,7 +33,7 @@ class Restore(Step):
 
 def without_earlier_state(options: PassOptions, named: int) -> tuple[int, list[str]]:
     """Return how many selected projects have no state to restore, and the first ids of them."""
-    with transaction.atomic(), connection.cursor() as cursor:
+    with pass_transaction() as cursor:
         cursor.execute(
             f"""
             SELECT p.id, count(*) OVER () FROM {PROJECTS} p

@@ -10,8 +10,10 @@ from agentstate.actors import actor
 from agentstate.backfill.errors import ColumnsDropped
 from agentstate.backfill.options import PassOptions, Selection
 from agentstate.backfill.passes import Progress, run_pass
+from agentstate.backfill.transactions import pass_transaction
 from agentstate.models import LeftAside, Project
 from agentstate.models.passes import Direction
+from agentstate.row_security import refuse_hidden_rows
 from agentstate.state.columns import legacy_columns_are_there
 
 
@@ -43,10 +45,12 @@ def retry(
         stop: set it to end after the batches under way.
 
     Raises:
+        RowsHidden: row-level security hides rows from this role; nothing was done.
         ColumnsDropped: what was given up went with the columns; nothing was done.
         BackfillError: a pass could not start; what an earlier one moved stays moved.
         DatabaseError: the server failed; what was moved stays moved.
     """
+    refuse_hidden_rows()
     stop = stop or threading.Event()
     entries = list(entries)
     if any(entry.accepted_clock for entry in entries) and not legacy_columns_are_there():
@@ -84,7 +88,8 @@ def _judge(entry: LeftAside, stopped: bool, retried: Retried) -> None:
     elif stopped and entry.attempts == attempts:
         retried.untried.append(entry)
     else:
-        entry.reopen("A retry failed.", actor())
+        with pass_transaction():
+            entry.reopen("A retry failed.", actor())
         (retried.failed if entry.attempts > attempts else retried.unsettled).append(entry)
 
 
@@ -92,5 +97,6 @@ def _close_those_of_deleted_projects(entries: list[LeftAside]) -> None:
     gone = set(Project.objects.unknown([entry.project_id for entry in entries]))
     for entry in entries:
         if entry.project_id in gone:
-            LeftAside.objects.filter(pk=entry.pk).close()
+            with pass_transaction():
+                LeftAside.objects.filter(pk=entry.pk).close()
             entry.refresh_from_db()

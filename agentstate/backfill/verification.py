@@ -10,10 +10,11 @@ from django.db import connection, transaction
 from django.db.backends.utils import CursorWrapper
 
 from agentstate.backfill.acceptance import valid_acceptances
-from agentstate.backfill.batches import TUNE
 from agentstate.backfill.errors import refuse_unknown
 from agentstate.backfill.options import SELECTED
 from agentstate.backfill.sessions import CHATS, UNMADE
+from agentstate.backfill.transactions import TUNE, pass_transaction
+from agentstate.row_security import SHOW_EVERY_ROW, refuse_hidden_rows
 from agentstate.state.columns import legacy_columns_are_there
 from agentstate.state.homes import COLUMNS, COLUMNS_AS_STATE, NEWEST, PROJECTS
 from agentstate.state.keys import STATE_KEYS
@@ -98,15 +99,17 @@ def verify(projects: tuple[str, ...] = ()) -> Verification:
     """Look at all projects, or at the named ones, in one repeatable-read view that writes nothing.
 
     Raises:
-        UnknownProjects: an id is no project's.
+        RowsHidden: row-level security hides rows from this role.
+        UnknownProjects: no project has one of the ids.
         RuntimeError: it is called inside a transaction, whose view may be another one.
     """
+    refuse_hidden_rows()
     refuse_unknown(projects)
     found = Verification()
     parameters = {"projects": list(projects) or None, "named": NAMED}
     with transaction.atomic(durable=True), connection.cursor() as cursor:
         cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
-        cursor.execute(TUNE)
+        cursor.execute(f"{SHOW_EVERY_ROW}; {TUNE}")
         parameters |= _excuse_accepted(projects, found)
         for check in (_count_rows, _compare_homes, _check_events, _check_sessions, _check_left_aside):
             check(cursor, parameters, found)
@@ -254,7 +257,7 @@ class Audit(NamedTuple):
 
 def audit(projects: tuple[str, ...] = ()) -> list[Audit]:
     """Run the plan's auditing queries: the runs of each project, and the events of one legacy snapshot."""
-    with transaction.atomic(), connection.cursor() as cursor:
+    with pass_transaction() as cursor:
         cursor.execute(
             f"""
             SELECT t.id, quote_literal(t.id) FROM "AgentWorkflowRun" t

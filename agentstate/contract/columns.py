@@ -11,8 +11,8 @@ from django.db import InternalError, OperationalError, connection
 from psycopg.errors import DependentObjectsStillExist
 
 from agentstate.backfill import OtherDirectionRunning, PassOptions, run_pass
-from agentstate.backfill.batches import SEE_WHAT_OTHERS_COMMITTED
 from agentstate.backfill.locks import pass_lock
+from agentstate.backfill.transactions import READ_COMMITTED
 from agentstate.contract.refusals import NotReady, refuse_to_bring_back, refuse_to_drop
 from agentstate.models.passes import Direction
 from agentstate.rollout.errors import StayedLocked
@@ -143,7 +143,7 @@ def make_all_ahead() -> None:
 def _make_ahead(after: str | None) -> list[str]:
     """Say it of the next batch of projects after an id, and return their ids."""
     with connection.cursor() as cursor:
-        cursor.execute(f"{SEE_WHAT_OTHERS_COMMITTED}; {MOVES_STATE}")
+        cursor.execute(f"{READ_COMMITTED}; {MOVES_STATE}")
         cursor.execute(_LOCK, {"after": after})
         locked = [project_id for (project_id,) in cursor.fetchall()]
         # A statement of its own: the first one's view is older than its locks.

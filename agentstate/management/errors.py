@@ -10,6 +10,7 @@ from django.db import InternalError, OperationalError, ProgrammingError
 from psycopg.errors import InsufficientPrivilege, ReadOnlySqlTransaction, UndefinedColumn, UndefinedTable
 
 from agentstate.backfill import BackfillError
+from agentstate.row_security import RowsHidden
 
 INTERRUPTED = 130
 
@@ -25,7 +26,7 @@ def operator_errors() -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         raise CommandError("Interrupted at once.", returncode=INTERRUPTED) from None
-    except BackfillError as error:
+    except (BackfillError, RowsHidden) as error:
         raise CommandError(str(error)) from error
     except ProgrammingError as error:
         if isinstance(error.__cause__, UndefinedTable | UndefinedColumn):

@@ -151,7 +151,7 @@ class TestSummary:
         refused = run(FORWARD, **read_only)
         assert (refused.process.returncode, refused.stdout) == (1, "")
         assert refused.stderr == (
-            "CommandError: This database is read-only (cannot execute UPDATE in a read-only transaction): let "
+            "CommandError: This database is read-only (cannot execute INSERT in a read-only transaction): let "
             "DATABASE_URL name the primary server.\n"
         )
 

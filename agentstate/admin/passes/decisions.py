@@ -20,6 +20,7 @@ from agentstate.backfill.acceptance import SHORTEST_NOTE, CannotAccept, accept, 
 from agentstate.backfill.given_up import given_up
 from agentstate.backfill.retry import retry
 from agentstate.models import LeftAside
+from agentstate.row_security import RowsHidden
 
 if TYPE_CHECKING:
     from django.urls import URLPattern
@@ -92,7 +93,7 @@ class DecisionPages(ReadOnlyAdmin):
             try:
                 with acting_as(request.user.get_username()):
                     retried = retry([entry])
-            except BackfillError as error:
+            except (BackfillError, RowsHidden) as error:
                 self.message_user(request, str(error), messages.ERROR)
                 return self._back_to(entry)
             if retried.failed:
@@ -116,7 +117,7 @@ class DecisionPages(ReadOnlyAdmin):
                 # What the page showed, and nothing that was written since.
                 version = request.POST.get("version", "")
                 accept(entry, form.cleaned_data["note"], by=request.user.get_username(), version=version)
-            except CannotAccept as error:
+            except (CannotAccept, RowsHidden) as error:
                 form.add_error(None, str(error))
             else:
                 self.message_user(request, "Accepted: what is named below is given up.", messages.SUCCESS)
