@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from django.db import connection, transaction
 
+from agentstate.isolation import READ_COMMITTED
 from agentstate.row_security import SHOW_EVERY_ROW
 
 if TYPE_CHECKING:
@@ -14,20 +15,18 @@ if TYPE_CHECKING:
 
     from django.db.backends.utils import CursorWrapper
 
-# Under a stricter level a statement does not see what others committed while it waited for a lock, and fails where
-# they changed the row. It must come before the transaction's first query.
-READ_COMMITTED = "SET TRANSACTION ISOLATION LEVEL READ COMMITTED"
 # The planner's guesses about jsonb are poor: memory for the batch's documents, and no time lost on compiling.
 TUNE = "SET LOCAL work_mem = '64MB'; SET LOCAL jit = off"
 
 
 @contextmanager
 def pass_transaction(*settings: str) -> Iterator[CursorWrapper]:
-    """Open a transaction that sees what others commit, and every row, or fails.
+    """Open a READ COMMITTED transaction that reads every row, or fails; in the caller's transaction, a savepoint.
 
     Args:
         settings: further statements to begin with.
     """
+    first = (READ_COMMITTED,) if connection.get_autocommit() else ()
     with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute("; ".join((READ_COMMITTED, SHOW_EVERY_ROW, *settings)))
+        cursor.execute("; ".join((*first, SHOW_EVERY_ROW, *settings)))
         yield cursor

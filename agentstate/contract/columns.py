@@ -12,8 +12,8 @@ from psycopg.errors import DependentObjectsStillExist
 
 from agentstate.backfill import OtherDirectionRunning, PassOptions, run_pass
 from agentstate.backfill.locks import pass_lock
-from agentstate.backfill.transactions import READ_COMMITTED
 from agentstate.contract.refusals import NotReady, refuse_to_bring_back, refuse_to_drop
+from agentstate.isolation import READ_COMMITTED
 from agentstate.models.passes import Direction
 from agentstate.rollout.errors import StayedLocked
 from agentstate.rollout.freeze import freeze, is_frozen, thaw, with_lock_timeout
