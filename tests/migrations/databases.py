@@ -68,7 +68,7 @@ class Database:
 
     @contextmanager
     def connect(self, *, autocommit: bool = True) -> Iterator[psycopg.Connection[Any]]:
-        connection = psycopg.connect(**_server(), dbname=self.name, autocommit=autocommit)
+        connection = psycopg.connect(**server(), dbname=self.name, autocommit=autocommit)
         try:
             yield connection
         finally:
@@ -115,7 +115,7 @@ class Database:
         return content
 
     def url(self, **parameters: str) -> str:
-        return f"postgres:///{self.name}?{urlencode({**_server(), **parameters}, quote_via=quote)}"
+        return f"postgres:///{self.name}?{urlencode({**server(), **parameters}, quote_via=quote)}"
 
     def start(
         self,
@@ -185,7 +185,7 @@ def _on_server(statement: sql.Composed) -> None:
         connection.execute(statement)
 
 
-def _server() -> dict[str, str]:
+def server() -> dict[str, str]:
     """Return how to reach the server of the test database."""
     parameters = test_connection.get_connection_params()
     return {name: parameters[name] for name in ("host", "port", "user", "password") if parameters.get(name)}

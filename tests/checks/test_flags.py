@@ -10,7 +10,8 @@ from django.contrib.auth.models import Group, User
 from django.core.checks import Tags, run_checks
 from django.core.management import call_command
 
-from agentstate import checks, gates
+from agentstate import gates
+from agentstate.checks import flags as checks
 from agentstate.models import Flag
 from tests.asking import HIGH, LOW
 from tests.factories import ProjectFactory, RunFactory

@@ -1,0 +1,68 @@
+"""Checks of the database that agentstate shares with others."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from django.apps import apps
+from django.core.checks import CheckMessage, Error, Tags, Warning, register  # noqa: A004
+from django.db import connections
+from psycopg.sql import SQL, Identifier
+from waffle.models import AbstractBaseFlag
+
+from agentstate.models import Flag
+from agentstate.row_security import tables_that_hide
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+NAMED = 5
+
+
+@register(Tags.database)
+def check_database(databases: Sequence[str] | None = None, **kwargs: Any) -> list[CheckMessage]:
+    """Report what others did to the database that makes agentstate read too little."""
+    return [
+        message
+        for alias in databases or ()
+        if connections[alias].vendor == "postgresql"
+        for check in (_hidden_rows, _flags_left_behind)
+        for message in check(alias)
+    ]
+
+
+def _hidden_rows(alias: str) -> Iterable[CheckMessage]:
+    for table in tables_that_hide(alias):
+        yield Error(
+            f"{table.fact} Rows that it hides would be taken for absent, so agentstate refuses to work.",
+            hint=table.way_out,
+            id="agentstate.E007",
+        )
+
+
+def _flags_left_behind(alias: str) -> Iterable[CheckMessage]:
+    """Report rows of another flag model, which waffle read before ``WAFFLE_FLAG_MODEL`` named ours."""
+    ours = set(_flag_names(alias, Flag._meta.db_table))
+    for model in apps.get_models(include_swapped=True):
+        if not issubclass(model, AbstractBaseFlag) or issubclass(model, Flag):
+            continue
+        left = [name for name in _flag_names(alias, model._meta.db_table) if name not in ours]
+        if left:
+            names = ", ".join(left[:NAMED]) + (", …" if len(left) > NAMED else "")
+            yield Warning(
+                f"The table {model._meta.db_table} has {len(left)} flag(s) that waffle does not read any more: "
+                f"{names}. For waffle they are unset.",
+                hint="Copy them to the table of agentstate.Flag after migrate: the README has the statements "
+                '("In a Django project of your own"). Delete the rows that nothing uses.',
+                id="agentstate.W010",
+            )
+
+
+def _flag_names(alias: str, table: str) -> list[str]:
+    with connections[alias].cursor() as cursor:
+        cursor.execute("SELECT to_regclass(quote_ident(%s)) IS NOT NULL", [table])
+        if not cursor.fetchone()[0]:
+            return []
+        query = SQL("SELECT name FROM {} ORDER BY name").format(Identifier(table))
+        cursor.execute(query.as_string(cursor.connection))
+        return [name for (name,) in cursor.fetchall()]

@@ -1,0 +1,117 @@
+"""The wheel, and what it does in a project of somebody else."""
+
+from __future__ import annotations
+
+import json
+import os
+import zipfile
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.migrations.databases import Database, new_database, server
+from tests.project.host import CRAWL, Host, build_wheel, lines_of_the_readme, statements_of_the_readme
+from tests.project.processes import CLONE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+if "CI" not in os.environ:
+    pytest.importorskip("hatchling", reason="the environment is older than requirements-dev.lock")
+
+pytestmark = pytest.mark.django_db
+
+PRISMA = (CLONE / "tests" / "migrations" / "prisma.sql").read_text()
+# What nobody may do there, and what answers to a form only.
+NOT_OPENED = ("_add", "_delete", "_retry")
+
+
+@pytest.fixture(scope="session")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build_wheel(tmp_path_factory.mktemp("wheel"))
+
+
+@pytest.fixture
+def database() -> Iterator[Database]:
+    with new_database() as database:
+        database.execute(PRISMA)
+        yield database
+
+
+@pytest.fixture
+def host(tmp_path: Path, wheel: Path, database: Database) -> Host:
+    """A bare project on a database of the legacy application."""
+    host = Host(tmp_path, wheel)
+    address = {name.upper(): value for name, value in server().items()}
+    host.use_database({"ENGINE": "django.db.backends.postgresql", "NAME": database.name, **address})
+    return host
+
+
+def test_the_wheel_holds_the_package_and_nothing_else(wheel: Path) -> None:
+    package = {
+        str(file.relative_to(CLONE))
+        for file in (CLONE / "agentstate").rglob("*")
+        if file.is_file() and "__pycache__" not in file.parts
+    }
+    names = set(zipfile.ZipFile(wheel).namelist())
+    assert {name for name in names if ".dist-info/" not in name} == package
+    for kind in ("py.typed", "templates/admin/agentstate/page.html", "static/agentstate/admin.css"):
+        assert f"agentstate/{kind}" in names
+
+
+def test_a_bare_project_migrates_backfills_and_shows_every_page(host: Host, database: Database) -> None:
+    host.add_settings(lines_of_the_readme())
+
+    host.manage("migrate", "--verbosity", "0")
+    assert host.manage("check", "--database", "default", "--fail-level", "WARNING").stdout.startswith("System check")
+    assert "305 of 305 projects moved" in host.manage("backfill_agentkit_state").stdout
+    assert "Clean." in host.manage("verify_agentkit_state").stdout
+
+    # A step of the rollout, and a project that a pass leaves aside.
+    host.manage("agentkit_rollout", "advance")
+    database.execute("""UPDATE "Project" SET "factsJson" = NULL WHERE id = 'p1'""")
+    assert "Emptied" in host.manage("backfill_agentkit_state", check=False).stdout
+
+    crawled = json.loads(host.manage("shell", "-v0", "-c", CRAWL).stdout)
+    assert crawled["wrong"] == []
+    ours = host.manage("shell", "-v0", "-c", NAMES).stdout.split()
+    assert {name for name in ours if not name.endswith(NOT_OPENED)} - crawled["names"].keys() == set()
+    # The project's own admin is as it was.
+    assert "<title>Site administration | Django site admin</title>" in crawled["index"]
+    assert 'rel="icon"' not in crawled["index"]
+    assert "seed_legacy_projects" not in host.manage("help", "--commands").stdout
+    assert "admin.css" in host.manage("findstatic", "agentstate/admin.css").stdout
+
+
+NAMES = """
+from django.contrib import admin
+for model, pages in admin.site._registry.items():
+    if model._meta.app_label == "agentstate":
+        print(*(url.name for url in pages.get_urls() if url.name))
+"""
+
+
+def test_flags_that_the_project_had_are_reported_and_copied(host: Host, database: Database) -> None:
+    host.add_settings('INSTALLED_APPS += ["waffle"]')
+    host.manage("migrate", "--verbosity", "0")
+    host.manage("shell", "-v0", "-c", "from django.contrib.auth.models import User; User.objects.create(username='a')")
+    host.manage("waffle_flag", "new_editor", "--create", "--percent", "12", "--superusers")
+    database.execute(
+        "INSERT INTO waffle_flag_users (flag_id, user_id) SELECT f.id, u.id FROM waffle_flag f, auth_user u"
+    )
+    host.add_settings(lines_of_the_readme().replace(', "waffle"', ""))
+
+    before = host.manage("migrate", "--verbosity", "0", check=False)
+    assert "(agentstate.W010) The table waffle_flag has 1 flag(s) that waffle does not read any more: new_editor." in (
+        before.stderr
+    )
+
+    database.execute(statements_of_the_readme())
+    assert "W010" not in host.manage("check", "--database", "default").stderr
+    assert database.rows(
+        """
+        SELECT percent, superusers, (SELECT count(*) FROM "AgentStateFlag_users" WHERE flag_id = f.id)
+        FROM "AgentStateFlag" f WHERE name = 'new_editor'
+        """
+    ) == [(12, True, 1)]
