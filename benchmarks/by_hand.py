@@ -8,6 +8,7 @@ from typing import Any
 from django.db import connection, transaction
 from django.db.models import JSONField, Value
 
+from agentstate.backfill.transactions import TUNE
 from agentstate.models import AgentWorkflowRun, AgentWorkflowRunEvent, LegacyState
 
 COLUMNS = {
@@ -71,7 +72,7 @@ FROM events
 def one_shot() -> None:
     """Write all runs and events in one statement, with the settings that the passes use too."""
     with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute("SELECT set_config('work_mem', '64MB', true), set_config('jit', 'off', true)")
+        cursor.execute(TUNE)
         cursor.execute(ONE_SHOT)
 
 

@@ -15,8 +15,12 @@ if TYPE_CHECKING:
 
     from django.db.backends.utils import CursorWrapper
 
-# The planner's guesses about jsonb are poor: memory for the batch's documents, and no time lost on compiling.
-TUNE = "SET LOCAL work_mem = '64MB'; SET LOCAL jit = off"
+# The planner's guesses about jsonb are poor: memory for the batch's documents, and no time lost on compiling. Half the
+# time of a pass goes into compressing JSON; lz4, where the server was built with it, takes a fraction of that.
+TUNE = """
+    SET LOCAL work_mem = '64MB'; SET LOCAL jit = off;
+    SELECT set_config(name, 'lz4', true) FROM pg_settings
+    WHERE name = 'default_toast_compression' AND 'lz4' = ANY (enumvals)"""
 
 
 @contextmanager

@@ -66,13 +66,13 @@ UPDATE "AgentStateFlag" SET note = note WHERE false;
 
 # The entries stay: they go with their table.
 NO_HISTORY = """
-DROP TRIGGER agentstate_keep_flag_changes ON "AgentStateFlag";
-DROP TRIGGER agentstate_keep_flag_changes ON "AgentStateFlag_users";
-DROP TRIGGER agentstate_keep_flag_changes ON "AgentStateFlag_groups";
-DROP TRIGGER agentstate_lock_flag ON "AgentStateFlag_users";
-DROP TRIGGER agentstate_lock_flag ON "AgentStateFlag_groups";
-DROP FUNCTION agentstate_keep_flag_changes();
-DROP FUNCTION agentstate_lock_flag();
+DROP TRIGGER IF EXISTS agentstate_keep_flag_changes ON "AgentStateFlag";
+DROP TRIGGER IF EXISTS agentstate_keep_flag_changes ON "AgentStateFlag_users";
+DROP TRIGGER IF EXISTS agentstate_keep_flag_changes ON "AgentStateFlag_groups";
+DROP TRIGGER IF EXISTS agentstate_lock_flag ON "AgentStateFlag_users";
+DROP TRIGGER IF EXISTS agentstate_lock_flag ON "AgentStateFlag_groups";
+DROP FUNCTION IF EXISTS agentstate_keep_flag_changes();
+DROP FUNCTION IF EXISTS agentstate_lock_flag();
 """
 
 

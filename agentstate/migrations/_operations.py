@@ -39,7 +39,9 @@ class RunLocking(Operation):
     def _run(self, schema_editor: BaseDatabaseSchemaEditor, sql: str) -> None:
         try:
             with_lock_timeout(
-                lambda: schema_editor.execute(sql), schema_editor.connection.alias, execute=schema_editor.execute
+                lambda: schema_editor.execute(sql, params=None),
+                schema_editor.connection.alias,
+                execute=schema_editor.execute,
             )
         except StillLocked as error:
             raise CommandError(

@@ -29,7 +29,7 @@ OUR_TABLES = {
     "AgentWorkflowRun",
     "AgentWorkflowRunEvent",
 }
-MIGRATIONS = [f"{number:04}" for number in range(1, 16)]
+MIGRATIONS = [f"{number:04}" for number in range(1, 19)]
 DJANGO_TABLES = re.compile(r"(auth|django|waffle)_\w+")
 VALIDATED = """
     SELECT conname, convalidated FROM pg_constraint WHERE confrelid = '"Project"'::regclass AND conname LIKE 'Agent%'

@@ -1,0 +1,136 @@
+"""Databases that differ from ours: another collation, no lz4, a schema that is renamed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.migrations.databases import Database
+
+COLLATE_C = 'DROP VIEW IF EXISTS "RecentProject"; ALTER TABLE "Project" ALTER COLUMN "id" TYPE {} COLLATE "C"'
+# Each of our columns that holds an id which a query may compare with "Project"."id".
+ID_COLUMNS = """
+    SELECT relname || '.' || attname, attcollation::regcollation::text FROM pg_attribute
+    JOIN pg_class ON pg_class.oid = attrelid
+    WHERE relname LIKE 'Agent%' AND relkind = 'r' AND atttypid = 'text'::regtype
+      AND attname IN ('id', 'project_id', 'run_id', 'agent_run_id')
+"""
+NEWEST = """
+    SELECT p.id, newest.id FROM "Project" p LEFT JOIN LATERAL (
+        SELECT run.id FROM "AgentWorkflowRun" run WHERE run.project_id = p.id AND run.snapshot_at IS NOT NULL
+        ORDER BY run.snapshot_at DESC LIMIT 1
+    ) newest ON true
+"""
+BY_ID = """SELECT run.id FROM "Project" p JOIN "AgentWorkflowRun" run ON run.id = 'legacy_' || p.id || '_1'"""
+SESSIONS = """SELECT session.id FROM "Project" p JOIN "AgentSession" session ON session.id = 'legacy_' || p.id"""
+ENTRIES = """
+    SELECT entry.id FROM "Project" p JOIN "AgentStateLeftAside" entry
+    ON md5(entry.project_id) = md5(p.id) AND entry.direction = 'forward'
+"""
+INDEXES = {
+    NEWEST: "AgentWorkflowRun_project_snapshot_key",
+    BY_ID: "AgentWorkflowRun_pkey",
+    SESSIONS: "AgentSession_pkey",
+    ENTRIES: "AgentStateLeftAside_project_key",
+}
+
+
+def indexes_used(database: Database, query: str) -> set[str]:
+    """Return our indexes that the query's plan looks things up in, on a table that is too large to be read whole."""
+    with database.connect() as connection:
+        connection.execute("SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off")
+        [(plan,)] = connection.execute(f"EXPLAIN (FORMAT JSON) {query}").fetchall()
+    return {node["Index Name"] for node in nodes(plan[0]["Plan"]) if "Index Cond" in node}
+
+
+def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    yield plan
+    for part in plan.get("Plans", []):
+        yield from nodes(part)
+
+
+@pytest.mark.parametrize("kind", ["text", "varchar(40)"])
+@pytest.mark.parametrize("adopted_before", [None, "0015"])
+def test_ids_are_compared_by_index_whatever_collation_the_projects_have(
+    prisma: Database, kind: str, adopted_before: str | None
+) -> None:
+    if adopted_before:
+        prisma.migrate("agentstate", adopted_before)
+    prisma.execute(COLLATE_C.format(kind))
+
+    prisma.migrate()
+    moved = prisma.manage("backfill_agentkit_state", "-v0")
+    again = prisma.manage("backfill_agentkit_state", "-v0")
+
+    assert (moved.code, moved.err, again.code, again.err) == (0, "", 0, "")
+    assert set(dict(prisma.rows(ID_COLUMNS)).values()) == {'"C"'}
+    for query, index in INDEXES.items():
+        assert indexes_used(prisma, query) == {index}, query
+    assert prisma.value("SELECT bool_and(convalidated) FROM pg_constraint") is True
+    assert prisma.manage("verify_agentkit_state", "-v0").code == 0
+
+
+def test_with_the_databases_own_collation_no_column_of_ours_changes(adopted: Database) -> None:
+    assert set(dict(adopted.rows(ID_COLUMNS)).values()) == {'"default"'}
+
+
+def test_a_column_that_asks_for_a_compression_no_longer_does(prisma: Database) -> None:
+    prisma.migrate("agentstate", "0016")
+    # What 0001 does with lz4, done with the other method so that it can be seen on any server.
+    prisma.execute(
+        """
+        ALTER TABLE "AgentWorkflowRun" ALTER input SET COMPRESSION pglz, ALTER result SET COMPRESSION pglz;
+        ALTER TABLE "AgentWorkflowRunEvent" ALTER payload SET COMPRESSION pglz;
+        """
+    )
+
+    prisma.migrate()
+
+    asking = (
+        "SELECT count(*) FROM pg_attribute WHERE attcompression <> '' AND attrelid::regclass::text LIKE '\"Agent%'"
+    )
+    assert prisma.value(asking) == 0
+
+
+def test_a_renamed_schema_keeps_working(prisma: Database) -> None:
+    prisma.execute("ALTER SCHEMA public RENAME TO app; CREATE SCHEMA public")
+    before = prisma.manage("migrate", "-v0", schema="app")
+    prisma.execute('ALTER SCHEMA app RENAME TO "New app"')
+    gate = ["waffle_flag", "agentkit_writes", "--everyone"]
+
+    commands = (gate, ["migrate", "-v0"], ["backfill_agentkit_state", "-v0"], ["verify_agentkit_state", "-v0"])
+    results = [prisma.manage(*command, schema="New app") for command in commands]
+    prisma.execute(
+        """
+        UPDATE "New app"."Project" SET "factsJson" = '1';
+        UPDATE "New app"."AgentStateFlag" SET percent = 20, everyone = NULL WHERE name = 'agentkit_writes';
+        DELETE FROM "New app"."Project" WHERE id = 'nothing';
+        """
+    )
+    zero = prisma.manage("migrate", "agentstate", "zero", "-v0", schema="New app")
+
+    assert (before.code, before.err) == (0, "")
+    assert [(result.code, result.err) for result in results] == [(0, "")] * len(commands)
+    assert (zero.code, zero.err) == (0, "")
+
+
+def test_the_history_of_the_flags_names_the_changes_in_a_renamed_schema(prisma: Database) -> None:
+    prisma.execute("ALTER SCHEMA public RENAME TO app; CREATE SCHEMA public")
+    prisma.manage("migrate", "-v0", schema="app")
+    prisma.execute("ALTER SCHEMA app RENAME TO renamed")
+
+    prisma.execute(
+        """
+        SET search_path = public;
+        UPDATE renamed."AgentStateFlag" SET percent = 20 WHERE name = 'agentkit_writes';
+        """
+    )
+
+    newest = """SELECT flag, after->'percent' FROM renamed."AgentStateFlagChange" ORDER BY id DESC LIMIT 1"""
+    assert prisma.rows(newest) == [("agentkit_writes", 20.0)]
+    frozen = "SELECT proname, proconfig::text FROM pg_proc WHERE proconfig::text ~ 'app|renamed'"
+    assert prisma.rows(frozen) == []
