@@ -35,7 +35,7 @@ class TakeIn(Step):
         # Of two passes side by side the second finds the snapshot there, and leaves it.
         cursor.execute(
             f"""
-            WITH {take_in("snapshots", self._ahead, on_conflict="ON CONFLICT DO NOTHING")}
+            WITH {take_in("snapshots", self._ahead, may_exist=True)}
             SELECT (SELECT count(*) FROM snapshots), (SELECT count(*) FROM snapshots_events)
             """,
             parameters,

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field, fields
 from typing import NamedTuple
 
+from agentstate.state.effects import REFUSED, UNUSABLE
+from agentstate.state.errors import NotWritten
 from agentstate.state.legacy_snapshot import Written
 
 
@@ -14,6 +16,16 @@ class Failure(NamedTuple):
     project: str
     error_class: str
     error: str
+
+
+def unusable_clock(project_id: str) -> Failure:
+    """Return the failure of a project with a clock that no other can follow."""
+    return Failure(project_id, "UnusableClock", str(NotWritten(project_id, UNUSABLE)))
+
+
+def not_written(project_id: str) -> Failure:
+    """Return the failure of a project whose row in ``"Project"`` does not keep what is written to it."""
+    return Failure(project_id, "NotWritten", str(NotWritten(project_id, REFUSED)))
 
 
 @dataclass
@@ -36,7 +48,13 @@ class Counts:
     @classmethod
     def of(cls, written: Written) -> Counts:
         """Return the counts of a move of projects."""
-        return cls(written=written.projects, runs=written.runs, events=written.events, size=written.size)
+        return cls(
+            written=written.projects,
+            runs=written.runs,
+            events=written.events,
+            size=written.size,
+            failures=[unusable_clock(project_id) for project_id in written.unusable],
+        )
 
     def __iadd__(self, other: Counts) -> Counts:
         for each in fields(self):

@@ -25,7 +25,11 @@ class Restore(Step):
         super().__init__(options, as_of=options.as_of)
 
     def move(self, cursor: CursorWrapper, parameters: dict[str, Any]) -> Counts:
-        return Counts.of(restore(cursor, self.lock(cursor, parameters), self.options.as_of))
+        def move(locked: list[str]) -> tuple[Counts, list[str]]:
+            written = restore(cursor, locked, self.options.as_of)
+            return Counts.of(written), written.refused
+
+        return self.move_locked(cursor, parameters, move)
 
     def preview(self, cursor: CursorWrapper, parameters: dict[str, Any]) -> Counts:
         return Counts.of(preview_restoring(cursor, self.find(cursor, parameters), self.options.as_of))

@@ -21,7 +21,11 @@ class Seed(Step):
     condition = f"({STANDING}) = 'agentkit_ahead'"
 
     def move(self, cursor: CursorWrapper, parameters: dict[str, Any]) -> Counts:
-        return Counts.of(fill_columns(cursor, self.lock(cursor, parameters)))
+        def move(locked: list[str]) -> tuple[Counts, list[str]]:
+            written = fill_columns(cursor, locked)
+            return Counts.of(written), written.refused
+
+        return self.move_locked(cursor, parameters, move)
 
     def preview(self, cursor: CursorWrapper, parameters: dict[str, Any]) -> Counts:
         return Counts.of(preview_filling(cursor, self.find(cursor, parameters)))

@@ -7,7 +7,7 @@ from typing import Any
 from django.db.backends.utils import CursorWrapper
 
 from agentstate.backfill.options import PassOptions
-from agentstate.backfill.outcome import Counts, Failure
+from agentstate.backfill.outcome import Counts, Failure, unusable_clock
 from agentstate.backfill.step import Step
 from agentstate.models.passes import Direction
 from agentstate.state.filling import fill_columns
@@ -26,12 +26,16 @@ class Settle(Step):
         super().__init__(options, prefer=options.prefer)
 
     def move(self, cursor: CursorWrapper, parameters: dict[str, Any]) -> Counts:
-        locked = self.lock(cursor, parameters)
-        settled = settle(cursor, locked, self.options.prefer)
-        counts = _counts(settled, written=settled.kept - settled.merges)
-        if self.options.direction == Direction.REVERSE:
-            counts += Counts.of(fill_columns(cursor, locked))
-        return counts
+        def move(locked: list[str]) -> tuple[Counts, list[str]]:
+            settled = settle(cursor, locked, self.options.prefer)
+            counts, refused = _counts(settled, written=settled.kept - settled.merges), settled.refused
+            if self.options.direction == Direction.REVERSE and not refused:
+                written = fill_columns(cursor, locked)
+                counts += Counts.of(written)
+                refused = written.refused
+            return counts, refused
+
+        return self.move_locked(cursor, parameters, move)
 
     def preview(self, cursor: CursorWrapper, parameters: dict[str, Any]) -> Counts:
         settled = preview_settling(cursor, self.find(cursor, parameters), self.options.prefer)
@@ -47,7 +51,8 @@ def _counts(settled: Settled, written: int) -> Counts:
         events=settled.events,
         size=settled.size,
         forked=settled.forked,
-        failures=[_left_emptied(project_id) for project_id in settled.emptied],
+        failures=[_left_emptied(project_id) for project_id in settled.emptied]
+        + [unusable_clock(project_id) for project_id in settled.unusable],
     )
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import Any, ClassVar
 
+from django.db import transaction
 from django.db.backends.utils import CursorWrapper
 
 from agentstate.backfill.options import IN_BATCH, PassOptions
-from agentstate.backfill.outcome import Counts
+from agentstate.backfill.outcome import Counts, not_written
 
 
 class Step(ABC):
@@ -37,6 +39,26 @@ class Step(ABC):
     @abstractmethod
     def move(self, cursor: CursorWrapper, parameters: dict[str, Any]) -> Counts:
         """Move a batch, within a transaction."""
+
+    def move_locked(
+        self, cursor: CursorWrapper, parameters: dict[str, Any], move: Callable[[list[str]], tuple[Counts, list[str]]]
+    ) -> Counts:
+        """Lock a batch's candidates and move them, but for those whose row in ``"Project"`` refuses what is written.
+
+        Args:
+            move: moves the projects of these ids; returns the counts and the ids that were refused. It is rolled back
+                and repeated without them.
+        """
+        locked, refused = self.lock(cursor, parameters), list[str]()
+        while True:
+            with transaction.atomic():
+                counts, refused_now = move(locked)
+                transaction.set_rollback(bool(refused_now))
+            if not refused_now:
+                counts.failures += [not_written(project_id) for project_id in refused]
+                return counts
+            refused += refused_now
+            locked = [project_id for project_id in locked if project_id not in set(refused_now)]
 
     @abstractmethod
     def preview(self, cursor: CursorWrapper, parameters: dict[str, Any]) -> Counts:

@@ -31,11 +31,10 @@ def bring_home(then: Callable[[], Result], *, progress: Callable[[Progress], Non
     brought home stays there: only a fork that others make meanwhile calls for another round.
 
     Raises:
-        NeedsPerson: a project is forked with a clash, a pass had to leave it aside, or something swallows its writes.
+        NeedsPerson: a project is forked with a clash, or a pass had to leave it aside.
         Refused: a forward pass is under way.
         Interrupted: somebody set ``stop``; what was moved stays moved.
     """
-    ahead_before: list[str] = []
     while True:
         _merge_forks(progress, stop)
         try:
@@ -54,13 +53,6 @@ def bring_home(then: Callable[[], Result], *, progress: Callable[[Progress], Non
                 "manage.py agentkit_left_aside accept, then run this again",
                 ahead,
             )
-        if ahead and ahead == ahead_before and not outcome.counts.written:
-            raise NeedsPerson(
-                "Reverse passes write nothing for these agentkit_ahead projects, and get no error: look for a trigger "
-                'or a policy of "Project" that swallows updates, then run this again',
-                ahead,
-            )
-        ahead_before = ahead
 
 
 _TWO_DIRECTIONS = (

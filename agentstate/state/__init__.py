@@ -2,6 +2,8 @@
 
 from agentstate.state.documents import ABSENT
 from agentstate.state.errors import (
+    NotWritten,
+    ProjectHidden,
     ProjectNotFound,
     StateError,
     StateWriteDisabled,
@@ -16,7 +18,9 @@ from agentstate.state.saving import Saved, save
 __all__ = [
     "ABSENT",
     "Moment",
+    "NotWritten",
     "PastState",
+    "ProjectHidden",
     "ProjectNotFound",
     "ProjectState",
     "Saved",

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, NamedTuple
 from django.db import connection
 
 from agentstate.models.fields import possible_id
-from agentstate.state.errors import ProjectNotFound
-from agentstate.state.homes import CLOCK, NEWEST, PROJECTS
+from agentstate.state.homes import CLOCK, NEWEST, PROJECTS, readable
 from agentstate.state.keys import STATE_KEYS
+from agentstate.state.missing import missing
 from agentstate.state.standing import STANDING, Standing
 
 if TYPE_CHECKING:
@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 _DOCUMENTS = ", ".join(f"('{key.name}', p.\"{key.column}\")" for key in STATE_KEYS)
 _KEYS = ", ".join(f"'{key.name}'" for key in STATE_KEYS)
 _BOTH = f"""
-    SELECT {CLOCK}, p.has_columns, {STANDING}, newest.id, newest.snapshot_at, newest.legacy_at, document.key,
+    SELECT {readable(CLOCK)}, p.has_columns, {STANDING}, newest.id,
+        {readable("newest.snapshot_at")}, {readable("newest.legacy_at")}, document.key,
         left(legacy::text, %(cut)s), length(legacy::text), left(agentkit::text, %(cut)s), length(agentkit::text),
         legacy IS DISTINCT FROM agentkit
     FROM {PROJECTS} p {NEWEST}
@@ -112,7 +113,7 @@ def both_homes(project_id: str, *, keys: Collection[str] | None = None, cut: int
         cursor.execute(_BOTH, parameters)
         rows = cursor.fetchall()
     if not rows:
-        raise ProjectNotFound(project_id)
+        raise missing(project_id)
     clock, has_columns, standing, run_id, snapshot_at, legacy_at = rows[0][:6]
     pairs = [_pair(*row[6:]) for row in rows if row[6] is not None]
     pairs.sort(key=lambda pair: (_PLACES.get(pair.key, len(_PLACES)), pair.key))

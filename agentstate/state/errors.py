@@ -19,6 +19,30 @@ class ProjectNotFound(StateError):
         self.project_id = project_id
 
 
+class ProjectHidden(StateError):
+    """Row-level security hides the project, or it does not exist: this role cannot tell which.
+
+    Attributes:
+        project_id: the id.
+    """
+
+    def __init__(self, project_id: str, fact: str, way_out: str) -> None:
+        super().__init__(f"No project with the id {project_id!r} is visible here. {fact} {way_out}")
+        self.project_id = project_id
+
+
+class NotWritten(StateError):
+    """The database did not keep what a save wrote. The save was rolled back.
+
+    Attributes:
+        project_id: the project's id.
+    """
+
+    def __init__(self, project_id: str, fact: str) -> None:
+        super().__init__(f"State of project {project_id!r} was not saved: {fact}. Nothing was changed.")
+        self.project_id = project_id
+
+
 class StateWriteDisabled(StateError):
     """No write gate is open for this project, or only that of columns that have been dropped.
 

@@ -11,23 +11,24 @@ from django.db import connection
 from agentstate.models.fields import possible_id
 from agentstate.models.projects import Project
 from agentstate.state.documents import ABSENT, decode
-from agentstate.state.errors import ProjectNotFound
+from agentstate.state.homes import readable
 from agentstate.state.keys import STATE_KEYS
 from agentstate.state.loading import Documents
+from agentstate.state.missing import missing
 from agentstate.state.replay import state_at
 
 _AT = f"""
-    SELECT past.state::text, past.at, past.run_id FROM "Project" p
+    SELECT past.state::text, {readable("past.at")}, past.run_id FROM "Project" p
     LEFT JOIN LATERAL {state_at("%(moment)s::timestamptz")} past ON true WHERE p.id = %(project)s"""
 
 # What a run saved before it saved again may have been kept once more, as a legacy snapshot at the same clock value: it
 # was the run that saved it, and ``place`` puts that first.
-SAVES = """(
-    SELECT event.created_at AS at, run.id AS run_id, run.workflow_id, event.id AS event_id, 1 AS place
+SAVES = f"""(
+    SELECT {readable("event.created_at")} AS at, run.id AS run_id, run.workflow_id, event.id AS event_id, 1 AS place
     FROM "AgentWorkflowRun" run JOIN "AgentWorkflowRunEvent" event ON event.run_id = run.id
     WHERE run.project_id = %(project)s AND event.type = 'state.changed'
     UNION ALL
-    SELECT snapshot_at, id, workflow_id, NULL, 2 FROM "AgentWorkflowRun"
+    SELECT {readable("snapshot_at")}, id, workflow_id, NULL, 2 FROM "AgentWorkflowRun"
     WHERE project_id = %(project)s AND snapshot_at IS NOT NULL
 )"""
 
@@ -110,7 +111,7 @@ def at(project_id: str, when: datetime) -> PastState:
         cursor.execute(_AT, {"project": possible_id(project_id), "moment": when})
         found = cursor.fetchone()
     if found is None:
-        raise ProjectNotFound(project_id)
+        raise missing(project_id)
     text, as_of, run_id = found
     state = decode(text) if text is not None else {}
     documents = {key.attribute: state.get(key.name, ABSENT) for key in STATE_KEYS}
@@ -124,7 +125,7 @@ def history(project_id: str) -> list[Moment]:
         ProjectNotFound: no project has this id.
     """
     if Project.objects.unknown([project_id]):
-        raise ProjectNotFound(project_id)
+        raise missing(project_id)
     with connection.cursor() as cursor:
         cursor.execute(_HISTORY, {"project": project_id})
         return [Moment(*row) for row in cursor.fetchall()]
@@ -150,7 +151,7 @@ def around(project_id: str, *, number: int | None = None, when: datetime | None 
         found = cursor.fetchall()
     if not found:
         if Project.objects.unknown([project_id]):
-            raise ProjectNotFound(project_id)
+            raise missing(project_id)
         return Stretch({}, 0, 0)
     moments = {place: Moment(*moment) for _, place, _, *moment in found}
     return Stretch(moments, chosen=found[0][0], total=found[0][2])

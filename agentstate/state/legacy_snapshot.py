@@ -2,21 +2,34 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from dataclasses import dataclass, field, fields
 
-from agentstate.state.homes import microseconds, next_clock
+from agentstate.state.homes import free_clock, microseconds, next_clock
 from agentstate.state.keys import STATE_KEYS
 
 _KEYS = ", ".join(f"('{key.name}', {ordinal})" for ordinal, key in enumerate(STATE_KEYS))
 
 
-class Written(NamedTuple):
-    """What a move wrote, or would write; ``size`` in bytes of jsonb before compression, in previews only."""
+@dataclass(frozen=True)
+class Written:
+    """What a move wrote, or would write.
+
+    Attributes:
+        projects, runs, events: how many.
+        size: the bytes of jsonb before compression, in previews only.
+        unusable: the projects with a clock that no other can follow, see :func:`homes.is_usable`.
+        refused: those whose row in "Project" is not as it was written. The transaction must be rolled back.
+    """
 
     projects: int
     runs: int
     events: int
     size: int = 0
+    unusable: list[str] = field(default_factory=list)
+    refused: list[str] = field(default_factory=list)
+
+    def __add__(self, other: Written) -> Written:
+        return Written(*(getattr(self, each.name) + getattr(other, each.name) for each in fields(self)))
 
 
 def run_id(project: str, at: str) -> str:
@@ -88,33 +101,30 @@ def events_written(events: str) -> str:
     return f"(SELECT count(*), coalesce(sum(pg_column_size(payload)), 0) AS size FROM {events} event)"
 
 
-def free_clock(project: str, clock: str, newest: str) -> str:
-    """Return the clock value at which columns can be kept: their own or, where that is taken, a new one.
+def clock_to_keep(project: str, clock: str, newest: str) -> str:
+    """Return the clock value at which columns can be kept: their own or, if that is taken, a new one.
 
-    It is taken where a snapshot stands at or after it, or where a run of a deleted project has its id.
+    It is taken if a snapshot is at or after it, or if an orphaned run has its id.
 
     Args:
-        project: the SQL expression of the project's id, with its table's name, since runs have a ``project_id`` too.
-        clock, newest: those of the columns' clock and of the newest snapshot's.
+        project: the SQL expression of the project's id, with its table's name.
+        clock, newest: those of the columns' clock and of the newest snapshot's; NULL if there is none.
     """
-    return f"""
-        CASE
-            WHEN {clock} > {newest}
-                AND NOT EXISTS (SELECT FROM "AgentWorkflowRun" run WHERE run.id = {run_id(project, clock)})
-            THEN {clock} ELSE {next_clock(clock, newest)}
-        END"""
+    own_or_next = f"CASE WHEN {newest} IS NULL OR {clock} > {newest} THEN {clock} ELSE {next_clock(clock, newest)} END"
+    return free_clock(own_or_next, lambda at: run_id(project, at))
 
 
-def take_in(name: str, source: str, *, at: str = "at", state: str = "state", on_conflict: str = "") -> str:
+def take_in(name: str, source: str, *, at: str = "at", state: str = "state", may_exist: bool = False) -> str:
     """Return two CTEs, ``name`` and ``name_events``, that write legacy snapshots and the events that they call for.
 
     Args:
         name: of the CTEs; both return a row for each row written.
         source: what to select from, rows with ``project_id``, with a ``WHERE`` if need be.
         at, state: the SQL expressions of the clock and of the columns as state.
-        on_conflict: what to do where a snapshot is there already.
+        may_exist: another connection may write the same snapshot meanwhile. Its row, known by the id, is left alone.
     """
     run = run_id("project_id", at)
+    on_conflict = "ON CONFLICT (id) DO NOTHING" if may_exist else ""
     return f"""
         {name} AS (
             {_insert_run("legacy_snapshot", source, run=run, at=at, legacy_at=at, state=state)} {on_conflict}
@@ -124,7 +134,7 @@ def take_in(name: str, source: str, *, at: str = "at", state: str = "state", on_
         )"""
 
 
-def record(
+def insert_runs(
     name: str, workflow: str, source: str, *, run: str, at: str, legacy_at: str, state: str, events: str
 ) -> str:
     """Return two CTEs, ``name`` and ``name_events``, that write runs which carry a snapshot, and their events.

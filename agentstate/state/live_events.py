@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from django.db.backends.utils import CursorWrapper
-
 from agentstate.state.legacy_snapshot import entries_of_conflicts, entries_of_eligibility
 
 # A cuid made by the database: a letter, then lower-case letters and digits, from random bits.
@@ -33,10 +29,12 @@ _NEW_ITEMS = f"""
     WHERE NOT EXISTS (
         SELECT FROM jsonb_array_elements({entries_of_eligibility("before")}) earlier WHERE earlier = entry)"""
 
-_EVENTS = f"""
+# Written before the save's snapshot, from the state before (that of the run ``newest``) and the documents after:
+# ``state.changed`` at the save's clock value, the others after it.
+INSERT_LIVE_EVENTS = f"""
     WITH changed AS MATERIALIZED (
-        SELECT given.key, given.document AS after, newest.result -> 'state' -> given.key AS before
-        FROM unnest(%(keys)s::text[], %(documents)s::jsonb[]) given (key, document)
+        SELECT key, given.state -> key AS after, newest.result -> 'state' -> key AS before
+        FROM unnest(%(keys)s::text[]) key CROSS JOIN (SELECT %(given)s::jsonb AS state OFFSET 0) given
         CROSS JOIN "AgentWorkflowRun" newest WHERE newest.id = %(newest)s
     ), events AS (
         SELECT 1 AS part, 1::bigint AS position, 'state.changed' AS type,
@@ -61,12 +59,3 @@ _EVENTS = f"""
     SELECT {NEW_ID}, %(run)s, type, payload,
            %(at)s + (row_number() OVER (ORDER BY part, position) - 1) * interval '1 microsecond'
     FROM events"""
-
-
-def insert_live_events(cursor: CursorWrapper, parameters: dict[str, Any]) -> None:
-    """Write the events of a save, before its snapshot: ``state.changed`` at the save's clock value, the others after.
-
-    Args:
-        parameters: ``run``, ``newest`` (the run with the state before), ``at``, ``keys`` and ``documents``.
-    """
-    cursor.execute(_EVENTS, parameters)

@@ -12,9 +12,9 @@ from django.db import DatabaseError, connection
 from agentstate import gates
 from agentstate.models.fields import possible_id
 from agentstate.state.documents import ABSENT, decode
-from agentstate.state.errors import ProjectNotFound
-from agentstate.state.homes import CLOCK, COLUMNS, NEWEST, NO_COLUMNS, PROJECTS
+from agentstate.state.homes import CLOCK, COLUMNS, NEWEST, NO_COLUMNS, PROJECTS, readable
 from agentstate.state.keys import STATE_KEYS
+from agentstate.state.missing import missing
 from agentstate.state.shadowing import DIFFERENCES, Reading, differences_from, lag, readings_made
 from agentstate.state.standing import STANDING, Standing
 
@@ -64,7 +64,7 @@ _COLUMNS = ", ".join(f"CASE WHEN source = 'legacy' THEN \"{key.column}\"::text E
 # judged inside judged once: PostgreSQL would unpack the snapshot anew wherever the judgement is asked for.
 def _loading(differences: str) -> str:
     return f"""
-    SELECT id, standing, source, fell_back, "stateUpdatedAt", snapshot_at, shadowed, {differences},
+    SELECT id, standing, source, fell_back, clock, {readable("snapshot_at")}, shadowed, {differences},
            CASE WHEN source = 'agentkit' THEN (result -> 'state')::text END, {_COLUMNS}
     FROM (
         SELECT *, CASE WHEN asked AND fell_back IS NULL THEN 'agentkit'
@@ -77,7 +77,7 @@ def _loading(differences: str) -> str:
                            WHEN jsonb_typeof(result -> 'state') IS DISTINCT FROM 'object' THEN 'malformed'
                       END AS fell_back
             FROM (
-                SELECT p.id, {CLOCK}, {COLUMNS}, p.has_columns, newest.snapshot_at, newest.result,
+                SELECT p.id, {readable(CLOCK)} AS clock, {COLUMNS}, p.has_columns, newest.snapshot_at, newest.result,
                        wanted.asked OR NOT p.has_columns AS asked, wanted.shadowed AND p.has_columns AS shadowed,
                        {STANDING} AS standing
                 FROM unnest(%(ids)s::text[], %(asked)s::boolean[], %(shadowed)s::boolean[])
@@ -95,7 +95,8 @@ _LOAD = _loading("NULL")
 _LOAD_SHADOWED = _loading(DIFFERENCES)
 
 _LOAD_LEGACY = f"""
-    SELECT p.id, p.has_columns, {CLOCK}, {NO_COLUMNS}, {", ".join(f'p."{key.column}"::text' for key in STATE_KEYS)}
+    SELECT p.id, p.has_columns, {readable(CLOCK)}, {NO_COLUMNS},
+        {", ".join(f'p."{key.column}"::text' for key in STATE_KEYS)}
     FROM {PROJECTS} p WHERE p.id = ANY (%(ids)s)"""
 
 
@@ -116,7 +117,7 @@ def load(project_id: str, request: HttpRequest | None = None, *, counts: bool = 
     """
     states = load_many([project_id], request, counts=counts)
     if project_id not in states:
-        raise ProjectNotFound(project_id)
+        raise missing(project_id)
     return states[project_id]
 
 

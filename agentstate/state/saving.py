@@ -12,18 +12,83 @@ from django.db.backends.utils import CursorWrapper
 from agentstate import gates
 from agentstate.models.fields import new_id, possible_id
 from agentstate.state.documents import ABSENT, encode
-from agentstate.state.errors import ProjectNotFound, StateWriteDisabled, UnsuitableRun
+from agentstate.state.effects import REFUSED, UNUSABLE, is_clock_written, is_written
+from agentstate.state.errors import NotWritten, StateWriteDisabled, UnsuitableRun
 from agentstate.state.filling import fill_columns
-from agentstate.state.homes import CLOCK, COLUMNS_AS_STATE, NEWEST, PROJECTS, next_clock
+from agentstate.state.homes import ALL_KEYS, CLOCK, COLUMNS_AS_STATE, NEWEST, PROJECTS, is_usable, next_clock
 from agentstate.state.keys import STATE_KEYS
-from agentstate.state.legacy_snapshot import free_clock, take_in
-from agentstate.state.live_events import insert_live_events
+from agentstate.state.legacy_snapshot import clock_to_keep, take_in
+from agentstate.state.live_events import INSERT_LIVE_EVENTS
 from agentstate.state.merging import settle
+from agentstate.state.missing import missing
 from agentstate.state.standing import STANDING, Standing
 from agentstate.state.transactions import seeing_others
 
 _BY_ATTRIBUTE = {key.attribute: key for key in STATE_KEYS}
 _BY_NAME = {key.name: key for key in STATE_KEYS}
+
+LOCK_PROJECT = 'SELECT FROM "Project" WHERE id = %s FOR NO KEY UPDATE'
+LOCK_RUN = 'SELECT project_id, status FROM "AgentWorkflowRun" WHERE id = %s FOR NO KEY UPDATE'
+
+READ_STANDING = f"""
+    SELECT {STANDING}, p.has_columns, {is_usable(CLOCK)} AND ({is_usable("newest.snapshot_at")}) IS NOT FALSE
+    FROM {PROJECTS} p {NEWEST} WHERE p.id = %s"""
+
+# A forward pass, which locks no project, may write just this snapshot at the same time.
+TAKE_IN_COLUMNS = f"""
+    WITH columns AS MATERIALIZED (
+        SELECT project_id, clock, state, {clock_to_keep("judged.project_id", "clock", "newest_at")} AS at FROM (
+            SELECT p.id AS project_id, {CLOCK} AS clock, {COLUMNS_AS_STATE} AS state, newest.snapshot_at AS newest_at
+            FROM {PROJECTS} p {NEWEST} WHERE p.id = %s AND ({STANDING}) IN ('empty', 'legacy_ahead')
+        ) judged
+    ), {take_in("kept", "columns", may_exist=True)},
+    clock AS (
+        UPDATE "Project" p SET "stateUpdatedAt" = columns.at FROM columns
+        WHERE p.id = columns.project_id AND columns.at <> columns.clock
+        RETURNING {is_clock_written("columns.at", "columns.state")} AS is_written
+    )
+    SELECT EXISTS (SELECT FROM kept),
+           coalesce((SELECT at = clock FROM columns), true) OR coalesce((SELECT is_written FROM clock), false)"""
+
+INSERT_RUN = """
+    INSERT INTO "AgentWorkflowRun" (id, workflow_id, project_id, status, input, started_at, completed_at)
+    VALUES (%(run)s, 'direct_write', %(project)s, 'succeeded', '{"source": "direct_write"}', %(at)s, %(at)s)"""
+
+WRITE_SNAPSHOT = """
+    UPDATE "AgentWorkflowRun" run SET snapshot_at = %(at)s,
+        legacy_at = CASE WHEN %(in_sync)s THEN %(at)s ELSE newest.legacy_at END,
+        result = CASE jsonb_typeof(run.result) WHEN 'object' THEN run.result ELSE '{}' END
+            || jsonb_build_object('state', (newest.result -> 'state') - %(keys)s::text[] || given.state)
+    FROM "AgentWorkflowRun" newest, (SELECT %(given)s::jsonb AS state OFFSET 0) given
+    WHERE run.id = %(run)s AND newest.id = %(newest)s"""
+
+
+def find_changes(*, to_agentkit: bool) -> str:
+    """Return the query for the given keys whose documents differ from the state, and the clock value of the save."""
+    return f"""
+    SELECT array_agg(key), newest_run, {next_clock("clock", "newest_at", "last_event_at")} FROM (
+        SELECT {CLOCK} AS clock, newest.id AS newest_run, newest.snapshot_at AS newest_at,
+            {"newest.result -> 'state'" if to_agentkit else COLUMNS_AS_STATE} AS state,
+            (SELECT max(created_at) FROM "AgentWorkflowRunEvent" WHERE run_id = %(run)s) AS last_event_at
+        FROM {PROJECTS} p {NEWEST} WHERE p.id = %(project)s OFFSET 0
+    ) present
+    CROSS JOIN (SELECT %(given)s::jsonb AS documents OFFSET 0) given CROSS JOIN unnest(%(keys)s::text[]) key
+    WHERE state -> key IS DISTINCT FROM documents -> key
+    GROUP BY clock, newest_at, newest_run, last_event_at"""
+
+
+def update_columns(keys: tuple[str, ...], *, in_sync: bool) -> str:
+    """Return the statement that writes documents and the clock into the columns, and whether they are there then.
+
+    Where the snapshot was written too, the other columns must be as it says.
+    """
+    columns = ", ".join(f"\"{_BY_NAME[key].column}\" = given.state -> '{key}'" for key in keys)
+    snapshot = """(SELECT result -> 'state' FROM "AgentWorkflowRun" WHERE id = %(run)s)"""
+    written = is_written("%(at)s", snapshot, ALL_KEYS) if in_sync else is_written("%(at)s", "given.state", keys)
+    return f"""
+    UPDATE "Project" p SET {columns}, "stateUpdatedAt" = %(at)s
+    FROM (SELECT %(given)s::jsonb AS state OFFSET 0) given WHERE p.id = %(project)s
+    RETURNING {written}"""
 
 
 @dataclass(frozen=True)
@@ -63,6 +128,8 @@ def save(project_id: str, *, run: str | None = None, **documents: Any) -> Saved:
         UnsuitableDocument: a value is not JSON; the error has its path.
         StateWriteDisabled: both write gates are closed for the project.
         ProjectNotFound: no project has this id.
+        ProjectHidden: row-level security hides it, or no project has this id.
+        NotWritten: the database did not keep what was written, for example because of a trigger of ``"Project"``.
         UnsuitableRun: the run is another project's, or not running.
         UnsuitableTransaction: the transaction around it is repeatable-read or serializable.
         OperationalError: among others, a document is nested more deeply than the server's ``max_stack_depth`` lets it
@@ -73,7 +140,7 @@ def save(project_id: str, *, run: str | None = None, **documents: Any) -> Saved:
         _lock(cursor, project_id, run)
         # Asked within the transaction: who closes a gate and waits for older transactions has waited for this one.
         to_agentkit, to_legacy = _homes_to_write(project_id)
-        standing, has_columns = _look(cursor, project_id)
+        standing, has_columns = _read_standing(cursor, project_id)
         if has_columns:
             _bring_up(cursor, project_id, standing, to_agentkit=to_agentkit, to_legacy=to_legacy)
         else:
@@ -113,24 +180,21 @@ def _encode(documents: dict[str, Any]) -> dict[str, str | None]:
 
 
 def _lock(cursor: CursorWrapper, project_id: str, run: str | None) -> None:
-    """Lock the project, then the run: everybody does it in this order."""
-    cursor.execute('SELECT FROM "Project" WHERE id = %s FOR NO KEY UPDATE', [possible_id(project_id)])
+    """Lock the project, then the run. Every writer takes the locks in this order."""
+    cursor.execute(LOCK_PROJECT, [possible_id(project_id)])
     if not cursor.rowcount:
-        raise ProjectNotFound(project_id)
+        raise missing(project_id)
     if run is None:
         return
-    cursor.execute(
-        'SELECT project_id, status FROM "AgentWorkflowRun" WHERE id = %s FOR NO KEY UPDATE',
-        [possible_id(run)],
-    )
-    found = cursor.fetchone()
-    if found is None:
+    cursor.execute(LOCK_RUN, [possible_id(run)])
+    row = cursor.fetchone()
+    if row is None:
         raise UnsuitableRun(run, "there is no such run")
-    if found[0] != project_id:
-        raise UnsuitableRun(run, f"it belongs to the project {found[0]!r}, not to {project_id!r}")
-    if found[1] != "running":
-        way_out = "resume it first" if found[1] == "pending" else "save in a new run"
-        raise UnsuitableRun(run, f"it is {found[1]}, and only a running one takes changes; {way_out}")
+    if row[0] != project_id:
+        raise UnsuitableRun(run, f"it belongs to the project {row[0]!r}, not to {project_id!r}")
+    if row[1] != "running":
+        way_out = "resume it first" if row[1] == "pending" else "save in a new run"
+        raise UnsuitableRun(run, f"it is {row[1]}, and only a running one takes changes; {way_out}")
 
 
 def _bring_up(
@@ -138,40 +202,33 @@ def _bring_up(
 ) -> None:
     """Bring each home that will be written up to the one that is ahead."""
     if standing == Standing.FORKED:
-        settle(cursor, [project_id], "agentkit" if gates.agentkit_reads(project_id) else "legacy")
-        standing, _ = _look(cursor, project_id)
+        preferred = "agentkit" if gates.agentkit_reads(project_id) else "legacy"
+        if settle(cursor, [project_id], preferred).refused:
+            raise NotWritten(project_id, REFUSED)
+        standing, _ = _read_standing(cursor, project_id)
     if to_agentkit and standing in (Standing.LEGACY_AHEAD, Standing.EMPTY):
         _take_in_columns(cursor, project_id)
-    if to_legacy and standing == Standing.AGENTKIT_AHEAD:
-        fill_columns(cursor, [project_id])
+    if to_legacy and standing == Standing.AGENTKIT_AHEAD and fill_columns(cursor, [project_id]).refused:
+        raise NotWritten(project_id, REFUSED)
 
 
-def _look(cursor: CursorWrapper, project_id: str) -> tuple[Standing, bool]:
-    """Return where the locked project stands, and whether the columns are there: they are, or not, until the end."""
-    cursor.execute(f"SELECT {STANDING}, p.has_columns FROM {PROJECTS} p {NEWEST} WHERE p.id = %s", [project_id])
-    standing, has_columns = cursor.fetchone()
+def _read_standing(cursor: CursorWrapper, project_id: str) -> tuple[Standing, bool]:
+    """Return the locked project's standing, and whether the columns exist. Both stay true while the lock is held."""
+    cursor.execute(READ_STANDING, [project_id])
+    standing, has_columns, usable = cursor.fetchone()
+    if not usable:
+        raise NotWritten(project_id, UNUSABLE)
     return Standing(standing), has_columns
 
 
 def _take_in_columns(cursor: CursorWrapper, project_id: str) -> None:
-    """Keep the columns as a legacy snapshot, at their clock or, where that is taken, at a new one in both homes.
-
-    A forward pass, which locks no project, may write just that snapshot meanwhile: then it is left at that.
-    """
-    cursor.execute(
-        f"""
-        WITH columns AS MATERIALIZED (
-            SELECT project_id, clock, state, {free_clock("looked_at.project_id", "clock", "newest_at")} AS at FROM (
-                SELECT p.id AS project_id, {CLOCK} AS clock, {COLUMNS_AS_STATE} AS state,
-                       coalesce(newest.snapshot_at, '-infinity') AS newest_at
-                FROM {PROJECTS} p {NEWEST} WHERE p.id = %s AND ({STANDING}) IN ('empty', 'legacy_ahead')
-            ) looked_at
-        ), {take_in("kept", "columns", on_conflict="ON CONFLICT DO NOTHING")}
-        UPDATE "Project" p SET "stateUpdatedAt" = columns.at FROM columns
-        WHERE p.id = columns.project_id AND columns.at <> columns.clock
-        """,
-        [project_id],
-    )
+    """Keep the columns as a legacy snapshot, at their clock or, if that is taken, at a new one in both homes."""
+    cursor.execute(TAKE_IN_COLUMNS, [project_id])
+    is_kept, has_clock = cursor.fetchone()
+    if not has_clock:
+        raise NotWritten(project_id, REFUSED)
+    if not is_kept and _read_standing(cursor, project_id)[0] in (Standing.LEGACY_AHEAD, Standing.EMPTY):
+        raise NotWritten(project_id, "another run has the id of the snapshot of its columns")
 
 
 def _apply(
@@ -184,75 +241,43 @@ def _apply(
     to_legacy: bool,
 ) -> Saved:
     """Write the documents that differ from what is there, at one clock value in all homes that are written."""
-    cursor.execute(
-        f"""
-        SELECT array_agg(key), clock, newest_at, newest_run, {next_clock("clock", "newest_at", "last_event_at")} FROM (
-            SELECT {CLOCK} AS clock, newest.id AS newest_run, newest.snapshot_at AS newest_at,
-                {"newest.result -> 'state'" if to_agentkit else COLUMNS_AS_STATE} AS state,
-                (SELECT max(created_at) FROM "AgentWorkflowRunEvent" WHERE run_id = %(run)s) AS last_event_at
-            FROM {PROJECTS} p {NEWEST} WHERE p.id = %(project)s OFFSET 0
-        ) present
-        CROSS JOIN unnest(%(keys)s::text[], %(documents)s::jsonb[]) given (key, document)
-        WHERE state -> key IS DISTINCT FROM document
-        GROUP BY clock, newest_at, newest_run, last_event_at
-        """,
-        {"project": project_id, "run": run, "keys": list(given), "documents": list(given.values())},
-    )
-    found = cursor.fetchone()
-    if found is None:
+    parameters: dict[str, Any] = {"project": project_id, "run": run, **_as_parameters(given)}
+    cursor.execute(find_changes(to_agentkit=to_agentkit), parameters)
+    row = cursor.fetchone()
+    if row is None:
         return Saved()
-    keys, _, _, newest_run, at = found
+    keys, newest_run, at = row
     changed = {key: given[key] for key in given if key in keys}
+    parameters |= {"at": at, "newest": newest_run, "in_sync": to_legacy, **_as_parameters(changed)}
     if to_agentkit:
-        run = _write_snapshot(cursor, project_id, newest_run, changed, run, at, in_sync=to_legacy)
+        parameters["run"] = run or new_id()
+        _write_snapshot(cursor, parameters, is_new=run is None)
     if to_legacy:
-        columns = ", ".join(f'"{_BY_NAME[key].column}" = %s::jsonb' for key in changed)
-        cursor.execute(
-            f'UPDATE "Project" SET {columns}, "stateUpdatedAt" = %s WHERE id = %s', [*changed.values(), at, project_id]
-        )
-    return Saved(at, tuple(_BY_NAME[key].attribute for key in changed), run if to_agentkit else None)
+        cursor.execute(update_columns(tuple(changed), in_sync=to_agentkit), parameters)
+        if cursor.fetchone() != (True,):
+            raise NotWritten(project_id, REFUSED)
+    names = tuple(_BY_NAME[key].attribute for key in changed)
+    return Saved(at, names, parameters["run"] if to_agentkit else None)
 
 
-def _write_snapshot(
-    cursor: CursorWrapper,
-    project_id: str,
-    newest_run: str,
-    changed: dict[str, str | None],
-    run: str | None,
-    at: datetime,
-    *,
-    in_sync: bool,
-) -> str:
-    """Write the newest snapshot's state with these changes as the run's snapshot, and the events that tell of it."""
-    run_id = run or new_id()
-    parameters: dict[str, Any] = {
-        "project": project_id,
-        "run": run_id,
-        "newest": newest_run,
-        "at": at,
-        "in_sync": in_sync,
-        "keys": list(changed),
-        "documents": list(changed.values()),
-    }
-    if run is None:
-        cursor.execute(
-            """
-            INSERT INTO "AgentWorkflowRun" (id, workflow_id, project_id, status, input, started_at, completed_at)
-            VALUES (%(run)s, 'direct_write', %(project)s, 'succeeded', '{"source": "direct_write"}', %(at)s, %(at)s)
-            """,
-            parameters,
-        )
-    insert_live_events(cursor, parameters)
-    cursor.execute(
-        """
-        UPDATE "AgentWorkflowRun" run SET snapshot_at = %(at)s,
-            legacy_at = CASE WHEN %(in_sync)s THEN %(at)s ELSE newest.legacy_at END,
-            result = CASE jsonb_typeof(run.result) WHEN 'object' THEN run.result ELSE '{}' END
-                || jsonb_build_object('state', (newest.result -> 'state') - %(keys)s::text[] || (
-                    SELECT coalesce(jsonb_object_agg(key, document) FILTER (WHERE document IS NOT NULL), '{}')
-                    FROM unnest(%(keys)s::text[], %(documents)s::jsonb[]) changed (key, document)))
-        FROM "AgentWorkflowRun" newest WHERE run.id = %(run)s AND newest.id = %(newest)s
-        """,
-        parameters,
-    )
-    return run_id
+def _as_parameters(given: dict[str, str | None]) -> dict[str, Any]:
+    """Return the documents as one JSON object, and all keys: one that is not in the object is ABSENT.
+
+    No array with NULLs: a database whose ``array_nulls`` is off reads them as text.
+    """
+    documents = ", ".join(f'"{key}": {document}' for key, document in given.items() if document is not None)
+    return {"keys": list(given), "given": f"{{{documents}}}"}
+
+
+def _write_snapshot(cursor: CursorWrapper, parameters: dict[str, Any], *, is_new: bool) -> None:
+    """Write the newest snapshot's state with the changes as the run's snapshot, and the events of the save.
+
+    Raises:
+        NotWritten: the newest snapshot is gone.
+    """
+    if is_new:
+        cursor.execute(INSERT_RUN, parameters)
+    for statement in (INSERT_LIVE_EVENTS, WRITE_SNAPSHOT):
+        cursor.execute(statement, parameters)
+        if not cursor.rowcount:
+            raise NotWritten(parameters["project"], "its newest snapshot was deleted at the same time")

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from agentstate.state.homes import CLOCK, COLUMNS, NO_COLUMNS
-from agentstate.state.keys import STATE_KEYS
+from agentstate.state.homes import CLOCK, COLUMNS, NO_COLUMNS, documents_differ
 
 
 class Standing(StrEnum):
@@ -31,10 +30,8 @@ STANDING = f"""
 # All five columns became SQL NULL over a snapshot with content: it looks like damage.
 EMPTIED = f"({NO_COLUMNS} AND newest.result -> 'state' <> '{{}}')"
 
-# The two homes hold different documents. Where the clocks say in sync, somebody went behind the trigger's back.
-# Comparing document by document spares building the columns' state, which costs more than the rest together; OFFSET 0
-# has the snapshot unpacked once.
-_DOCUMENT_DIFFERS = " OR ".join(f"p.\"{key.column}\" IS DISTINCT FROM state -> '{key.name}'" for key in STATE_KEYS)
+# The two homes hold different documents. If the clocks say in sync, somebody bypassed the trigger. Comparing document
+# by document is cheaper than building the columns' state. OFFSET 0 is an optimization fence, see docs/architecture.md.
 DIFFERENT = f"""(
-    SELECT {_DOCUMENT_DIFFERS} OR num_nonnulls({COLUMNS}) <> (SELECT count(*) FROM jsonb_object_keys(state))
+    SELECT {documents_differ("state")} OR num_nonnulls({COLUMNS}) <> (SELECT count(*) FROM jsonb_object_keys(state))
     FROM (SELECT newest.result -> 'state' AS state OFFSET 0) snapshot)"""

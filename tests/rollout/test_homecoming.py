@@ -109,8 +109,9 @@ def test_a_trigger_of_others_that_swallows_updates_is_told_of_and_not_tried_for_
         """
     )
     try:
-        with pytest.raises(NeedsPerson, match=rf"swallows updates.*{project}"):
+        with pytest.raises(NeedsPerson, match=rf"aside.*{project}"):
             retreat()
+        assert "BEFORE UPDATE trigger" in LeftAside.objects.get(project_id=project).error
     finally:
         scenes.run_sql("DROP FUNCTION swallow CASCADE")
 
