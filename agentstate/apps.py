@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from django.apps import AppConfig
+from django.db.backends.signals import connection_created
 from django.db.models.signals import pre_migrate
 
 
@@ -14,10 +15,12 @@ class AgentStateConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        """Register the checks, look at the database before ``migrate`` changes anything, and count what reads find."""
+        """Register the checks and the receivers, and start to count what reads find."""
         from agentstate import checks  # noqa: F401
+        from agentstate.connection_settings import fix_settings
         from agentstate.migrations._adoption import check_before_migrating
         from agentstate.state.read_counts import start_counting
 
+        connection_created.connect(fix_settings, dispatch_uid="agentstate.connection_settings")
         pre_migrate.connect(check_before_migrating, sender=self, dispatch_uid="agentstate.adoption")
         start_counting()

@@ -98,7 +98,7 @@ def _legacy_problems(connection: BaseDatabaseWrapper) -> list[str]:
             return ['- "Project" is not a table: agentstate adopts the table that Prisma made, not a view of it.']
         cursor.execute(
             """
-            SELECT attname, format_type(atttypid, NULL) FROM pg_attribute
+            SELECT attname, btrim(format_type(atttypid, NULL), '"') FROM pg_attribute
             WHERE attrelid = to_regclass('"Project"') AND attnum > 0 AND NOT attisdropped
             """
         )
