@@ -10,7 +10,10 @@ import random
 import time
 from typing import TYPE_CHECKING
 
+from django.contrib.auth import get_user_model
 from django.db import connection, transaction
+from django.test import Client
+from django.urls import reverse as url_of
 
 from agentstate import sessions, state
 from agentstate.backfill import OtherDirectionRunning, PassOptions, run_pass
@@ -92,6 +95,13 @@ class Worker:
         project, document = self.chance.choice(LASTING), self._document()
         sessions.append(sessions.open_for(project, memory_id=MEMORY), "user", document)
         _report("kept", document)
+
+    def browse(self) -> None:
+        """Open a list and a search of the admin, which have time limits."""
+        client = Client(SERVER_NAME="localhost")
+        client.force_login(get_user_model().objects.get_or_create(username="ada", is_superuser=True, is_staff=True)[0])
+        for query in ({}, {"q": "storm"}):
+            assert client.get(url_of("admin:agentstate_agentworkflowrun_changelist"), query).status_code == 200
 
     def write(self) -> None:
         """Write a column as the legacy application does."""
