@@ -4,6 +4,7 @@
 #   make run          the admin at http://127.0.0.1:8000/
 #   make test         checks, lint, types and all tests
 #   make test-faults  kills, crashes, turned clocks and odd servers, for some minutes
+#   make sql          writes docs/sql/: the statements of load, save and the passes
 #   make bench        measures the speed
 #   make screenshots  takes the README's pictures of the admin anew, with the Chromium on the PATH
 #   make lock         pins the dependencies anew (make lock UPGRADE=1: their newest versions)
@@ -14,7 +15,7 @@ INSTALLED := $(VENV)/.installed
 ADDRESS ?= 127.0.0.1:8000
 UV ?= uv
 
-.PHONY: help demo run test test-faults lint types bench screenshots lock
+.PHONY: help demo run test test-faults lint types sql bench screenshots lock
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -49,6 +50,9 @@ lint: $(INSTALLED)
 
 types: $(INSTALLED)
 	$(PY) -m mypy
+
+sql: $(INSTALLED)
+	$(PY) scripts/write_sql.py
 
 bench: $(INSTALLED)
 	$(PY) -m benchmarks

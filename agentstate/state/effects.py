@@ -37,7 +37,7 @@ _LOOSELY_DIFFERS = " OR ".join(
 
 
 def is_clock_written(clock: str, state: str) -> str:
-    """Return the condition, for a ``RETURNING`` list, that row ``p`` has this clock, and a state's documents as before.
+    """Return the condition, for a ``RETURNING`` list, that row ``p`` has this clock, and a state's documents still.
 
     For statements that write the clock alone, whether or not the columns exist.
     """

@@ -17,7 +17,7 @@ from agentstate.state.loading import Documents
 from agentstate.state.missing import missing
 from agentstate.state.replay import state_at
 
-_AT = f"""
+AT = f"""
     SELECT past.state::text, {readable("past.at")}, past.run_id FROM "Project" p
     LEFT JOIN LATERAL {state_at("%(moment)s::timestamptz")} past ON true WHERE p.id = %(project)s"""
 
@@ -32,14 +32,14 @@ SAVES = f"""(
     WHERE project_id = %(project)s AND snapshot_at IS NOT NULL
 )"""
 
-_HISTORY = f"SELECT DISTINCT ON (at) at, run_id, workflow_id FROM {SAVES} saved ORDER BY at, place"
+HISTORY = f"SELECT DISTINCT ON (at) at, run_id, workflow_id FROM {SAVES} saved ORDER BY at, place"
 
 
 # The place of the moment that was asked for: by its number, or the newest one until then.
 _AROUND = f"""
     WITH moments AS MATERIALIZED (
         SELECT row_number() OVER (ORDER BY at) AS number, count(*) OVER () AS total, at, run_id, workflow_id
-        FROM ({_HISTORY}) history
+        FROM ({HISTORY}) history
     ), chosen AS (
         SELECT coalesce(
             CASE WHEN %(number)s::bigint IS NULL
@@ -108,7 +108,7 @@ def at(project_id: str, when: datetime) -> PastState:
     """
     require_zone(when)
     with connection.cursor() as cursor:
-        cursor.execute(_AT, {"project": possible_id(project_id), "moment": when})
+        cursor.execute(AT, {"project": possible_id(project_id), "moment": when})
         found = cursor.fetchone()
     if found is None:
         raise missing(project_id)
@@ -127,7 +127,7 @@ def history(project_id: str) -> list[Moment]:
     if Project.objects.unknown([project_id]):
         raise missing(project_id)
     with connection.cursor() as cursor:
-        cursor.execute(_HISTORY, {"project": project_id})
+        cursor.execute(HISTORY, {"project": project_id})
         return [Moment(*row) for row in cursor.fetchall()]
 
 

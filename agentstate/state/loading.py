@@ -90,11 +90,11 @@ def _loading(differences: str) -> str:
     ) chosen"""
 
 
-_LOAD = _loading("NULL")
+LOAD = _loading("NULL")
 # A statement of its own: planning the comparison takes longer than a plain read does.
-_LOAD_SHADOWED = _loading(DIFFERENCES)
+LOAD_SHADOWED = _loading(DIFFERENCES)
 
-_LOAD_LEGACY = f"""
+LOAD_LEGACY = f"""
     SELECT p.id, p.has_columns, {readable(CLOCK)}, {NO_COLUMNS},
         {", ".join(f'p."{key.column}"::text' for key in STATE_KEYS)}
     FROM {PROJECTS} p WHERE p.id = ANY (%(ids)s)"""
@@ -131,7 +131,7 @@ def load_many(
     try:
         with connection.cursor() as cursor:
             cursor.execute(
-                _LOAD_SHADOWED if any(shadowed) else _LOAD,
+                LOAD_SHADOWED if any(shadowed) else LOAD,
                 {"ids": project_ids, "asked": asked, "shadowed": shadowed},
             )
             found = cursor.fetchall()
@@ -209,7 +209,7 @@ def _load_legacy(
     """Return what the columns hold: the new home, which tells the standing too, cannot be asked."""
     named = dict(zip(project_ids, zip(asked, shadowed, strict=True), strict=True))
     with connection.cursor() as cursor:
-        cursor.execute(_LOAD_LEGACY, {"ids": list(project_ids)})
+        cursor.execute(LOAD_LEGACY, {"ids": list(project_ids)})
         found = cursor.fetchall()
     if not all(has_columns for _, has_columns, *_ in found):
         raise error  # the columns have been dropped: nobody else can answer

@@ -1,0 +1,135 @@
+"""Write the statements of ``load``, ``save`` and the passes to ``docs/sql/``: ``make sql``.
+
+Each file shows what the server gets, with psycopg's placeholders, so that a change of a piece shows as a diff of every
+statement that it is part of. A test keeps the files up to date.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+import textwrap
+from pathlib import Path
+from typing import Any
+
+import django
+
+ROOT = Path(__file__).parent.parent
+FOLDER = ROOT / "docs" / "sql"
+
+WIDTH = 119
+_OPENING, _CLOSING = re.compile(r"\(|\bCASE\b"), re.compile(r"\)|\bEND\b")
+_QUOTED = re.compile(r"'(?:[^']|'')*'|\"[^\"]*\"")
+
+
+class _Recorder:
+    """A cursor that keeps the statements that it is given, and finds nothing."""
+
+    rowcount = 0
+
+    def __init__(self) -> None:
+        self.statements: list[str] = []
+
+    def execute(self, sql: str, parameters: object = None) -> None:
+        self.statements.append(sql)
+
+    def fetchone(self) -> tuple[int, int]:
+        return 0, 0
+
+    def fetchall(self) -> list[Any]:
+        return []
+
+
+def files() -> dict[str, str]:
+    """Return the content of each file by its name."""
+    return {
+        f"{name}.sql": "\n".join(f"-- {title}\n{indented(sql)};\n" for title, sql in statements)
+        for name, statements in _statements().items()
+    }
+
+
+def _statements() -> dict[str, list[tuple[str, str]]]:
+    from agentstate.backfill.forward import Adopt, TakeIn
+    from agentstate.backfill.options import PassOptions
+    from agentstate.backfill.reverse import Seed
+    from agentstate.backfill.sessions import MakeSessions
+    from agentstate.backfill.settle import Settle
+    from agentstate.models.passes import Direction
+    from agentstate.state import filling, live_events, loading, merging, restoring, saving
+    from agentstate.state.history import AT, HISTORY
+    from agentstate.state.keys import STATE_KEYS
+
+    forward = PassOptions(Direction.FORWARD)
+
+    def moved(step: type[Any]) -> list[str]:
+        recorder = _Recorder()
+        step(forward).move(recorder, {})
+        return recorder.statements
+
+    def locked(step: type[Any]) -> str:
+        recorder = _Recorder()
+        step(forward).lock(recorder, {})
+        return recorder.statements[0]
+
+    keys = tuple(key.name for key in STATE_KEYS)
+    adopted, obstructed = moved(Adopt)
+    return {
+        "load": [
+            ("Read states", loading.LOAD),
+            ("Read states of projects with agentkit_shadow_reads", loading.LOAD_SHADOWED),
+            ("Read the columns, after an error of the first", loading.LOAD_LEGACY),
+        ],
+        "save": [
+            ("Lock the project", saving.LOCK_PROJECT),
+            ("Lock the given run", saving.LOCK_RUN),
+            ("Read the standing", saving.READ_STANDING),
+            ("Take in columns that are ahead", saving.TAKE_IN_COLUMNS),
+            ("Find what changes in the AgentKit home", saving.find_changes(to_agentkit=True)),
+            ("Find what changes if only the columns are written", saving.find_changes(to_agentkit=False)),
+            ("Make a run if none was given", saving.INSERT_RUN),
+            ("Write the events", live_events.INSERT_LIVE_EVENTS),
+            ("Write the snapshot", saving.WRITE_SNAPSHOT),
+            ("Write the columns beside the snapshot", saving.update_columns(keys, in_sync=True)),
+            ("Write the columns alone", saving.update_columns(keys, in_sync=False)),
+        ],
+        "history": [("Rebuild the state at a moment", AT), ("List the moments", HISTORY)],
+        "forward": [
+            ("Take in a batch", moved(TakeIn)[0]),
+            ("Adopt orphaned runs of the same content", adopted),
+            ("Name the projects that other content obstructs", obstructed),
+        ],
+        "settle": [("Lock a batch", locked(Settle)), ("Merge forks, take in under new clocks", merging.SETTLE)],
+        "reverse": [("Lock a batch", locked(Seed)), ("Fill the columns", filling.FILL)],
+        "restore": [("Restore", restoring.RESTORE)],
+        "sessions": [("Make the sessions of a batch", moved(MakeSessions)[0])],
+    }
+
+
+def indented(sql: str) -> str:
+    """Return a statement with its lines wrapped, and indented by what is open: parentheses and CASE."""
+    lines, depth = [], 0
+    for line in filter(None, map(str.strip, sql.splitlines())):
+        bare = _QUOTED.sub("", line)
+        closes_first = re.match(r"(\)|END\b)*", bare)
+        indent = "    " * (depth - (len(_CLOSING.findall(closes_first[0])) if closes_first else 0))
+        unbroken = _QUOTED.sub(lambda quoted: quoted[0].replace(" ", "\N{NO-BREAK SPACE}"), line)
+        wrapped = textwrap.fill(
+            unbroken,
+            WIDTH,
+            initial_indent=indent,
+            subsequent_indent=f"{indent}    ",
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
+        lines.append(wrapped.replace("\N{NO-BREAK SPACE}", " "))
+        depth += len(_OPENING.findall(bare)) - len(_CLOSING.findall(bare))
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(ROOT))
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "project.settings")
+    django.setup()
+    for name, text in files().items():
+        (FOLDER / name).write_text(text)
