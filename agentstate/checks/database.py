@@ -60,8 +60,10 @@ def _flags_left_behind(alias: str) -> Iterable[CheckMessage]:
 
 def _flag_names(alias: str, table: str) -> list[str]:
     with connections[alias].cursor() as cursor:
-        cursor.execute("SELECT to_regclass(quote_ident(%s)) IS NOT NULL", [table])
-        if not cursor.fetchone()[0]:
+        cursor.execute(
+            "SELECT FROM pg_attribute WHERE attrelid = to_regclass(quote_ident(%s)) AND attname = 'name'", [table]
+        )
+        if not cursor.rowcount:
             return []
         query = SQL("SELECT name FROM {} ORDER BY name").format(Identifier(table))
         cursor.execute(query.as_string(cursor.connection))
