@@ -13,6 +13,7 @@ from django.db import connection
 from agentstate.actors import actor
 from agentstate.backfill.errors import BackfillError
 from agentstate.backfill.given_up import GivenUp, given_up
+from agentstate.backfill.outcome import UNUSABLE_CLOCK
 from agentstate.backfill.sessions import CHATS, DIGEST, UNMADE
 from agentstate.backfill.transactions import pass_transaction
 from agentstate.models import LeftAside
@@ -96,6 +97,8 @@ def accept(entry: LeftAside, note: str, *, by: str = "", version: str | None = N
         raise CannotAccept(f"A note says why: {SHORTEST_NOTE} characters or more.")
     if entry.closed_at:
         raise CannotAccept(f"Entry {entry.pk} is closed: its project was moved, or nothing was left to move.")
+    if entry.error_class == UNUSABLE_CLOCK:
+        raise CannotAccept(f"Entry {entry.pk} is about a clock: correct it, as the error says, and retry.")
     refuse_hidden_rows()
     found = given_up(entry)
     if found.is_nothing:

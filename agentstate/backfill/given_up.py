@@ -11,7 +11,7 @@ from agentstate.backfill.sessions import CHAT, CHATS, DIGEST, UNMADE
 from agentstate.models import LeftAside
 from agentstate.models.passes import Direction
 from agentstate.state.acceptance import state_clock, state_is_left
-from agentstate.state.homes import CLOCK, COLUMNS_AS_STATE, NEWEST, PROJECTS
+from agentstate.state.homes import CLOCK, COLUMNS_AS_STATE, NEWEST, PROJECTS, is_usable
 from agentstate.state.keys import STATE_KEYS
 from agentstate.state.standing import STANDING, Standing
 
@@ -25,7 +25,8 @@ _STATE = f"""
             {state_clock("%(direction)s::text")} AS clock,
             CASE %(direction)s::text WHEN 'forward' THEN {COLUMNS_AS_STATE} ELSE newest.result -> 'state' END AS state
         FROM {PROJECTS} p {NEWEST}
-        WHERE p.id = %(project)s AND p.has_columns AND {state_is_left("%(direction)s::text")}
+        WHERE p.id = %(project)s AND p.has_columns
+          AND {is_usable(CLOCK)} AND (newest.snapshot_at IS NULL OR {is_usable("newest.snapshot_at")}) AND {state_is_left("%(direction)s::text")}
     ) left_to_move"""
 _CHAT = f"""
     SELECT {DIGEST}, octet_length({CHAT}::text) FROM {CHATS}

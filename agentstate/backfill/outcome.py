@@ -18,9 +18,12 @@ class Failure(NamedTuple):
     error: str
 
 
+UNUSABLE_CLOCK = "UnusableClock"
+
+
 def unusable_clock(project_id: str) -> Failure:
     """Return the failure of a project with a clock that no other can follow."""
-    return Failure(project_id, "UnusableClock", str(NotWritten(project_id, UNUSABLE)))
+    return Failure(project_id, UNUSABLE_CLOCK, str(NotWritten(project_id, UNUSABLE)))
 
 
 def not_written(project_id: str) -> Failure:

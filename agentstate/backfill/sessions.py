@@ -12,7 +12,9 @@ from agentstate.backfill.step import Step
 
 CHAT = "(p.meta -> 'chat')"
 DIGEST = f"encode(sha256(convert_to({CHAT}::text, 'UTF8')), 'hex')"
-_CREATED = """to_char(p."createdAt", 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')"""
+# timestamp(3) without time zone holding UTC, brought into the years that Python reads.
+_CREATED_AT = """least(greatest(p."createdAt", '0002-01-01'), '9999-01-01')"""
+_CREATED = f"""to_char({_CREATED_AT}, 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')"""
 
 # A session that nobody has written to since the pass made it has equal times: see models.AgentSession.
 _UNTOUCHED = "session.updated_at = session.created_at"
@@ -52,7 +54,7 @@ class MakeSessions(Step):
             INSERT INTO "AgentSession" AS session
                 (id, project_id, transcript_json, metadata, created_at, updated_at)
             SELECT 'legacy_' || p.id, p.id, {_TRANSCRIPT}, {_METADATA},
-                   p."createdAt" AT TIME ZONE 'UTC', p."createdAt" AT TIME ZONE 'UTC'
+                   {_CREATED_AT} AT TIME ZONE 'UTC', {_CREATED_AT} AT TIME ZONE 'UTC'
             FROM {self.candidates(IN_BATCH)} ORDER BY p.id LIMIT %(limit)s
             ON CONFLICT (id) DO UPDATE SET transcript_json = EXCLUDED.transcript_json, metadata = EXCLUDED.metadata
             WHERE {_UNTOUCHED} AND session.metadata ->> 'digest' IS DISTINCT FROM EXCLUDED.metadata ->> 'digest'

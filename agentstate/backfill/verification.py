@@ -16,7 +16,7 @@ from agentstate.backfill.sessions import CHATS, UNMADE
 from agentstate.backfill.transactions import TUNE, pass_transaction
 from agentstate.row_security import SHOW_EVERY_ROW, refuse_hidden_rows
 from agentstate.state.columns import legacy_columns_are_there
-from agentstate.state.homes import COLUMNS, COLUMNS_AS_STATE, NEWEST, PROJECTS
+from agentstate.state.homes import CLOCK, COLUMNS, COLUMNS_AS_STATE, NEWEST, PROJECTS, is_usable
 from agentstate.state.keys import STATE_KEYS
 from agentstate.state.legacy_snapshot import event_id, snapshot_events
 from agentstate.state.paths import first_difference
@@ -50,9 +50,12 @@ _OF_RUN = """(%(projects)s::text[] IS NULL OR t.run_id IN (
 class Offender(NamedTuple):
     """Something that keeps a database from being clean.
 
-    ``kind`` is ``legacy_ahead``, ``forked``, ``unequal``, ``event``, ``session`` or ``left_aside``; ``path`` the JSON
-    path of the first difference between the homes, of the first wrong event, or of what the session is made from.
-    ``project`` is None for a snapshot whose project was deleted.
+    Attributes:
+        project: its id, None for a snapshot whose project was deleted.
+        kind: ``legacy_ahead``, ``forked``, ``unequal``, ``clock``, ``event``, ``session``, ``left_aside`` or
+            ``missing_project``.
+        path: the JSON path of the first difference between the homes, of the first wrong event, or of what the session
+            is made from; the column or the run with the unusable clock; the table with rows of a missing project.
     """
 
     project: str | None
@@ -79,9 +82,17 @@ class Verification:
     tables: dict[str, int] = field(default_factory=dict)
     offenders: list[Offender] = field(default_factory=list)
 
+    def add_all(self, kind: str, cursor: CursorWrapper, query: str, parameters: dict[str, Any]) -> None:
+        """Count the rows of a query, pairs of a project and a path, as problems of a kind, and name the first."""
+        cursor.execute(f"SELECT *, count(*) OVER () FROM ({query}) offender ORDER BY 1, 2 LIMIT %(named)s", parameters)
+        self.problems[kind] = 0
+        for project, path, count in cursor.fetchall():
+            self.problems[kind] = count
+            self.offenders.append(Offender(project, kind, path))
+
     @property
     def clean(self) -> bool:
-        """Nobody legacy ahead, forked or unequal, no wrong event or session, nothing left aside."""
+        """Return whether no problem of any kind was found."""
         return not any(self.problems.values())
 
     @property
@@ -111,7 +122,15 @@ def verify(projects: tuple[str, ...] = ()) -> Verification:
         cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
         cursor.execute(f"{SHOW_EVERY_ROW}; {TUNE}")
         parameters |= _excuse_accepted(projects, found)
-        for check in (_count_rows, _compare_homes, _check_events, _check_sessions, _check_left_aside):
+        for check in (
+            _count_rows,
+            _compare_homes,
+            _check_clocks,
+            _check_events,
+            _check_sessions,
+            _check_left_aside,
+            _check_missing_projects,
+        ):
             check(cursor, parameters, found)
     return found
 
@@ -180,6 +199,36 @@ def _compare_homes(cursor: CursorWrapper, parameters: dict[str, Any], found: Ver
             found.offenders += [Offender(project, kind, path) for project, path in cursor.fetchall()]
 
 
+_UNUSABLE_CLOCKS = f"""
+    SELECT p.id AS project_id, 'stateUpdatedAt' AS place FROM "Project" p
+    WHERE {SELECTED} AND NOT {is_usable(CLOCK)}
+    UNION ALL
+    SELECT t.project_id, t.id FROM "AgentWorkflowRun" t
+    WHERE {_OF_PROJECT} AND NOT ({is_usable("t.snapshot_at")} AND {is_usable("t.legacy_at")})"""
+
+
+def _check_clocks(cursor: CursorWrapper, parameters: dict[str, Any], found: Verification) -> None:
+    """Count clocks that are infinite or of a year out of range: no pass moves such a project."""
+    found.add_all("clock", cursor, _UNUSABLE_CLOCKS, parameters)
+
+
+# Foreign keys forbid these, and a subscriber of logical replication does not check them: its "Project" may be empty.
+_OF_MISSING_PROJECTS = " UNION ALL ".join(
+    f"""
+    SELECT t.project_id, '{table}' AS place FROM "{table}" t
+    WHERE {_OF_PROJECT} AND t.project_id IS NOT NULL
+      AND NOT EXISTS (SELECT FROM "Project" p WHERE p.id = t.project_id)"""
+    for table in ("AgentWorkflowRun", "AgentSession")
+)
+_MISSING_PROJECTS = f"""
+    SELECT project_id, string_agg(DISTINCT place, ', ') FROM ({_OF_MISSING_PROJECTS}) row GROUP BY project_id"""
+
+
+def _check_missing_projects(cursor: CursorWrapper, parameters: dict[str, Any], found: Verification) -> None:
+    """Count the projects that runs or sessions name and "Project" does not have."""
+    found.add_all("missing_project", cursor, _MISSING_PROJECTS, parameters)
+
+
 # A snapshot's events that are missing, superfluous or not what its content calls for.
 _WRONG_EVENTS = f"""
     SELECT coalesce(expected.id, actual.id) AS id, expected.payload AS expected, actual.payload AS actual
@@ -194,7 +243,8 @@ _WRONG_EVENTS = f"""
     WHERE (expected.type, expected.payload, expected.created_at)
         IS DISTINCT FROM (actual.type, actual.payload, actual.created_at)"""
 _WITH_WRONG_EVENTS = f"""
-    "AgentWorkflowRun" t WHERE {_OF_PROJECT} AND t.workflow_id = 'legacy_snapshot' AND EXISTS ({_WRONG_EVENTS})"""
+    "AgentWorkflowRun" t WHERE {_OF_PROJECT} AND t.workflow_id = 'legacy_snapshot'
+    AND CASE WHEN {is_usable("t.snapshot_at")} THEN EXISTS ({_WRONG_EVENTS}) ELSE false END"""
 
 
 def _check_events(cursor: CursorWrapper, parameters: dict[str, Any], found: Verification) -> None:
@@ -216,34 +266,18 @@ def _check_events(cursor: CursorWrapper, parameters: dict[str, Any], found: Veri
 
 
 def _check_sessions(cursor: CursorWrapper, parameters: dict[str, Any], found: Verification) -> None:
-    cursor.execute(
-        f"""
-        SELECT p.id, count(*) OVER () FROM {CHATS}
-        WHERE {SELECTED} AND {UNMADE} AND NOT p.id = ANY (%(excused_chats)s) ORDER BY p.id LIMIT %(named)s
-        """,
-        parameters,
-    )
-    found.problems["session"] = 0
-    for project, count in cursor.fetchall():
-        found.problems["session"] = count
-        found.offenders.append(Offender(project, "session", "meta.chat"))
+    unmade = f"""
+        SELECT p.id, 'meta.chat' FROM {CHATS} WHERE {SELECTED} AND {UNMADE} AND NOT p.id = ANY (%(excused_chats)s)"""
+    found.add_all("session", cursor, unmade, parameters)
 
 
 def _check_left_aside(cursor: CursorWrapper, parameters: dict[str, Any], found: Verification) -> None:
-    """Count entries that nobody accepted as they are; one whose project was deleted since waits for nothing."""
-    cursor.execute(
-        f"""
-        SELECT t.project_id, count(*) OVER () FROM "AgentStateLeftAside" t
+    """Count entries without a valid acceptance, but for those of deleted projects."""
+    waiting = f"""
+        SELECT t.project_id, NULL::text FROM "AgentStateLeftAside" t
         WHERE {_OF_PROJECT} AND t.closed_at IS NULL AND NOT t.id = ANY (%(accepted)s)
-          AND EXISTS (SELECT FROM "Project" p WHERE p.id = t.project_id)
-        ORDER BY t.project_id, t.direction LIMIT %(named)s
-        """,
-        parameters,
-    )
-    found.problems["left_aside"] = 0
-    for project, count in cursor.fetchall():
-        found.problems["left_aside"] = count
-        found.offenders.append(Offender(project, "left_aside", None))
+          AND EXISTS (SELECT FROM "Project" p WHERE p.id = t.project_id)"""
+    found.add_all("left_aside", cursor, waiting, parameters)
 
 
 class Audit(NamedTuple):
@@ -262,6 +296,7 @@ def audit(projects: tuple[str, ...] = ()) -> list[Audit]:
             f"""
             SELECT t.id, quote_literal(t.id) FROM "AgentWorkflowRun" t
             WHERE {_OF_PROJECT} AND t.workflow_id = 'legacy_snapshot' AND t.project_id IS NOT NULL
+                AND {is_usable("t.snapshot_at")}
             ORDER BY t.snapshot_at DESC, length(t.id), t.id LIMIT 1
             """,
             {"projects": list(projects) or None},

@@ -19,8 +19,10 @@ WAYS_OUT = {
     "legacy_ahead": "run manage.py backfill_agentkit_state",
     "forked": "run manage.py backfill_agentkit_state; what stays forked needs --prefer legacy or --prefer agentkit",
     "unequal": "changed behind the trigger's back: settle with --prefer legacy or --prefer agentkit",
+    "clock": 'set a valid one: UPDATE "Project" SET "stateUpdatedAt" = now() for the id, or correct the run',
     "event": "not the events that the snapshot's content calls for: somebody changed the event table",
     "session": "run manage.py backfill_agentkit_state",
+    "missing_project": 'runs or sessions name projects that this "Project" does not have: complete that table',
     "left_aside": "manage.py agentkit_left_aside list names the errors: mend and retry, or accept",
 }
 
@@ -95,6 +97,13 @@ class Command(BaseCommand):
             self.stdout.write(f"{found.accepted:,} accepted as not moved: see manage.py agentkit_left_aside list.")
         if found.clean:
             self.stdout.write(self.style.SUCCESS("Clean."))
+            if not found.tables["Project"]:
+                self.stdout.write(
+                    self.style.WARNING(
+                        'There is nothing to verify: "Project" has no rows. If you expected some, check the database '
+                        "and the schema that DATABASE_URL names."
+                    )
+                )
             return
         self.stdout.write(self.style.ERROR("Not clean:"))
         for kind, count in found.problems.items():
