@@ -26,7 +26,8 @@ _STATE = f"""
             CASE %(direction)s::text WHEN 'forward' THEN {COLUMNS_AS_STATE} ELSE newest.result -> 'state' END AS state
         FROM {PROJECTS} p {NEWEST}
         WHERE p.id = %(project)s AND p.has_columns
-          AND {is_usable(CLOCK)} AND (newest.snapshot_at IS NULL OR {is_usable("newest.snapshot_at")}) AND {state_is_left("%(direction)s::text")}
+          AND {is_usable(CLOCK)} AND (newest.snapshot_at IS NULL OR {is_usable("newest.snapshot_at")})
+          AND {state_is_left("%(direction)s::text")}
     ) left_to_move"""
 _CHAT = f"""
     SELECT {DIGEST}, octet_length({CHAT}::text) FROM {CHATS}

@@ -411,7 +411,8 @@ class TestMissingProjects:
         ended = call("verify_agentkit_state")
         assert ended.code == 1
         assert ended.lines[-1] == (
-            '  12 missing_project: runs or sessions name projects that this "Project" does not have: complete that table'
+            '  12 missing_project: runs or sessions name projects that this "Project" does not have: '
+            "complete that table"
         )
 
 
