@@ -12,6 +12,8 @@ from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from psycopg.conninfo import conninfo_to_dict
 
+from project.pooled import SEARCH_PATH
+
 if TYPE_CHECKING:
     from django.db import OperationalError
 
@@ -48,8 +50,10 @@ def database_from_url(url: str) -> Database:
     ours = {name: unquote(value) for name, value in parameters.items() if name not in known}
 
     parts = _parse(address, known)
-    if schema := ours.pop("schema", ""):
-        parts["options"] = f"{parts.get('options', '')} -c search_path={_as_search_path(schema)}".strip()
+    is_pooled = ours.pop("pgbouncer", "") == "true"
+    schema = ours.pop("schema", "")
+    if schema and not is_pooled:
+        parts["options"] = f"{parts.get('options', '')} -c search_path={_for_command_line(_quoted(schema))}".strip()
     parts.setdefault("connect_timeout", "10")
     database = {
         "ENGINE": "django.db.backends.postgresql",
@@ -59,9 +63,11 @@ def database_from_url(url: str) -> Database:
         "HOST": parts.pop("host", ""),
         "PORT": parts.pop("port", ""),
         "OPTIONS": parts,
-        # A pool in transaction mode hands the next query to another connection, without the cursor.
-        "DISABLE_SERVER_SIDE_CURSORS": ours.pop("pgbouncer", "") == "true",
+        # A transaction pooler hands the next query to another connection, without the cursor.
+        "DISABLE_SERVER_SIDE_CURSORS": is_pooled,
     }
+    if schema and is_pooled:
+        database[SEARCH_PATH] = _quoted(schema)
     return Database(database, dropped=tuple(ours))
 
 
@@ -106,10 +112,13 @@ def _parse(address: str, parameters: dict[str, str]) -> dict[str, Any]:
     return parts
 
 
-def _as_search_path(schema: str) -> str:
-    """Quote a schema's name, for SQL and then for the server's command line."""
-    identifier = '"' + schema.replace('"', '""') + '"'
-    return re.sub(r"([\\\s])", r"\\\1", identifier)
+def _quoted(schema: str) -> str:
+    return '"' + schema.replace('"', '""') + '"'
+
+
+def _for_command_line(value: str) -> str:
+    """Escape a setting's value for the server's command line."""
+    return re.sub(r"([\\\s])", r"\\\1", value)
 
 
 def connection_failure(error: OperationalError) -> str | None:

@@ -63,6 +63,13 @@ def test_keeps_no_cursor_on_the_server_behind_pgbouncer() -> None:
     assert not database_from_url("postgres://h/db?pgbouncer=false").settings["DISABLE_SERVER_SIDE_CURSORS"]
 
 
+def test_sends_no_search_path_as_an_option_through_pgbouncer() -> None:
+    settings = database_from_url("postgres://h/db?schema=a%22b&pgbouncer=true").settings
+    assert settings["OPTIONS"] == {"connect_timeout": "10"}
+    assert settings["SEARCH_PATH"] == '"a""b"'
+    assert "SEARCH_PATH" not in database_from_url("postgres://h/db?schema=app").settings
+
+
 def test_an_empty_url_stands_for_the_embedded_server() -> None:
     assert database_from_url("").settings["ENGINE"] == "project.embedded"
 
