@@ -1,29 +1,29 @@
-"""What agents hand over, as JSON that PostgreSQL can hold: nothing lost where it can be kept, every change marked.
+"""Turn any Python value into JSON that PostgreSQL can store, and mark each change.
 
-What jsonb takes is stored as it is. In the place of what it refuses stands ``{"$unstorable": kind, "value": …}``:
+What jsonb accepts is stored unchanged. What it refuses is replaced by ``{"$unstorable": kind, "value": …}``:
 
 ``string``
-    A text with NUL characters or lone surrogates; the value is the text with JSON's escapes.
+    Text with NUL characters or lone surrogates; the text with JSON's escapes.
 ``number``
     NaN, infinity, or more digits than PostgreSQL's ``numeric`` has; the number as text.
 ``object``
-    A dict with a key that is no plain text; its ``[key, value]`` pairs.
+    A dict with a key that is not plain text; its ``[key, value]`` pairs.
 ``set``, ``frozenset``
     Its members, as a list.
 ``bytes``, ``bytearray``, ``memoryview``
     Base64.
 ``cycle``
-    Something that holds itself; how many levels up it stands.
+    A container inside itself; how many levels up it is.
 ``depth``
-    What lies deeper than 500 levels; its JSON text.
+    A value nested more than 500 levels deep; its JSON text.
 ``size``
-    A document of more than 100 MB; the beginning of its JSON text.
+    A document of more than 100 MB or two million values; the beginning of its JSON text.
 a class, as in ``uuid.UUID``
     Any other object; the fields of a dataclass or of a Pydantic model, an enum's value, a date in ISO format, or else
     its ``repr``.
 
 A tuple becomes a list, as JSON has it, without a mark. A dict that has the key ``$unstorable`` itself is kept as
-pairs, so that a mark is always ours.
+pairs. So every mark is ours.
 """
 
 from __future__ import annotations
@@ -40,7 +40,9 @@ from typing import Any, cast
 
 MARK = "$unstorable"
 DEEPEST = 500
-LARGEST = 100_000_000
+LARGEST = 100_000_000  # bytes
+# The server needs up to 700 bytes to parse a value of two characters, and jsonb up to six times the text's size.
+MOST_VALUES = 2_000_000
 CUT_TO = 100_000
 
 # The bounds of PostgreSQL's numeric: digits before and after the decimal point.
@@ -49,38 +51,48 @@ _SURROGATES = re.compile("[\ud800-\udfff]")
 
 
 def storable(value: object) -> str:
-    """Return JSON text that jsonb takes, with a mark for each change. It never raises."""
+    """Return JSON text that jsonb accepts, with a mark for each change. Never raises."""
     text = _plain(value)
     if text is None:
         try:
             text = "".join(_Writer().write(value))
-        except Exception:  # an object whose own code does not even let itself be looked at
+        except Exception:  # a container whose own code raises while it is read
             text = _as_repr(value)
-    if len(text) > LARGEST // 4 and len(text.encode()) > LARGEST:
-        return _marked_text("size", text[:CUT_TO])
-    return text
+    return text if weight(text) <= 1 else _marked_text("size", text[:CUT_TO])
+
+
+def storable_members(**members: object) -> str:
+    """Return the JSON text of an object. A member that is too large is marked by itself, and the others are kept."""
+    return "{" + ",".join(f"{json.dumps(name)}:{storable(value)}" for name, value in members.items()) + "}"
+
+
+def weight(text: str) -> float:
+    """Return how much of the largest document a JSON text takes, 1 for all of it."""
+    values = text.count(",") + text.count("[") + text.count("{")
+    return max(len(text.encode()) / LARGEST, values / MOST_VALUES)
 
 
 def storable_text(text: str) -> str:
-    """Return text that PostgreSQL takes: NUL characters and lone surrogates become escapes such as ``\\u0000``."""
+    """Return text that PostgreSQL accepts: NUL characters and lone surrogates become escapes such as ``\\u0000``."""
     return _SURROGATES.sub(_escape, text.replace("\0", "\\u0000"))
 
 
 def described(error: BaseException) -> str:
     """Return an error's class and text, ``ValueError: no such page``."""
-    name, text = type(error).__name__, _guarded(str, error)
+    name, text = _class_name(type(error)), str.__str__(_guarded(str, error))
     return storable_text(f"{name}: {text}" if text else name)
 
 
 def _plain(value: object) -> str | None:
-    """Return JSON text if the value is JSON through and through, as most are. All of this runs at C's speed."""
+    """Return the JSON text of a value that is JSON throughout, as most are; None for any other. Runs at C's speed."""
     try:
         text = json.dumps(value, allow_nan=False, ensure_ascii=False, separators=(",", ":"))
-        text.encode()
-        # Comparing finds keys that became text. What looks like NUL may be a backslash and u0000: the slow way knows.
+        if weight(text) > 1:
+            return text  # to be cut
+        # Comparing finds keys that became text. What looks like NUL may be a backslash and u0000: the writer decides.
         is_plain = "\\u0000" not in text and MARK not in text and bool(json.loads(text) == value)
         is_plain = is_plain and (text.count("[") + text.count("{") <= DEEPEST or _is_shallow(value))
-    except Exception:  # whatever it is, the slow way copes with it
+    except Exception:  # not JSON, or its own code raises: the writer copes with it
         return None
     return text if is_plain else None
 
@@ -100,17 +112,20 @@ def _is_shallow(value: Any) -> bool:
 
 
 class _Writer:
-    """Writes JSON text piece by piece, without recursion: an agent's stack may be deep, and its data deeper."""
+    """Writes JSON text piece by piece, without recursion: an agent's stack may be deep, and its data deeper.
+
+    It stops where the text has more values than may be stored: each has three pieces at most.
+    """
 
     def __init__(self, deepest: float = DEEPEST, around: dict[int, int] | None = None) -> None:
         self._deepest = deepest
-        self._open = dict(around or {})  # the containers around this place: id to level
+        self._open = dict(around or {})  # the enclosing containers: id to level
 
     def write(self, value: object) -> list[str]:
         parts: list[str] = []
         stack: list[tuple[int, Iterator[tuple[str, object]], str, bool]] = []
         self._enter(value, "", parts, stack)
-        while stack:
+        while stack and len(parts) <= 3 * (MOST_VALUES + 2):
             identity, members, closing, is_first = stack[-1]
             member = next(members, None)
             if member is None:
@@ -126,22 +141,30 @@ class _Writer:
     def _enter(self, value: object, prefix: str, parts: list[str], stack: list[Any]) -> None:
         """Write a scalar, or open a container."""
         parts.append(prefix)
+        try:
+            written = self._scalar_or_mark(value)
+            opening, members, closing = _container(value) if written is None else (written, iter(()), "")
+        except Exception:  # the value's own code, or its class's
+            written = opening = _as_repr(value)
+        parts.append(opening)
+        if written is None:
+            self._open[id(value)] = len(self._open)
+            stack.append((id(value), members, closing, True))
+
+    def _scalar_or_mark(self, value: object) -> str | None:
+        """Return the JSON text of a scalar, or of the mark for a container that is not written; None for the rest."""
         scalar = _scalar(value)
         if scalar is not None:
-            parts.append(scalar)
-        elif id(value) in self._open:
-            parts.append(_marked("cycle", str(len(self._open) - self._open[id(value)])))
-        elif len(self._open) >= self._deepest:
-            parts.append(_marked_text("depth", "".join(_Writer(math.inf, self._open).write(value))))
-        else:
-            opening, members, closing = _container(value)
-            self._open[id(value)] = len(self._open)
-            parts.append(opening)
-            stack.append((id(value), members, closing, True))
+            return scalar
+        if id(value) in self._open:
+            return _marked("cycle", str(len(self._open) - self._open[id(value)]))
+        if len(self._open) >= self._deepest:
+            return _marked_text("depth", "".join(_Writer(math.inf, self._open).write(value)))
+        return None
 
 
 def _scalar(value: object) -> str | None:
-    """Return a scalar's JSON text, None for what holds others."""
+    """Return a scalar's JSON text, None for a container."""
     kind = type(value)
     if value is None or kind is bool:
         return {None: "null", True: "true", False: "false"}[value]  # type: ignore[index]
@@ -150,7 +173,7 @@ def _scalar(value: object) -> str | None:
     if kind in (int, float, Decimal):
         return _number(value)  # type: ignore[arg-type]
     if issubclass(kind, bytes | bytearray | memoryview):
-        return _marked_text(kind.__name__, b64encode(bytes(value)).decode())  # type: ignore[call-overload]
+        return _marked_text(_class_name(kind), b64encode(bytes(value)).decode())  # type: ignore[call-overload]
     if issubclass(kind, dict | list | tuple | set | frozenset) or _fields(value) is not None:
         return None
     return _of_object(value)
@@ -191,11 +214,11 @@ def _of_object(value: object) -> str:
 
 
 def _as_repr(value: object) -> str:
-    return _marked(_name(type(value)), _text(_guarded(repr, value)))
+    return _marked(_name(type(value)), _text(str.__str__(_guarded(repr, value))))
 
 
 def _container(value: object) -> tuple[str, Iterator[tuple[str, object]], str]:
-    """Return how a container's text opens, its members each with what stands before it, and how the text closes."""
+    """Return how a container's text opens, its members, each with the text before it, and how the text closes."""
     kind = type(value)
     if issubclass(kind, dict):
         pairs: list[tuple[object, object]] = list(dict.items(cast("dict[object, object]", value)))
@@ -206,7 +229,7 @@ def _container(value: object) -> tuple[str, Iterator[tuple[str, object]], str]:
         return "[", iter([("", inner) for inner in list(value)]), "]"  # type: ignore[call-overload]
     if issubclass(kind, set | frozenset):
         members = iter([("", inner) for inner in list(value)])  # type: ignore[call-overload]
-        return _opening(kind.__name__, "["), members, "]}"
+        return _opening(_class_name(kind), "["), members, "]}"
     return _opening(_name(kind), ""), iter([("", _fields(value))]), "}"
 
 
@@ -232,15 +255,25 @@ def _fields(value: object) -> dict[str, object] | None:
 
 
 def _guarded(act: Any, value: object) -> Any:
-    """Return what comes of a call into somebody else's code, or a word on its failure."""
+    """Return the result of a call into the value's own code, or a text that says that it raised."""
     try:
         return act(value)
     except Exception as error:
-        return f"<{type(value).__name__} that raises {type(error).__name__}>"
+        return f"<{_class_name(type(value))} that raises {_class_name(type(error))}>"
+
+
+def _class_name(kind: type) -> str:
+    return str(_of_class("__name__", kind))
 
 
 def _name(kind: type) -> str:
-    return f"{kind.__module__}.{kind.__qualname__}"
+    module = _of_class("__module__", kind)
+    return storable_text(f"{module if type(module) is str else '?'}.{_of_class('__qualname__', kind)}")
+
+
+def _of_class(attribute: str, kind: type) -> object:
+    """Return an attribute of a class without calling its metaclass, which may raise."""
+    return type.__dict__[attribute].__get__(kind)
 
 
 def _marked(kind: str, written: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 import uuid
 from collections import OrderedDict, UserDict
 from dataclasses import dataclass
@@ -114,6 +115,34 @@ class Hostile:
     __hash__ = None  # type: ignore[assignment]
 
 
+class HostileClass(type):
+    def __getattribute__(cls, name: str) -> Any:
+        raise RuntimeError(name)
+
+
+class OfHostileClass(metaclass=HostileClass):
+    def __repr__(self) -> str:
+        return "an odd one"
+
+
+class OfHostileClassItself(metaclass=HostileClass):
+    def __repr__(self) -> str:
+        raise ValueError
+
+
+class FailingList(list[int]):
+    def __iter__(self) -> Any:
+        raise RuntimeError
+
+
+class OddName:
+    def __repr__(self) -> str:
+        return "odd"
+
+
+OddName.__qualname__ = "Odd\0\ud800"
+OddName.__module__ = 7  # type: ignore[assignment]
+
 HERE = "tests.recording.test_storable"
 
 
@@ -152,6 +181,16 @@ HERE = "tests.recording.test_storable"
         (int, marked("builtins.type", "<class 'int'>")),
         (Finding, marked("builtins.type", f"<class '{HERE}.Finding'>")),
         ([Hostile()], [marked(f"{HERE}.Hostile", "<Hostile that raises RuntimeError>")]),
+        (
+            {"a": OfHostileClass(), "b": {1}},
+            {"a": marked(f"{HERE}.OfHostileClass", "an odd one"), "b": marked("set", [1])},
+        ),
+        (
+            OfHostileClassItself(),
+            marked(f"{HERE}.OfHostileClassItself", "<OfHostileClassItself that raises ValueError>"),
+        ),
+        ([FailingList([1]), {1}], [marked(f"{HERE}.FailingList", "[1]"), marked("set", [1])]),
+        (OddName(), marked("?.Odd\\u0000\\ud800", "odd")),
     ],
 )
 def test_what_is_no_json_is_kept_and_marked(value: object, expected: object) -> None:
@@ -203,6 +242,40 @@ def test_what_is_too_large_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "CUT_TO", 10)
     assert json.loads(stored("ä" * 490)) == "ä" * 490
     assert json.loads(stored("ä" * 500)) == marked("size", '"' + "ä" * 9)
+
+
+def test_many_small_values_are_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MOST_VALUES", 1000)
+    monkeypatch.setattr(module, "CUT_TO", 5)
+    assert json.loads(stored([0] * 999)) == [0] * 999
+    assert json.loads(stored([0] * 1000)) == [0] * 1000
+    assert json.loads(stored([0] * 1001)) == marked("size", "[0,0,")
+    assert json.loads(stored([{}] * 501)) == marked("size", "[{},{")
+    assert json.loads(stored([{1}] * 1001)) == marked("size", '[{"$u')
+    assert json.loads(stored([{"a": {1}}] * 10**6)) == marked("size", '[{"a"')
+
+
+def test_thirty_four_megabytes_of_zeros_take_seconds() -> None:
+    began = time.monotonic()
+    kept = json.loads(stored([0] * 17_000_000))
+    assert kept == marked("size", "[" + "0," * 49_999 + "0")
+    assert time.monotonic() - began < 60
+
+
+def test_a_member_that_is_too_large_is_cut_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "LARGEST", 1000)
+    monkeypatch.setattr(module, "CUT_TO", 2)
+    assert json.loads(module.storable_members(a="x" * 2000, b={1})) == {
+        "a": marked("size", '"x'),
+        "b": marked("set", [1]),
+    }
+
+
+def test_an_error_of_an_odd_class_is_described() -> None:
+    class OddError(Exception, metaclass=HostileClass):
+        pass
+
+    assert module.described(OddError("no page")) == "OddError: no page"
 
 
 def test_text_for_a_text_column() -> None:
