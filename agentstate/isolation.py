@@ -10,11 +10,14 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from django.db import DEFAULT_DB_ALIAS, connections, transaction
+from django.db import DEFAULT_DB_ALIAS, OperationalError, connections, transaction
 from psycopg import ClientCursor
+from psycopg.errors import SerializationFailure
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+
+    from django.db.models import QuerySet
 
 # The first statement of a transaction.
 READ_COMMITTED = "SET TRANSACTION ISOLATION LEVEL READ COMMITTED"
@@ -39,10 +42,22 @@ def stricter_level(using: str = DEFAULT_DB_ALIAS) -> str | None:
     return str(level) if level in ("repeatable read", "serializable") else None
 
 
-def one_round(
-    statements: str, parameters: Mapping[str, Any], using: str = DEFAULT_DB_ALIAS
-) -> tuple[int, tuple[Any, ...] | None]:
-    """Run statements in one round trip, and return how many rows the last one wrote or returned, and its first row.
+def update(rows: QuerySet[Any], **changes: Any) -> int:
+    """Update rows in one statement, and return how many there were.
+
+    Outside a transaction, a serialization failure under a stricter default level is repeated as READ COMMITTED.
+    """
+    try:
+        return rows.update(**changes)
+    except OperationalError as error:
+        if not (isinstance(error.__cause__, SerializationFailure) and connections[rows.db].get_autocommit()):
+            raise
+    with read_committed(rows.db):
+        return rows.update(**changes)
+
+
+def one_round(statements: str, parameters: Mapping[str, Any], using: str = DEFAULT_DB_ALIAS) -> tuple[Any, ...] | None:
+    """Run statements in one round trip, and return the first row of the last one.
 
     Outside a transaction they are a READ COMMITTED transaction of their own. Only a cursor that binds values on the
     client takes several statements, so the host's ``server_side_binding`` does not apply here.
@@ -59,4 +74,5 @@ def one_round(
         cursor.execute(statements, parameters)
         while cursor.nextset():
             pass
-        return cursor.rowcount, cursor.fetchone() if cursor.description else None
+        row: tuple[Any, ...] | None = cursor.fetchone()
+        return row

@@ -9,6 +9,7 @@ from django.db.models import F, Func, OuterRef, Q, Subquery, Value
 from django.db.models.functions import Coalesce, Greatest
 from django.db.models.lookups import Exact, LessThan
 
+from agentstate.isolation import update
 from agentstate.models.expressions import (
     id_hash,
     lacks_snapshot,
@@ -25,9 +26,6 @@ if TYPE_CHECKING:
     from datetime import timedelta
     from typing import Self
 
-# How the error of a run begins that was closed because it gave no sign of life.
-CLOSED_AS_STALE = "Closed as stale"
-
 
 class RunNotFound(LookupError):
     """No run has this id.
@@ -42,17 +40,17 @@ class RunNotFound(LookupError):
 
 
 class IllegalStatusChange(Exception):
-    """A run's status does not move that way. Nothing was written.
+    """A run's status does not allow this change. Nothing was written.
 
     Attributes:
         run_id: the run's id.
-        status: what it is in the database.
-        wanted: what it was to become.
+        status: its status in the database.
+        wanted: the status that it was to get.
     """
 
     def __init__(self, run_id: str, status: str, wanted: str) -> None:
         super().__init__(
-            f"Run {run_id} is {status}, and does not become {wanted} from there: another process may have moved it."
+            f"Run {run_id} is {status}; it cannot be marked {wanted}. Another process may have changed it first."
         )
         self.run_id, self.status, self.wanted = run_id, status, wanted
 
@@ -83,23 +81,23 @@ class AgentWorkflowRunQuerySet(models.QuerySet["AgentWorkflowRun"]):
 
     def closed_as_stale(self) -> Self:
         """Return the runs that were closed because they gave no sign of life."""
-        return self.filter(status=AgentWorkflowRun.Status.FAILED, error__startswith=CLOSED_AS_STALE)
+        return self.filter(closed_as_stale=True)
 
     def unfinished(self) -> Self:
-        """Return the runs whose status may still move."""
+        """Return the runs whose status can still change."""
         return self.filter(status__in=[AgentWorkflowRun.Status.PENDING, AgentWorkflowRun.Status.RUNNING])
 
     def stale(self, older_than: timedelta) -> Self:
         """Return the running runs without a sign of life for longer than that.
 
-        It reads the whole table, which is for an operator now and then.
+        Scans the whole table. For occasional use by an operator, not in a request.
         """
         running = self.filter(status=AgentWorkflowRun.Status.RUNNING)
         return running.filter(LessThan(last_sign(), ClockTimestamp() - older_than))
 
 
 def last_sign() -> Greatest:
-    """Return the expression of when a run last gave a sign of life: its newest event or heartbeat, or its start."""
+    """Return the expression of a run's last sign of life: its newest event or heartbeat, or its start."""
     return Greatest("started_at", _newest_event())
 
 
@@ -114,8 +112,8 @@ class AgentWorkflowRun(models.Model):
     ``snapshot_at`` is when that state was taken, ``legacy_at`` the legacy clock that it has taken in. A project's
     state is its newest snapshot.
 
-    A status moves by the verbs below and in no other way. Each is a compare-and-set: of two that move the same run at
-    once, one raises ``IllegalStatusChange``. What a verb left to the database is read again when it is asked for.
+    Only the verbs below change the status. Each is a compare-and-set: of two processes that change the same run at
+    once, one gets ``IllegalStatusChange``. A field that the database computed is read again on its next access.
     """
 
     class Status(models.TextChoices):
@@ -135,6 +133,8 @@ class AgentWorkflowRun(models.Model):
     input = models.JSONField(null=True, blank=True)
     result = models.JSONField(null=True, blank=True)
     error = models.TextField(null=True, blank=True)  # noqa: DJ001 - NULL says that there was none
+    # The run gave no sign of life and was failed for it. Events that still come are kept, and marked as late.
+    closed_as_stale = models.BooleanField(default=False, db_default=False)
     started_at = models.DateTimeField()
     completed_at = models.DateTimeField(null=True, blank=True)
     snapshot_at = models.DateTimeField(null=True, blank=True)
@@ -186,73 +186,68 @@ class AgentWorkflowRun(models.Model):
     def __str__(self) -> str:
         return f"{self.workflow_id} {self.id}"
 
-    @property
-    def is_closed_as_stale(self) -> bool:
-        """Whether the run was closed because it gave no sign of life."""
-        return self.status == self.Status.FAILED and (self.error or "").startswith(CLOSED_AS_STALE)
-
     def start(self) -> None:
-        """Begin a pending run: ``started_at``, so far when it was recorded, is now."""
+        """Start a pending run; ``started_at``, until now the time of recording, becomes the time of the start."""
         self._move([self.Status.PENDING], self.Status.RUNNING, started_at=ClockTimestamp())
 
     def interrupt(self) -> None:
-        """Let a running run wait, for a person's approval say."""
+        """Pause a running run, for example until somebody approves it."""
         self._move([self.Status.RUNNING], self.Status.PENDING)
 
     def resume(self) -> None:
-        """Go on with a run that was interrupted."""
+        """Resume a run that was interrupted."""
         self._move([self.Status.PENDING], self.Status.RUNNING)
 
     def succeed(self) -> None:
-        """End a running run well."""
+        """Mark a running run as succeeded."""
         self._end([self.Status.RUNNING], self.Status.SUCCEEDED)
 
     def fail(self, error: str) -> None:
-        """End a running run with what went wrong."""
+        """Mark a running run as failed, with its error."""
         self._end([self.Status.RUNNING], self.Status.FAILED, error=error)
 
     def cancel(self, error: str | None = None) -> None:
-        """End a run that is pending or running because somebody wants no more of it."""
+        """Cancel a pending or running run."""
         self._end([self.Status.PENDING, self.Status.RUNNING], self.Status.CANCELED, error=error)
 
     def set_output(self, output: str) -> bool:
-        """Set the output beside the state, which stays as it is.
+        """Set the output in ``result``, and leave the state in it unchanged.
 
         Args:
             output: JSON text.
 
         Returns:
-            Whether it was set: a finished run takes none, unless it was closed as stale.
+            Whether it was set: a finished run accepts no output, unless it was closed as stale.
         """
-        mine = type(self).objects.filter(pk=self.pk)
-        taking = mine.unfinished() | mine.closed_as_stale()
+        this = type(self).objects.filter(pk=self.pk)
+        accepting = this.unfinished() | this.closed_as_stale()
         self.read_again("result")
-        return bool(taking.update(result=_WithOutput(Value(output, output_field=models.TextField()))))
+        return bool(update(accepting, result=_WithOutput(Value(output, output_field=models.TextField()))))
 
     def _end(self, sources: Collection[str], status: Status, **changes: Any) -> None:
         ended = Greatest(ClockTimestamp(), last_sign())
         self._move(sources, status, completed_at=ended, **changes)
 
     def _move(self, sources: Collection[str], status: Status, **changes: Any) -> None:
-        """Set the status if it is one of these.
+        """Change the status if it is one of the sources.
 
         Raises:
-            IllegalStatusChange: it is another; the instance then knows which.
-            RunNotFound: the run is gone.
+            IllegalStatusChange: it is another one; the instance then has that status.
+            RunNotFound: the run was deleted.
         """
-        moved = type(self).objects.filter(pk=self.pk, status__in=sources).update(status=status, **changes)
+        moved = update(type(self).objects.filter(pk=self.pk, status__in=sources), status=status, **changes)
         self.read_again(*changes)
         if moved:
             self.status = status
             return
         try:
-            self.refresh_from_db(fields=["status", "error"])
+            self.refresh_from_db(fields=["status", "closed_as_stale"])
         except type(self).DoesNotExist:
             raise RunNotFound(self.pk) from None
         raise IllegalStatusChange(self.pk, self.status, status)
 
     def read_again(self, *fields: str) -> None:
-        """Let Django read these fields from the database when they are next asked for."""
+        """Defer these fields: Django reads them from the database on the next access."""
         for name in fields:
             self.__dict__.pop(name, None)
 

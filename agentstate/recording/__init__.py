@@ -1,8 +1,8 @@
-"""Runs and their events as they happen."""
+"""Record runs and their events as they happen."""
 
 from agentstate.models.runs import IllegalStatusChange, RunNotFound
 from agentstate.recording.asynchronous import AsyncRecorder, arecord, aresume
-from agentstate.recording.events import RunFinished
+from agentstate.recording.errors import RowsDropped, RunFinished
 from agentstate.recording.recorder import Recorder, ToolCall, record, resume
 from agentstate.recording.stale import StaleRun, close_stale_runs
 
@@ -10,6 +10,7 @@ __all__ = [
     "AsyncRecorder",
     "IllegalStatusChange",
     "Recorder",
+    "RowsDropped",
     "RunFinished",
     "RunNotFound",
     "StaleRun",

@@ -1,4 +1,4 @@
-"""The same for asynchronous code: each call is one of the recorder's, made in Django's thread for such code."""
+"""Record runs in asynchronous code: each method runs its counterpart with sync_to_async(thread_sensitive=True)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 from asgiref.sync import sync_to_async
 
 from agentstate.models.fields import new_id
-from agentstate.recording.recorder import Recorder, ToolCall, _logged, new_recorder, waiting_recorder
+from agentstate.recording.recorder import Recorder, ToolCall, _logged, new_recorder, paused_recorder
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable
@@ -22,10 +22,9 @@ T = TypeVar("T")
 
 
 async def _in_thread(act: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """Act on the database in the thread that Django's connections belong to, to the end even if canceled meanwhile.
+    """Call a function in the thread that owns Django's connections, and wait for its end even if canceled.
 
-    A write that is under way cannot be taken back, so that the cancellation waits for it. So the run's end comes after
-    all that was written before it.
+    A running write cannot be taken back. The cancellation waits for it, so the run ends after its last write.
     """
     task = asyncio.ensure_future(sync_to_async(act, thread_sensitive=True)(*args, **kwargs))
     cancellation: asyncio.CancelledError | None = None
@@ -36,16 +35,16 @@ async def _in_thread(act: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> 
             cancellation = error
     if cancellation:
         if not task.cancelled():
-            task.exception()  # so that nobody misses it
+            task.exception()  # marks it as retrieved, or asyncio logs it
         raise cancellation
     return task.result()
 
 
 class AsyncRecorder:
-    """A :class:`Recorder` whose calls are awaited. What each does, and what it raises, stands there.
+    """A :class:`Recorder` whose methods are awaited; see there for what each does and raises.
 
     Attributes:
-        run: the run. Its own verbs are for synchronous code; :meth:`interrupt` is here.
+        run: the run. Its own verbs are for synchronous code; use :meth:`interrupt` here.
     """
 
     def __init__(self, recorder: Recorder) -> None:
@@ -70,11 +69,11 @@ class AsyncRecorder:
         return await _in_thread(self._recorder.event, type, payload)
 
     async def events(self, items: Iterable[tuple[str, object]]) -> list[str]:
-        """Write events in one statement, and return their ids."""
+        """Write events in one transaction, and return their ids."""
         return await _in_thread(self._recorder.events, items)
 
     async def heartbeat(self) -> None:
-        """Give a sign of life."""
+        """Show during a long step that the run is alive."""
         await _in_thread(self._recorder.heartbeat)
 
     async def save(self, **documents: Any) -> Saved:
@@ -82,25 +81,25 @@ class AsyncRecorder:
         return await _in_thread(self._recorder.save, **documents)
 
     async def set_output(self, output: object) -> None:
-        """Set the run's output at once."""
+        """Set the run's output now."""
         await _in_thread(self._recorder.set_output, output)
 
     async def interrupt(self) -> None:
-        """Let the run wait, for a person's approval say; :func:`aresume` goes on with it."""
+        """Pause the run, for example until somebody approves it; :func:`aresume` resumes it."""
         await _in_thread(self.run.interrupt)
 
     @asynccontextmanager
     async def tool(self, name: str, arguments: object = None) -> AsyncIterator[ToolCall]:
-        """Leave ``tool.invocation`` before the block and ``tool.result`` after it."""
+        """Write ``tool.invocation`` before the block and ``tool.result`` after it."""
         call = ToolCall(new_id(), name)
         try:
             await _in_thread(self._recorder._invoke, call, arguments)
             yield call
         except BaseException as error:
             with _logged(self.run_id):
-                await _in_thread(self._recorder._settle, call, error)
+                await _in_thread(self._recorder._finish, call, error)
             raise
-        await _in_thread(self._recorder._settle, call)
+        await _in_thread(self._recorder._finish, call)
 
 
 @asynccontextmanager
@@ -122,7 +121,7 @@ async def arecord(
 ) -> AsyncIterator[AsyncRecorder]:
     """Record the block as a run, in asynchronous code; see :func:`agentstate.recording.record`.
 
-    A task that is canceled leaves a run that is ``canceled``: the cancellation goes on once that is written.
+    The run of a canceled task is ``canceled``. The cancellation is raised again once that is written.
     """
     recorder = new_recorder(workflow_id, project_id, input)
     async with _ending(recorder):
@@ -132,8 +131,8 @@ async def arecord(
 
 @asynccontextmanager
 async def aresume(run_id: str) -> AsyncIterator[AsyncRecorder]:
-    """Go on recording a run that waits, in asynchronous code; see :func:`agentstate.recording.resume`."""
-    recorder = await _in_thread(waiting_recorder, run_id)
+    """Resume a paused run, in asynchronous code; see :func:`agentstate.recording.resume`."""
+    recorder = await _in_thread(paused_recorder, run_id)
     async with _ending(recorder):
         await _in_thread(recorder._resume)
         yield AsyncRecorder(recorder)

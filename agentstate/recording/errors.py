@@ -1,0 +1,31 @@
+"""Errors of recording."""
+
+from __future__ import annotations
+
+
+class RunFinished(Exception):
+    """The run has ended, and accepts no more events and no output. Nothing was written.
+
+    Attributes:
+        run_id: the run's id.
+        status: how it ended.
+    """
+
+    def __init__(self, run_id: str, status: str) -> None:
+        super().__init__(f"Run {run_id} has ended ({status}) and accepts nothing more: record in a new run.")
+        self.run_id, self.status = run_id, status
+
+
+class RowsDropped(Exception):
+    """The database dropped rows without an error, as a trigger or a rule on the table can.
+
+    Attributes:
+        table: the table's name.
+    """
+
+    def __init__(self, table: str, written: int, given: int = 1) -> None:
+        super().__init__(
+            f'The database wrote {written} of {given} rows into "{table}". Look for a trigger or a rule on this table '
+            "that drops rows."
+        )
+        self.table = table
