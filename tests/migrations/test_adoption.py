@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 from io import StringIO
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from django.core.management import call_command
 from django.db import connection
 
+from agentstate import migrations
 from tests.migrations.live import LegacyApplication
 
 if TYPE_CHECKING:
@@ -29,7 +31,7 @@ OUR_TABLES = {
     "AgentWorkflowRun",
     "AgentWorkflowRunEvent",
 }
-MIGRATIONS = [f"{number:04}" for number in range(1, 19)]
+MIGRATIONS = sorted(path.name[:4] for path in Path(str(migrations.__file__)).parent.glob("[0-9]*.py"))
 DJANGO_TABLES = re.compile(r"(auth|django|waffle)_\w+")
 VALIDATED = """
     SELECT conname, convalidated FROM pg_constraint WHERE confrelid = '"Project"'::regclass AND conname LIKE 'Agent%'
