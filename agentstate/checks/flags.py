@@ -1,8 +1,7 @@
-"""Checks of the flags: that they do not contradict each other, and that a toggle reaches every process.
+"""Checks of the flags: gates that contradict each other, and a cache that hides changes.
 
-``manage.py check --database default`` makes both, ``manage.py check`` the second. All but a cache that does not exist
-are warnings, so that ``migrate``, which makes these too, still runs. Users whom a read gate lets in do not count here:
-they see more of the new home, and leave no project worse off.
+All but a missing cache are warnings: an error would keep ``migrate``, which runs these checks too, from running. Users
+whom a read gate names are ignored here. They read the AgentKit home earlier, and no project is worse off.
 """
 
 from __future__ import annotations
@@ -45,13 +44,13 @@ ROWS_MADE_BY = ("agentstate", "0005_gates")
 
 @register(Tags.caches)
 def check_flags_cache(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
-    """Say where a process would remember the flags for too long: nobody tells it of a toggle in another one."""
+    """Report a cache whose entries expire too late: only then does a process see what others changed."""
     alias = get_setting("CACHE_NAME")
     if alias not in caches.settings:
         return [
             Error(
                 f"WAFFLE_CACHE_NAME is {alias!r}, and CACHES has no such cache.",
-                hint=f"Add {alias!r} to CACHES, a local one with a TIMEOUT of 1.",
+                hint=f"Add {alias!r} to CACHES: a LocMemCache with a TIMEOUT of 1.",
                 id="agentstate.E009",
             )
         ]
@@ -61,8 +60,8 @@ def check_flags_cache(app_configs: Sequence[AppConfig] | None, **kwargs: Any) ->
         return []
     return [
         Warning(
-            f"Each process remembers the flags {'for ever' if timeout is None else f'for {timeout:g} s'}, in the "
-            f"cache {alias!r}: so long a toggle in another process is not seen.",
+            f"Each process caches the flags {'for ever' if timeout is None else f'for {timeout:g} s'} "
+            f"(cache {alias!r}): it sees changes by other processes that much later.",
             hint="Let WAFFLE_CACHE_NAME name a cache of its own in CACHES, with a TIMEOUT of 1.",
             id="agentstate.W009",
         )
@@ -71,7 +70,7 @@ def check_flags_cache(app_configs: Sequence[AppConfig] | None, **kwargs: Any) ->
 
 @register(Tags.database)
 def check_flags(databases: Sequence[str] | None = None, **kwargs: Any) -> list[CheckMessage]:
-    """Say where the flags contradict each other, or the projects; nothing where their tables are not there yet."""
+    """Report gates that contradict each other or the projects; nothing before the first ``migrate``."""
     return [message for alias in databases or () for message in _of_database(alias)]
 
 
@@ -82,16 +81,12 @@ def _of_database(alias: str) -> list[CheckMessage]:
         with transaction.atomic(alias):
             flags = list(Flag.objects.using(alias).prefetch_related("users", "groups").filter(name__in=GATES))
             rollout = Rollout.of(flags)
-            told = (
+            of_gates = (
                 [*_contradictions(rollout), *_unread_state(alias, rollout)]
                 if legacy_columns_are_there(alias)
                 else _without_effect(rollout)
             )
-            return [
-                *told,
-                *_missing_rows(alias, flags),
-                *_settings_without_effect(flags),
-            ]
+            return [*of_gates, *_missing_rows(alias, flags), *_settings_without_effect(flags)]
     except ProgrammingError as error:
         if isinstance(error.__cause__, UndefinedTable | UndefinedColumn):
             return []  # not migrated yet
@@ -101,17 +96,16 @@ def _of_database(alias: str) -> list[CheckMessage]:
 def _contradictions(rollout: Rollout) -> Iterable[CheckMessage]:
     if where := _where(rollout, lambda gates: gates.agentkit_reads and not gates.agentkit_writes):
         yield Warning(
-            f"{AGENTKIT_READS.name} is on and {AGENTKIT_WRITES.name} is off for {where}: what is saved there does not "
-            "reach the home that is read first.",
+            f"{AGENTKIT_READS.name} is on and {AGENTKIT_WRITES.name} is off for {where}: saves there do not reach the "
+            "home that is read first.",
             hint=f"Open {AGENTKIT_WRITES.name} for them first, or close {AGENTKIT_READS.name}.",
             id="agentstate.W001",
         )
     if where := _where(rollout, lambda gates: not gates.agentkit_writes and not gates.legacy_writes):
-        yield Warning(
-            f"{AGENTKIT_WRITES.name} and {LEGACY_WRITES.name} are both off for {where}: saving is refused there.",
+        yield _refused_saves(
+            f"{AGENTKIT_WRITES.name} and {LEGACY_WRITES.name} are both off for {where}",
             hint="Let their percents add up to 100 or more, or run "
             f"manage.py waffle_flag {LEGACY_WRITES.name} --everyone.",
-            id="agentstate.W002",
         )
     if where := _where(rollout, lambda gates: gates.agentkit_shadow_reads and not gates.agentkit_writes):
         yield Warning(
@@ -124,15 +118,19 @@ def _contradictions(rollout: Rollout) -> Iterable[CheckMessage]:
         rollout, lambda gates: gates.agentkit_writes and not gates.legacy_writes and not gates.agentkit_reads
     ):
         yield Warning(
-            f"{LEGACY_WRITES.name} and {AGENTKIT_READS.name} are both off for {where}: what is saved there is not in "
-            "the home that is read.",
+            f"{LEGACY_WRITES.name} and {AGENTKIT_READS.name} are both off for {where}: saves there are not in the "
+            "home that is read.",
             hint=f"Open {AGENTKIT_READS.name} for them before closing {LEGACY_WRITES.name}.",
             id="agentstate.W005",
         )
 
 
+def _refused_saves(fact: str, hint: str) -> CheckMessage:
+    return Warning(f"{fact}: saving is refused there.", hint=hint, id="agentstate.W002")
+
+
 def _where(rollout: Rollout, is_wrong: Callable[[Answers], bool]) -> str:
-    """Name the projects about which the gates' answers are wrong: a share of all, and those that flags name."""
+    """Return the projects for which the gates' answers are wrong, in words; empty if there are none."""
     count = sum(is_wrong(rollout.in_bucket(number)) for number in range(BUCKETS))
     if count == BUCKETS:
         return "all projects"
@@ -156,18 +154,18 @@ def _unread_state(alias: str, rollout: Rollout) -> Iterable[CheckMessage]:
             """,
             parameters,
         )
-        found = cursor.fetchone()
-    if found:
+        project = cursor.fetchone()
+    if project:
         yield Warning(
             f"{AGENTKIT_READS.name} is off for projects whose newest state is in the AgentKit home only, such as "
-            f"{found[0]}: readers get an older state.",
+            f"{project[0]}: readers get an older state.",
             hint=f"Run manage.py reverse_backfill_agentkit_state, or open {AGENTKIT_READS.name} for them.",
             id="agentstate.W003",
         )
 
 
 def _without_effect(rollout: Rollout) -> Iterable[CheckMessage]:
-    """Say which gates have nothing to decide any more, since the columns have been dropped."""
+    """Report gates whose settings have no effect once the columns have been dropped."""
     settings = {
         LEGACY_WRITES.name: ("on", not rollout.legacy_writes.is_nothing, "--deactivate"),
         AGENTKIT_READS.name: ("off for some", not rollout.agentkit_reads.is_everything, "--everyone"),
@@ -176,17 +174,15 @@ def _without_effect(rollout: Rollout) -> Iterable[CheckMessage]:
     for name, (setting, is_so, option) in settings.items():
         if is_so:
             yield Warning(
-                f"{name} is {setting}, which has no effect: the legacy columns have been dropped, and the AgentKit "
-                "home alone is read and written.",
+                f"{name} is {setting}, without effect: the legacy columns have been dropped, so only the AgentKit "
+                "home is read and written.",
                 hint=f"Run manage.py waffle_flag {name} {option}.",
                 id="agentstate.W008",
             )
     if not rollout.agentkit_writes.is_everything:
-        yield Warning(
-            f"{AGENTKIT_WRITES.name} is off for some projects, and the legacy columns have been dropped: saving is "
-            "refused there.",
+        yield _refused_saves(
+            f"{AGENTKIT_WRITES.name} is off for some projects, and the legacy columns have been dropped",
             hint=f"Run manage.py waffle_flag {AGENTKIT_WRITES.name} --everyone.",
-            id="agentstate.W002",
         )
 
 
@@ -197,7 +193,7 @@ def _missing_rows(alias: str, flags: Iterable[Flag]) -> Iterable[CheckMessage]:
     for gate in (gate for gate in GATES.values() if gate.name in missing):
         option = " --everyone" if gate.initially else ""
         yield Warning(
-            f"The flag {gate.name} has no row, so that it is {'on for everyone' if gate.initially else 'off'}.",
+            f"The flag {gate.name} has no row, so it is {'on for everyone' if gate.initially else 'off'}.",
             hint=f"Run manage.py waffle_flag {gate.name} --create{option} to make it.",
             id="agentstate.W006",
         )

@@ -179,8 +179,8 @@ def test_missing_rows_are_named_and_how_to_make_them(capsys: pytest.CaptureFixtu
     messages = run_checks(databases=["default"], tags=[Tags.database])
 
     assert [(message.id, message.msg) for message in messages] == [
-        ("agentstate.W006", "The flag legacy_writes has no row, so that it is on for everyone."),
-        ("agentstate.W006", "The flag agentkit_reads has no row, so that it is off."),
+        ("agentstate.W006", "The flag legacy_writes has no row, so it is on for everyone."),
+        ("agentstate.W006", "The flag agentkit_reads has no row, so it is off."),
     ]
     for message in messages:
         assert message.hint
