@@ -7,14 +7,14 @@ import random
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from django.db import DatabaseError, connection
 
 from agentstate.backfill import locks
 from agentstate.backfill.errors import concerns_rows, is_passing, waited_for_lock
-from agentstate.backfill.options import SELECTED
+from agentstate.backfill.options import IN_BATCH, SELECTED, PassOptions
 from agentstate.backfill.outcome import Counts, Failure
 from agentstate.backfill.step import Step
 from agentstate.backfill.transactions import TUNE, pass_transaction
@@ -36,11 +36,64 @@ class Batch:
 
 
 def plan(steps: Sequence[Step]) -> list[list[Batch]]:
-    """Find the candidates of steps that share a source, and cut each step's into batches, all in one query.
+    """Find the candidates of steps that share a source, and cut each step's into batches, in one query.
 
-    Only boundaries come to Python, so that its memory does not grow with the table. A project is a candidate of the
-    first step whose condition it meets.
+    Only boundaries come to Python: its memory does not grow with the table. A project is a candidate of the first step
+    whose condition it meets.
     """
+    batches = _plan_range(steps, None, None)
+    limit = steps[0].options.selection.limit
+    return batches if limit is None else [_within(limit, each) for each in batches]
+
+
+def _within(limit: int, batches: list[Batch]) -> list[Batch]:
+    """Return the first batches, with as many candidates as the limit allows. The parts of a plan are limited each."""
+    kept: list[Batch] = []
+    for batch in batches:
+        if limit > 0:
+            kept.append(replace(batch, size=min(batch.size, limit)))
+        limit -= batch.size
+    return kept
+
+
+def _plan_range(steps: Sequence[Step], after: str | None, upto: str | None) -> list[list[Batch]]:
+    """Plan for the ids above ``after`` up to and including ``upto``.
+
+    A row whose content the conditions cannot read gets a batch of its own, which will fail and leave it aside.
+    """
+    try:
+        return _plan(steps, after, upto)
+    except DatabaseError as error:
+        if not concerns_rows(error):
+            raise
+        middle, last, count = _halve(steps[0].options, after, upto)
+        if count == 1:
+            return [[Batch(after, last, 1)], *([] for _ in steps[1:])]
+        if not count:
+            raise
+        lower, upper = _plan_range(steps, after, middle), _plan_range(steps, middle, last)
+        return [first + second for first, second in zip(lower, upper, strict=True)]
+
+
+def _halve(options: PassOptions, after: str | None, upto: str | None) -> tuple[str, str, int]:
+    """Return the id in the middle of a range, the last one, and how many projects the range has."""
+    with pass_transaction() as cursor:
+        cursor.execute(
+            f"""
+            SELECT (array_agg(id ORDER BY id))[(count(*) + 1) / 2], max(id), count(*) FROM "Project" p
+            WHERE {SELECTED} AND {_IN_RANGE}
+            """,
+            {**options.selection.parameters, "after": after, "upto": upto},
+        )
+        middle, last, count = cursor.fetchone()
+    return middle, last, count
+
+
+# Either end can be open.
+_IN_RANGE = "(%(after)s::text IS NULL OR p.id > %(after)s) AND (%(upto)s::text IS NULL OR p.id <= %(upto)s)"
+
+
+def _plan(steps: Sequence[Step], after: str | None, upto: str | None) -> list[list[Batch]]:
     options, source = steps[0].options, steps[0].source
     conditions = " ".join(f"WHEN {step.condition} THEN {place}" for place, step in enumerate(steps))
     with pass_transaction(TUNE) as cursor:
@@ -48,7 +101,8 @@ def plan(steps: Sequence[Step]) -> list[list[Batch]]:
             f"""
             SELECT step, max(id), count(*) FROM (
                 SELECT step, id, row_number() OVER (PARTITION BY step ORDER BY id) - 1 AS place FROM (
-                    SELECT p.id, CASE {conditions} END AS step FROM {source} WHERE {SELECTED}
+                    SELECT p.id, CASE {conditions} END AS step FROM {source}
+                    WHERE {SELECTED} AND {_IN_RANGE}
                 ) candidate
                 WHERE step IS NOT NULL
             ) numbered
@@ -58,14 +112,16 @@ def plan(steps: Sequence[Step]) -> list[list[Batch]]:
             {
                 **options.selection.parameters,
                 **{name: value for step in steps for name, value in step.parameters.items()},
+                "after": after,
+                "upto": upto,
                 "limit": options.selection.limit,
                 "batch_size": options.batch_size,
             },
         )
         batches: list[list[Batch]] = [[] for _ in steps]
-        for place, upto, size in cursor.fetchall():
+        for place, last, size in cursor.fetchall():
             before = batches[place]
-            before.append(Batch(before[-1].upto if before else None, upto, size))
+            before.append(Batch(before[-1].upto if before else after, last, size))
     return batches
 
 
@@ -159,8 +215,7 @@ class Mover:
 
     def _move_parts(self, batch: Batch, error: DatabaseError) -> Counts:
         """Split a batch that failed until the project that it failed for stands alone."""
-        with pass_transaction() as cursor:
-            ids = self.step.find(cursor, self._parameters(batch))
+        ids = self._ids(batch)
         if len(ids) == 1 and batch.size == 1:
             return Counts(failures=[Failure(ids[0], type(error.__cause__).__name__, str(error).strip())])
         counts = Counts()
@@ -170,6 +225,18 @@ class Mover:
         if ids:
             counts += self._move(Batch(ids[middle - 1] if middle else batch.after, ids[-1], len(ids) - middle))
         return counts
+
+    def _ids(self, batch: Batch) -> list[str]:
+        """Return the ids of a batch's candidates; of all its projects if the conditions cannot read one of them."""
+        try:
+            with pass_transaction() as cursor:
+                return self.step.find(cursor, self._parameters(batch))
+        except DatabaseError as error:
+            if not concerns_rows(error):
+                raise
+        with pass_transaction() as cursor:
+            cursor.execute(f'SELECT p.id FROM "Project" p WHERE {IN_BATCH} ORDER BY p.id', self._parameters(batch))
+            return [project_id for (project_id,) in cursor.fetchall()]
 
     def _parameters(self, batch: Batch) -> dict[str, Any]:
         selection = self.step.options.selection

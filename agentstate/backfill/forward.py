@@ -107,8 +107,9 @@ class Adopt(Step):
             Failure(
                 project_id,
                 "OrphanedRun",
-                f"The run {orphan} is there already, with other content: a project of this id was deleted and made "
-                "again with the same clock. Rename or delete that run, or change one of the five columns.",
+                f"The run {orphan} is there already, with other content: a project of this id was deleted, or its "
+                "id was changed, and a project was made with the same id and clock. Rename or delete that run, or "
+                "change one of the five columns.",
             )
             for project_id, orphan in cursor.fetchall()
         ]

@@ -11,6 +11,7 @@ from django.db.models import F
 
 from agentstate.actors import actor
 from agentstate.backfill.acceptance import still_accepted
+from agentstate.backfill.errors import concerns_rows
 from agentstate.backfill.locks import NAMESPACE, release
 from agentstate.backfill.transactions import pass_transaction
 from agentstate.models.passes import BackfillPass, LeftAside
@@ -151,6 +152,24 @@ def _upsert(direction: Direction, failures: list[Failure]) -> None:
         )
 
 
+def _candidates(step: Step, projects: list[str]) -> list[str]:
+    """Return the candidates of a step among projects, and each project that its conditions cannot read."""
+    try:
+        with pass_transaction() as cursor:
+            cursor.execute(
+                f"SELECT p.id FROM {step.candidates('p.id = ANY (%(projects)s)')}",
+                {**step.parameters, "projects": projects},
+            )
+            return [project for (project,) in cursor.fetchall()]
+    except DatabaseError as error:
+        if not concerns_rows(error):
+            raise
+        if len(projects) == 1:
+            return projects
+        middle = len(projects) // 2
+        return _candidates(step, projects[:middle]) + _candidates(step, projects[middle:])
+
+
 def close_entries(direction: Direction, steps: list[Step]) -> None:
     """Close the entries of projects that no step of a pass has anything left to do for.
 
@@ -160,14 +179,8 @@ def close_entries(direction: Direction, steps: list[Step]) -> None:
     projects = set(entries.values_list("project_id", flat=True))
     if not projects:
         return
-    with pass_transaction() as cursor:
-        waiting: set[str] = set()
-        for step in steps:
-            cursor.execute(
-                f"SELECT p.id FROM {step.candidates('p.id = ANY (%(projects)s)')}",
-                {**step.parameters, "projects": list(projects)},
-            )
-            waiting.update(project_id for (project_id,) in cursor.fetchall())
+    waiting = {project for step in steps for project in _candidates(step, list(projects))}
+    with pass_transaction():
         if not legacy_columns_are_there():
             entries = entries.filter(accepted_clock=None)
         entries.filter(project_id__in=projects - waiting).close()

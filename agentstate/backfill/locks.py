@@ -9,15 +9,17 @@ from django.db import OperationalError, connection
 
 from agentstate.backfill.errors import OtherDirectionRunning
 from agentstate.backfill.options import PassOptions
+from agentstate.backfill.poolers import PooledConnection, refuse_transaction_pooling
 from agentstate.models.passes import Direction
 
 # Any number that other applications on the database are unlikely to take: "agst" in ASCII.
 NAMESPACE = 0x61677374
 _KEYS = {Direction.FORWARD: 1, Direction.REVERSE: 2}
+# Whether this session holds one direction's lock, and any session the other's.
 _HELD = """
-    EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND granted
-            AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
-            AND classid = %s AND objid = %s AND objsubid = 2)"""
+    SELECT bool_or(objid = %s AND pid = pg_backend_pid()), bool_or(objid = %s) FROM pg_locks
+    WHERE locktype = 'advisory' AND granted AND objsubid = 2 AND classid = %s
+        AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"""
 
 
 def held_for(options: PassOptions) -> AbstractContextManager[None]:
@@ -34,17 +36,22 @@ def shared_for(options: PassOptions) -> AbstractContextManager[None]:
 def pass_lock(direction: Direction) -> Iterator[None]:
     """Hold a direction's lock while no pass of the other direction does.
 
-    Each side takes its own lock before it looks for the other's, so that of two that start at once at least one sees
-    the other.
+    Each direction takes its own lock before it looks for the other's. Of two that start at once, at least one
+    therefore sees the other.
 
     Raises:
-        OtherDirectionRunning: a pass of the other direction is under way.
+        OtherDirectionRunning: a pass of the other direction is running.
+        PooledConnection: the connection goes through a pooler in transaction mode.
     """
+    refuse_transaction_pooling()
     other = next(each for each in Direction if each != direction)
     with sharing(direction):
         with connection.cursor() as cursor:
-            cursor.execute(f"SELECT {_HELD}", [NAMESPACE, _KEYS[other]])
-            if cursor.fetchone()[0]:
+            cursor.execute(_HELD, [_KEYS[direction], _KEYS[other], NAMESPACE])
+            is_ours, is_other_running = cursor.fetchone()
+            if not is_ours:
+                raise PooledConnection("the lock that it took is another session's a statement later")
+            if is_other_running:
                 raise OtherDirectionRunning(
                     f"A {other} pass is running on this database, so no {direction} pass can start. Nothing was "
                     "changed. Wait for its end, or interrupt it: what it has moved stays moved."
@@ -54,10 +61,10 @@ def pass_lock(direction: Direction) -> Iterator[None]:
 
 @contextmanager
 def sharing(direction: Direction) -> Iterator[None]:
-    """Take this connection's share of a direction's lock, whoever holds the other's: it may be about to be refused.
+    """Take this connection's share of a direction's lock, without a check of the other direction's.
 
-    Session-level, and on each worker's connection: a killed process's batch may run on in the server for a while, and
-    the lock stays with it until it has ended.
+    The lock is session-level and on each worker's connection. A killed process's batch can run on in the server for a
+    while, and the lock stays with it until it has ended.
     """
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_advisory_lock_shared(%s, %s)", [NAMESPACE, _KEYS[direction]])
@@ -68,6 +75,6 @@ def sharing(direction: Direction) -> Iterator[None]:
 
 
 def release(unlock: str, key: tuple[int, int]) -> None:
-    """Give back a lock of this connection. A connection that broke took it along, and has an error that says more."""
+    """Release a lock of this connection. A broken connection has lost it, and its first error says more."""
     with suppress(OperationalError), connection.cursor() as cursor:
         cursor.execute(f"SELECT {unlock}(%s, %s)", key)

@@ -20,8 +20,14 @@ _CREATED = f"""to_char({_CREATED_AT}, 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')"""
 _UNTOUCHED = "session.updated_at = session.created_at"
 
 # The chats beside the sessions made from them, and those whose session the pass would make or change: the chat has
-# entries, and the session is missing, or untouched and made from another chat.
-CHATS = """"Project" p LEFT JOIN "AgentSession" session ON session.id = 'legacy_' || p.id"""
+# entries, and the session is missing, or untouched and made from another chat. The session is found by its project,
+# since a project's id can change, and the session keeps its own. Reads the index on project_id.
+CHATS = """"Project" p LEFT JOIN LATERAL (
+        SELECT made.* FROM "AgentSession" made
+        WHERE made.project_id = p.id AND starts_with(made.id, 'legacy_')
+          AND made.metadata ->> 'source' = 'Project.meta.chat'
+        ORDER BY made.id <> 'legacy_' || p.id, made.id LIMIT 1
+    ) session ON true"""
 UNMADE = f"""coalesce({CHAT}, 'null') NOT IN ('null', '[]', '{{}}')
     AND (session.id IS NULL OR ({_UNTOUCHED} AND session.metadata ->> 'digest' IS DISTINCT FROM {DIGEST}))"""
 
@@ -36,6 +42,13 @@ _TRANSCRIPT = f"""(
     FROM jsonb_array_elements(
         CASE jsonb_typeof({CHAT}) WHEN 'array' THEN {CHAT} ELSE jsonb_build_array({CHAT}) END
     ) WITH ORDINALITY chat (entry, position))"""
+# A project may have the former id of another one, whose session has kept the id made of it.
+_ID = """CASE
+        WHEN session.id IS NOT NULL THEN session.id
+        WHEN EXISTS (SELECT FROM "AgentSession" taken WHERE taken.id = 'legacy_' || p.id)
+        THEN 'legacy_' || p.id || '_' || md5(p."createdAt"::text)
+        ELSE 'legacy_' || p.id
+    END"""
 _METADATA = f"""jsonb_build_object(
     'kind', 'legacy_chat', 'source', 'Project.meta.chat', 'userId', p."userId", 'digest', {DIGEST})"""
 
@@ -53,11 +66,12 @@ class MakeSessions(Step):
             f"""
             INSERT INTO "AgentSession" AS session
                 (id, project_id, transcript_json, metadata, created_at, updated_at)
-            SELECT 'legacy_' || p.id, p.id, {_TRANSCRIPT}, {_METADATA},
+            SELECT {_ID}, p.id, {_TRANSCRIPT}, {_METADATA},
                    {_CREATED_AT} AT TIME ZONE 'UTC', {_CREATED_AT} AT TIME ZONE 'UTC'
             FROM {self.candidates(IN_BATCH)} ORDER BY p.id LIMIT %(limit)s
             ON CONFLICT (id) DO UPDATE SET transcript_json = EXCLUDED.transcript_json, metadata = EXCLUDED.metadata
-            WHERE {_UNTOUCHED} AND session.metadata ->> 'digest' IS DISTINCT FROM EXCLUDED.metadata ->> 'digest'
+            WHERE session.project_id = EXCLUDED.project_id AND {_UNTOUCHED}
+                AND session.metadata ->> 'digest' IS DISTINCT FROM EXCLUDED.metadata ->> 'digest'
             """,
             parameters,
         )

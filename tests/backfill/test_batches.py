@@ -14,6 +14,7 @@ from agentstate.backfill import Outcome, PassOptions, Progress, Selection, Unkno
 from agentstate.backfill.batches import Batch, plan
 from agentstate.backfill.forward import TakeIn
 from agentstate.backfill.settle import Settle
+from agentstate.models import LeftAside
 from agentstate.models.passes import Direction
 from tests.rows import change_columns, count, make_fork, make_project, save_in_agentkit, sql
 
@@ -220,3 +221,50 @@ def test_a_project_that_changed_meanwhile_is_taken_at_its_new_clock(projects: li
         """SELECT result -> 'state' -> 'facts' ->> 0, snapshot_at = p."stateUpdatedAt" FROM "AgentWorkflowRun" run
            JOIN "Project" p ON p.id = run.project_id WHERE p.id = 'p05'"""
     ) == [("changed", True)]
+
+
+class TestUnreadableRow:
+    """A row whose content the plan's conditions cannot read is left aside; all others move."""
+
+    @pytest.fixture(autouse=True)
+    def unreadable(self, projects: list[str]) -> Iterator[str]:
+        """Let PostgreSQL fail over the chat of a project, as over a damaged page."""
+        sql('ALTER TABLE "Project" ALTER meta TYPE text USING meta::text')
+        sql('ALTER TABLE "Project" RENAME meta TO kept_meta')
+        sql(
+            """CREATE FUNCTION meta("Project") RETURNS jsonb STABLE LANGUAGE plpgsql AS $$
+            BEGIN
+                IF $1.id = 'p07' THEN RAISE data_corrupted USING MESSAGE = 'missing chunk number 0'; END IF;
+                RETURN '{"chat": [{"role": "user", "content": "Hello"}]}';
+            END $$"""
+        )
+        yield "p07"
+        sql('DROP FUNCTION meta("Project")')
+        sql('ALTER TABLE "Project" RENAME kept_meta TO meta')
+        sql('ALTER TABLE "Project" ALTER meta TYPE jsonb USING meta::jsonb')
+
+    @pytest.mark.parametrize("batch_size", [1, 3, 1000])
+    def test_all_others_move(self, projects: list[str], batch_size: int) -> None:
+        outcome = forward(batch_size=batch_size)
+        assert outcome.counts.sessions == len(projects) - 1
+        assert [(each.project, each.error_class, each.error) for each in outcome.failures] == [
+            (
+                "p07",
+                "DataCorrupted",
+                'missing chunk number 0\nCONTEXT:  PL/pgSQL function meta("Project") line 3 at RAISE',
+            )
+        ]
+        assert outcome.failures[0].error.startswith("missing chunk number 0")
+        assert [failure.project for failure in forward(batch_size=batch_size).failures] == ["p07"]
+        assert LeftAside.objects.get().status == "open"
+
+    def test_a_dry_run(self, projects: list[str]) -> None:
+        outcome = forward(dry_run=True)
+        assert outcome.counts.sessions == len(projects) - 1
+        assert [each.project for each in outcome.failures] == ["p07"]
+
+    @pytest.mark.parametrize("limit", [1, 5, 9])
+    def test_a_limit_holds_over_the_parts_of_the_plan(self, limit: int) -> None:
+        outcome = forward(limit=limit, batch_size=2)
+        assert outcome.counts.sessions + len(outcome.failures) <= limit
+        assert outcome.counts.written == limit

@@ -263,3 +263,43 @@ def test_verification_names_a_session_that_the_pass_would_make_or_change() -> No
 
     assert not found.clean
     assert found.offenders == [(project, "session", "meta.chat")]
+
+
+@pytest.mark.django_db(transaction=True)
+class TestChangedIds:
+    """An operator changes a project's id: its session is found by the project, and keeps its own id."""
+
+    CHAT = '[{"role": "user", "content": "Hello"}]'
+
+    @pytest.fixture
+    def renamed(self) -> str:
+        project = project_with(self.CHAT)
+        scenes.forward()
+        scenes.run_sql("""UPDATE "Project" SET id = 'renamed' WHERE id = %s""", project)
+        return project
+
+    def test_no_second_session_is_made(self, renamed: str) -> None:
+        assert scenes.forward().counts.sessions == 0
+        assert verify().clean
+        assert AgentSession.objects.get().project_id == "renamed"
+
+    def test_a_later_chat_goes_into_the_same_session(self, renamed: str) -> None:
+        set_chat("renamed", '[{"role": "user", "content": "Later"}]')
+        assert scenes.forward().counts.sessions == 1
+        assert AgentSession.objects.get().id == f"legacy_{renamed}"
+        assert transcript("renamed")[0]["content"] == "Later"
+
+    def test_another_project_with_the_former_id_gets_a_session_of_its_own(self, renamed: str) -> None:
+        ProjectFactory(id=renamed, created_at=CREATED)
+        set_chat(renamed, '[{"role": "user", "content": "Another"}]')
+
+        assert scenes.forward().counts.sessions == 1
+        assert transcript("renamed")[0]["content"] == "Hello"
+        assert transcript(renamed)[0]["content"] == "Another"
+        assert AgentSession.objects.get(project=renamed).id.startswith(f"legacy_{renamed}_")
+        assert scenes.forward().counts.sessions == 0
+        set_chat(renamed, '[{"role": "user", "content": "Later"}]')
+        assert scenes.forward().counts.sessions == 1
+        assert transcript(renamed)[0]["content"] == "Later"
+        assert transcript("renamed")[0]["content"] == "Hello"
+        assert verify().clean
