@@ -4,6 +4,7 @@
 #   make run          the admin at http://127.0.0.1:8000/
 #   make test         checks, lint, types and all tests
 #   make test-faults  kills, crashes, turned clocks and odd servers, for some minutes
+#   make test-matrix  the tests on the oldest and newest Python and Django and each PostgreSQL here; TESTS="tests/state -n 2"
 #   make sql          writes docs/sql/: the statements of load, save and the passes
 #   make bench        measures the speed
 #   make screenshots  takes the README's pictures of the admin anew, with the Chromium on the PATH
@@ -15,7 +16,7 @@ INSTALLED := $(VENV)/.installed
 ADDRESS ?= 127.0.0.1:8000
 UV ?= uv
 
-.PHONY: help demo run test test-faults lint types sql bench screenshots lock
+.PHONY: help demo run test test-faults test-matrix lint types sql bench screenshots lock
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -43,6 +44,10 @@ test: lint types
 test-faults: export DATABASE_URL :=
 test-faults: $(INSTALLED)
 	$(PY) -m pytest tests/faults -n logical --storms=long --hypothesis-profile=thorough
+
+test-matrix: export DATABASE_URL :=
+test-matrix:
+	python3 scripts/test_matrix.py $(TESTS)
 
 lint: $(INSTALLED)
 	$(PY) -m ruff check .

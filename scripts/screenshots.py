@@ -126,7 +126,7 @@ def take(browser: Browser, url: str, session: str, pages: dict[str, str]) -> Non
             sys.exit(f"{address} answered {answer and answer.status}: no picture was taken of it.")
         target = FOLDER / f"{picture}.png"
         page.screenshot(path=target)
-        print(f"{target.relative_to(ROOT)}  {target.stat().st_size // 1000} kB")  # noqa: T201
+        print(f"{target.relative_to(ROOT)}  {target.stat().st_size // 1000} kB")
     context.close()
 
 
