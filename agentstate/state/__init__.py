@@ -1,4 +1,4 @@
-"""A project's state: its keys, its two homes, where it stands between them; loading, saving and its history."""
+"""A project's state: its keys, its two homes and its standing; loading, saving and history."""
 
 from agentstate.state.documents import ABSENT
 from agentstate.state.errors import (

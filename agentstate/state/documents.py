@@ -1,4 +1,4 @@
-"""Documents between Python and jsonb: nothing rounded, nothing guessed."""
+"""Convert documents between Python and jsonb without rounding or guessing."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from decimal import Decimal
 from enum import Enum
 from typing import Any, Final
 
-from agentstate.state.nesting import NotJson, parse, write
+from agentstate.state.nesting import CONTAINERS, NotJson, parse, write
 
 
 class _Absent(Enum):
@@ -23,18 +23,18 @@ class _Absent(Enum):
         return False
 
 
-# A document that is not there: SQL NULL in the columns, no key in a snapshot. JSON null is None.
+# A missing document: SQL NULL in the columns, no key in a snapshot. JSON null is None.
 ABSENT: Final = _Absent.ABSENT
 
-# How many digits PostgreSQL's numeric holds before and after the decimal point.
+# How many digits PostgreSQL's numeric can have before and after the decimal point.
 _BEFORE_POINT, _AFTER_POINT = 131_072, 16_383
 
 
 def decode(text: str | None) -> Any:
-    """Return the document that jsonb's text is, ABSENT for None.
+    """Parse jsonb text; None (SQL NULL) becomes ABSENT.
 
-    A number with a fraction is a float where the float is written with just these digits, and a ``Decimal`` elsewhere,
-    so that saving it again writes the same digits.
+    A number with a fraction becomes a float if the float's repr has the same digits, else a ``Decimal``. Saving it
+    again writes the same digits.
     """
     if text is None:
         return ABSENT
@@ -61,18 +61,44 @@ def _whole_number(text: str) -> int | Decimal:
 
 
 def as_text(document: Any) -> str:
-    """Return a document as JSON text to look at or to compare; see :func:`encode`."""
+    """Return a document as JSON text to show or to compare; see :func:`encode`."""
     return encode(document, "")
 
 
 def encode(document: Any, path: str) -> str:
-    """Return a document as JSON text, with the digits of its numbers, however deep it is.
+    """Return a document as JSON text, with all digits of its numbers, at any depth.
+
+    Args:
+        path: the document's name, with which the path in an error begins.
 
     Raises:
-        UnsuitableDocument: a value in it is not JSON, holds itself, or is what jsonb refuses: NaN, infinity, a NUL
+        UnsuitableDocument: a value is not JSON, contains itself, or is refused by jsonb: NaN, infinity, a NUL
             character, a lone surrogate.
     """
-    return write(document, path, _scalar)
+    return _encode_plain(document) or write(document, path, _scalar)
+
+
+def _encode_plain(document: Any) -> str | None:
+    """Encode with json's C code, five times as fast; None for what it refuses or would change."""
+    try:
+        text = json.dumps(document, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        text.encode()
+    except (TypeError, ValueError, RecursionError):
+        return None
+    return text if "\\u0000" not in text and _has_text_keys(document) else None
+
+
+def _has_text_keys(document: Any) -> bool:
+    """Return whether all keys are strings: json would convert numbers, booleans and None."""
+    containers = [document]
+    for container in containers:
+        if isinstance(container, dict):
+            if not all(isinstance(key, str) for key in container):
+                return False
+            containers += [value for value in container.values() if isinstance(value, CONTAINERS)]
+        elif isinstance(container, CONTAINERS):
+            containers += [value for value in container if isinstance(value, CONTAINERS)]
+    return True
 
 
 def _scalar(value: Any) -> str:
@@ -83,28 +109,28 @@ def _scalar(value: Any) -> str:
     if isinstance(value, int | float | Decimal):
         return _digits(value)
     if value is ABSENT:
-        raise NotJson("is ABSENT, which a whole document can be, but nothing in it")
+        raise NotJson("is ABSENT; only a whole document can be")
     raise NotJson(f"is a {type(value).__name__}, which is not JSON")
 
 
 def _digits(number: float | Decimal) -> str:
-    """Return a number's digits. Decimal knows no limit to those of an integer, where int does."""
+    """Return a number's digits. Decimal prints integers of any length; int has a limit."""
     if isinstance(number, float) and math.isfinite(number):
         return float.__repr__(number)
     exact = Decimal(number)
     if not exact.is_finite():
-        raise NotJson(f"is {number}, which JSON has no number for")
+        raise NotJson(f"is {number}, which is not a JSON number")
     before_point = exact.adjusted() + 1
     if before_point > _BEFORE_POINT or len(exact.as_tuple().digits) - before_point > _AFTER_POINT:
-        raise NotJson("is a number of more digits than PostgreSQL holds")
+        raise NotJson("is a number with more digits than PostgreSQL can hold")
     return str(exact)
 
 
 def _text(text: str) -> str:
     if "\0" in text:
-        raise NotJson("holds a NUL character, which PostgreSQL refuses")
+        raise NotJson("contains a NUL character, which PostgreSQL refuses")
     try:
         text.encode()
     except UnicodeEncodeError:
-        raise NotJson("holds half of a surrogate pair, which is no text") from None
+        raise NotJson("contains a lone surrogate, which is not valid text") from None
     return json.dumps(text, ensure_ascii=False)

@@ -1,10 +1,10 @@
-"""What can be wrong with a load or a save."""
+"""Errors of loading and saving."""
 
 from __future__ import annotations
 
 
 class StateError(Exception):
-    """The base of these errors."""
+    """Base class."""
 
 
 class ProjectNotFound(StateError):
@@ -44,7 +44,7 @@ class NotWritten(StateError):
 
 
 class StateWriteDisabled(StateError):
-    """No write gate is open for this project, or only that of columns that have been dropped.
+    """No write gate is open for this project, or only the gate of columns that have been dropped.
 
     Attributes:
         project_id: its id.
@@ -67,7 +67,7 @@ class UnsuitableDocument(StateError, ValueError):
     """A value is not JSON that PostgreSQL can hold. Nothing was written.
 
     Attributes:
-        path: where in the given documents it stands.
+        path: of the value, such as ``coverage.requirements[3].status``.
     """
 
     def __init__(self, path: str, fact: str) -> None:
@@ -76,11 +76,11 @@ class UnsuitableDocument(StateError, ValueError):
 
 
 class UnsuitableTransaction(StateError):
-    """The transaction around a save sees an old view of the database."""
+    """The caller's transaction does not see what others have committed."""
 
 
 class UnsuitableRun(StateError):
-    """State cannot be saved in this run, or no session opened by it.
+    """State cannot be saved in this run, or no session can be opened by it.
 
     Attributes:
         run_id: its id.

@@ -1,4 +1,4 @@
-"""The five documents that make up a project's state."""
+"""The five documents of a project's state. This is the only list of them."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from typing import NamedTuple
 
 
 class StateKey(NamedTuple):
-    """One document of the state: its key in a snapshot, its name in Python, its legacy column."""
+    """A document of the state: its key in a snapshot, its name in Python, its legacy column."""
 
     name: str
     attribute: str
     column: str
 
 
-# In the order in which a legacy snapshot's first event names them.
+# In the order in which the first event of a legacy snapshot lists them.
 STATE_KEYS = (
     StateKey("rfpNorm", "rfp_norm", "rfpNormJson"),
     StateKey("facts", "facts", "factsJson"),

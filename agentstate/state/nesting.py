@@ -1,4 +1,4 @@
-"""JSON nested as deeply as jsonb holds it, which is deeper than Python's own reader and writer go."""
+"""Read and write JSON nested more deeply than Python's json module can: jsonb allows some 6,000 levels."""
 
 from __future__ import annotations
 
@@ -13,25 +13,29 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 _TOKEN = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|[\[\]{}:,]|[^\s\[\]{}:,"]+')
-_CONTAINERS = (dict, list, tuple)
+CONTAINERS = (dict, list, tuple)
 
 
 class NotJson(Exception):
-    """What is wrong with a value that was to be written."""
+    """A value cannot be written; the text says why."""
 
 
 @dataclass(slots=True)
 class _Level:
-    """An array or an object that is being written: its members to come, and where the writer is in it."""
+    """An array or object that is being written: its remaining members, and the key or index of the present one."""
 
     container: Any
     members: Iterator[tuple[str, int | str, Any]]
     closing: str
-    place: int | str = ""
+    step: int | str = ""
 
 
 def parse(text: str, scalar: Callable[[str], Any]) -> Any:
-    """Return the document that valid JSON text is; ``scalar`` reads a string, a number, true, false and null."""
+    """Parse valid JSON text.
+
+    Args:
+        scalar: parses a string, a number, true, false and null.
+    """
     whole: list[Any] = []
     containers: list[Any] = [whole]
     keys: list[str | None] = [None]
@@ -65,34 +69,33 @@ def write(document: Any, path: str, scalar: Callable[[Any], str]) -> str:
     """Return a document as JSON text.
 
     Args:
-        path: the document's own, to tell where something is wrong.
+        path: the document's name, with which the path in an error begins.
         scalar: writes everything but arrays and objects, or raises ``NotJson``.
 
     Raises:
-        UnsuitableDocument: a value is not JSON, or holds itself.
+        UnsuitableDocument: a value is not JSON, or contains itself.
     """
     levels = [_Level(None, iter([("", "", document)]), "")]
     try:
         return "".join(_pieces(levels, scalar))
     except NotJson as refused:
-        places = [level.place for level in levels[1:]]
-        steps = "".join(f"[{place}]" if isinstance(place, int) else f".{place}" for place in places)
+        steps = "".join(f"[{level.step}]" if isinstance(level.step, int) else f".{level.step}" for level in levels[1:])
         raise UnsuitableDocument(path + steps, str(refused)) from None
 
 
 def _pieces(levels: list[_Level], scalar: Callable[[Any], str]) -> Iterator[str]:
-    """Yield the text, piece by piece. ``levels`` is what is being written, the outermost first."""
+    """Yield the text in pieces. ``levels`` holds what is being written, the outermost first."""
     around = set()
     while levels:
         level = levels[-1]
-        for before, place, value in level.members:
-            level.place = place
+        for before, step, value in level.members:
+            level.step = step
             yield before
-            if not isinstance(value, _CONTAINERS):
+            if not isinstance(value, CONTAINERS):
                 yield scalar(value)
                 continue
             if id(value) in around:
-                raise NotJson("is nested in itself")
+                raise NotJson("contains itself")
             yield "{" if isinstance(value, dict) else "["
             levels.append(_object(value, scalar) if isinstance(value, dict) else _array(value))
             around.add(id(value))

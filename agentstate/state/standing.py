@@ -1,4 +1,4 @@
-"""Where a project stands between its two homes: two comparisons of clocks, no document read."""
+"""The standing of a project between its two homes: two comparisons of clocks (docs/architecture.md, "Standing")."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Standing(StrEnum):
     FORKED = "forked"
 
 
-# The pieces below read a row p of "Project" beside its newest snapshot (see homes.NEWEST).
+# The pieces below read a row p of "Project" beside its newest snapshot (see homes.NEWEST). This one reads no document.
 STANDING = f"""
     CASE
         WHEN newest.snapshot_at IS NULL THEN CASE WHEN {NO_COLUMNS} THEN 'empty' ELSE 'legacy_ahead' END
