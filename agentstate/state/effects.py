@@ -7,7 +7,9 @@ that writes "Project" returns whether the row is as it was to be.
 
 from __future__ import annotations
 
-from agentstate.state.homes import ALL_KEYS, CLOCK, documents_differ
+from collections.abc import Sequence
+
+from agentstate.state.homes import ALL_KEYS, CLOCK
 from agentstate.state.keys import STATE_KEYS
 
 UNUSABLE = (
@@ -20,6 +22,8 @@ REFUSED = (
     "one of the five columns or their clock"
 )
 
+_COLUMNS = {key.name: key.column for key in STATE_KEYS}
+
 _OURS = ("zz_agentstate_state_clock", "agentstate_freeze")
 
 # Another trigger may change the row p before it is written: enabled or not, of the table or of its partition. Bits of
@@ -29,28 +33,20 @@ _OTHER_TRIGGER = f"""EXISTS (
         AND (NOT tgisinternal OR tgparentid <> 0))"""
 
 
-# Row p as JSON: works without the columns, but does not tell SQL NULL from JSON null.
-_LOOSELY_DIFFERS = " OR ".join(
-    f"coalesce(to_jsonb(p) -> '{key.column}', 'null') IS DISTINCT FROM coalesce(written.state -> '{key.name}', 'null')"
-    for key in STATE_KEYS
-)
+def is_written(clock: str, state: str, keys: Sequence[str] = ALL_KEYS, *, untouched: Sequence[str] = ()) -> str:
+    """Return the condition, for a ``RETURNING`` list, that row ``p`` has this clock and the documents of a state.
 
-
-def is_clock_written(clock: str, state: str) -> str:
-    """Return the condition, for a ``RETURNING`` list, that row ``p`` has this clock, and a state's documents still.
-
-    For statements that write the clock alone, whether or not the columns exist.
+    Args:
+        keys: of the columns that the statement writes.
+        untouched: of others that must be as the state says. Their columns may be missing, and SQL NULL is not told
+            from JSON null.
     """
-    return _is_written(clock, state, _LOOSELY_DIFFERS)
-
-
-def is_written(clock: str, state: str, keys: tuple[str, ...] = ALL_KEYS) -> str:
-    """Return the condition, for a ``RETURNING`` list, that row ``p`` has this clock and a state's documents."""
-    return _is_written(clock, state, documents_differ("written.state", keys))
-
-
-def _is_written(clock: str, state: str, differs: str) -> str:
+    differs = [f"p.\"{_COLUMNS[key]}\" IS DISTINCT FROM written.state -> '{key}'" for key in keys]
+    differs += [
+        f"coalesce(to_jsonb(p) -> '{_COLUMNS[key]}', 'null') <> coalesce(written.state -> '{key}', 'null')"
+        for key in untouched
+    ]
     # Documents are compared only where a trigger could have changed them. OFFSET 0: see docs/architecture.md.
     return f"""({CLOCK} = {clock} AND CASE WHEN {_OTHER_TRIGGER} THEN (
-            SELECT NOT ({differs}) FROM (SELECT {state} AS state OFFSET 0) written
+            SELECT NOT ({" OR ".join(differs)}) FROM (SELECT {state} AS state OFFSET 0) written
         ) ELSE true END)"""

@@ -57,11 +57,9 @@ def set_columns(state: str) -> str:
     return ", ".join(f"\"{key.column}\" = {state} -> '{key.name}'" for key in STATE_KEYS)
 
 
-def documents_differ(state: str, keys: tuple[str, ...] = ALL_KEYS) -> str:
+def documents_differ(state: str) -> str:
     """Return the condition that columns of row ``p`` are not the documents of a state."""
-    return " OR ".join(
-        f"p.\"{key.column}\" IS DISTINCT FROM {state} -> '{key.name}'" for key in STATE_KEYS if key.name in keys
-    )
+    return " OR ".join(f"p.\"{key.column}\" IS DISTINCT FROM {state} -> '{key.name}'" for key in STATE_KEYS)
 
 
 # -- clocks (docs/architecture.md, "The two clocks")

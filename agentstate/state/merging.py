@@ -11,8 +11,9 @@ from typing import NamedTuple
 
 from django.db.backends.utils import CursorWrapper
 
-from agentstate.state.effects import is_clock_written
+from agentstate.state.effects import is_written
 from agentstate.state.homes import (
+    ALL_KEYS,
     CLOCK,
     COLUMNS_AS_STATE,
     NEWEST,
@@ -143,7 +144,8 @@ SETTLE = f"""
     clocks AS (
         UPDATE "Project" p SET "stateUpdatedAt" = settled.kept_at FROM settled
         WHERE p.id = settled.project_id AND settled.kept_at <> settled.clock
-        RETURNING settled.project_id, {is_clock_written("settled.kept_at", "settled.legacy")} AS is_written
+        RETURNING settled.project_id,
+            {is_written("settled.kept_at", "settled.legacy", (), untouched=ALL_KEYS)} AS is_written
     )
     SELECT (SELECT count(*) FROM kept), (SELECT count(*) FROM merges),
            (SELECT count(*) FROM kept_events) + (SELECT count(*) FROM merges_events), 0, {_LEFT},

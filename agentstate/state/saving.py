@@ -12,7 +12,7 @@ from django.db.backends.utils import CursorWrapper
 from agentstate import gates
 from agentstate.models.fields import new_id, possible_id
 from agentstate.state.documents import ABSENT, encode
-from agentstate.state.effects import REFUSED, UNUSABLE, is_clock_written, is_written
+from agentstate.state.effects import REFUSED, UNUSABLE, is_written
 from agentstate.state.errors import NotWritten, StateWriteDisabled, UnsuitableRun
 from agentstate.state.filling import fill_columns
 from agentstate.state.homes import ALL_KEYS, CLOCK, COLUMNS_AS_STATE, NEWEST, PROJECTS, is_usable, next_clock
@@ -45,7 +45,7 @@ TAKE_IN_COLUMNS = f"""
     clock AS (
         UPDATE "Project" p SET "stateUpdatedAt" = columns.at FROM columns
         WHERE p.id = columns.project_id AND columns.at <> columns.clock
-        RETURNING {is_clock_written("columns.at", "columns.state")} AS is_written
+        RETURNING {is_written("columns.at", "columns.state", (), untouched=ALL_KEYS)} AS is_written
     )
     SELECT EXISTS (SELECT FROM kept),
            coalesce((SELECT at = clock FROM columns), true) OR coalesce((SELECT is_written FROM clock), false)"""
@@ -84,7 +84,12 @@ def update_columns(keys: tuple[str, ...], *, in_sync: bool) -> str:
     """
     columns = ", ".join(f"\"{_BY_NAME[key].column}\" = given.state -> '{key}'" for key in keys)
     snapshot = """(SELECT result -> 'state' FROM "AgentWorkflowRun" WHERE id = %(run)s)"""
-    written = is_written("%(at)s", snapshot, ALL_KEYS) if in_sync else is_written("%(at)s", "given.state", keys)
+    others = tuple(key for key in ALL_KEYS if key not in keys)
+    written = (
+        is_written("%(at)s", snapshot, keys, untouched=others)
+        if in_sync
+        else is_written("%(at)s", "given.state", keys)
+    )
     return f"""
     UPDATE "Project" p SET {columns}, "stateUpdatedAt" = %(at)s
     FROM (SELECT %(given)s::jsonb AS state OFFSET 0) given WHERE p.id = %(project)s

@@ -353,3 +353,15 @@ def test_a_project_whose_id_changed_goes_on(make: Callable[[], str]) -> None:
     open_gates("both")
     state.save(project, coverage=1)
     assert scenes.homes_of(project).in_sync
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("writes", ["both", "legacy"])
+def test_documents_whose_columns_are_left_are_saved_where_another_tool_dropped_one(writes: str) -> None:
+    project = in_sync()
+    open_gates(writes)
+    scenes.run_sql('ALTER TABLE "Project" DROP COLUMN "coverageJson"')
+
+    state.save(project, facts="new")
+
+    assert scenes.one("""SELECT "factsJson" FROM "Project" WHERE id = %s""", project) == ('"new"',)
