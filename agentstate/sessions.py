@@ -102,7 +102,7 @@ def append(session: AgentSession | str, role: str, content: object, at: datetime
 
     Raises:
         SessionNotFound: no session has this id.
-        ValueError: ``at`` names no zone.
+        ValueError: ``at`` is naive.
     """
     if at is not None:
         require_zone(at)

@@ -158,7 +158,7 @@ def test_entries_in_their_order() -> None:
 
 def test_a_time_without_a_zone_is_refused() -> None:
     session = open_for(ProjectFactory().id)
-    with pytest.raises(ValueError, match="names no zone"):
+    with pytest.raises(ValueError, match="is naive"):
         append(session, "user", "Hello", at=datetime(2025, 1, 2))  # noqa: DTZ001
     assert transcript(session) == []
 

@@ -1,4 +1,4 @@
-"""Both homes of a project side by side, whatever the gates say."""
+"""Read both homes of a project side by side, whatever the gates say."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection
     from datetime import datetime
 
-# A snapshot may hold keys that are none of the five: they have no column, and they make the homes differ.
+# A snapshot may have keys besides the five. They have no column, and make the homes differ.
 _DOCUMENTS = ", ".join(f"('{key.name}', p.\"{key.column}\")" for key in STATE_KEYS)
 _KEYS = ", ".join(f"'{key.name}'" for key in STATE_KEYS)
 _BOTH = f"""
@@ -38,13 +38,13 @@ _BOTH = f"""
     ) document ON %(keys)s::text[] IS NULL OR document.key = ANY (%(keys)s::text[])
     WHERE p.id = %(project)s"""
 
-_PLACES = {key.name: place for place, key in enumerate(STATE_KEYS)}
+_ORDER = {key.name: ordinal for ordinal, key in enumerate(STATE_KEYS)}
 _COLUMNS = {key.name: key.column for key in STATE_KEYS}
 _WHOLE = 2**31 - 1
 
 
-class Held(NamedTuple):
-    """A document as a home holds it: its text, or the beginning of it, and how many characters it has."""
+class DocumentText(NamedTuple):
+    """A document's text, or the beginning of it, and how many characters it has."""
 
     text: str
     size: int
@@ -55,31 +55,31 @@ class Held(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Pair:
-    """A document in both homes, None where a home has none.
+class DocumentPair:
+    """A document in both homes, None if a home lacks it.
 
     Attributes:
         key: the state key.
-        column: the legacy column, None for a key that is none of the five.
-        differs: the two are not the same, as jsonb compares them.
+        column: the legacy column, None for a key besides the five.
+        differs: the two are unequal as jsonb.
     """
 
     key: str
     column: str | None
-    legacy: Held | None
-    agentkit: Held | None
+    legacy: DocumentText | None
+    agentkit: DocumentText | None
     differs: bool
 
 
 @dataclass(frozen=True)
 class BothHomes:
-    """What the columns hold and what the newest snapshot holds.
+    """The content of the columns and of the newest snapshot.
 
     Attributes:
         clock: the legacy home's.
-        has_columns: whether the legacy columns are there, or have been dropped.
-        standing: where the project stands, by the clocks alone.
-        run_id: the run that carries the newest snapshot, None where there is none.
+        has_columns: whether the legacy columns exist.
+        standing: by the clocks alone.
+        run_id: the run that carries the newest snapshot, None without one.
         snapshot_at, legacy_at: the snapshot's clock, and the legacy clock that it has taken in.
         pairs: the documents, in the order of the state keys.
     """
@@ -90,11 +90,11 @@ class BothHomes:
     run_id: str | None
     snapshot_at: datetime | None
     legacy_at: datetime | None
-    pairs: list[Pair]
+    pairs: list[DocumentPair]
 
     @property
     def is_unequal(self) -> bool:
-        """The clocks say in sync and the documents differ: somebody changed a row behind the trigger's back."""
+        """Whether the documents differ although the clocks say in sync: somebody bypassed the trigger."""
         return self.has_columns and self.standing == Standing.IN_SYNC and any(pair.differs for pair in self.pairs)
 
 
@@ -102,11 +102,12 @@ def both_homes(project_id: str, *, keys: Collection[str] | None = None, cut: int
     """Read both homes of a project.
 
     Args:
-        keys: the state keys to read; all without it.
-        cut: after how many characters a document's text ends.
+        keys: the state keys to read; all by default.
+        cut: the maximum of characters of each text.
 
     Raises:
         ProjectNotFound: no project has this id.
+        ProjectHidden: row-level security hides it, or no project has this id.
     """
     parameters = {"project": possible_id(project_id), "keys": None if keys is None else list(keys), "cut": cut}
     with connection.cursor() as cursor:
@@ -116,17 +117,17 @@ def both_homes(project_id: str, *, keys: Collection[str] | None = None, cut: int
         raise missing(project_id)
     clock, has_columns, standing, run_id, snapshot_at, legacy_at = rows[0][:6]
     pairs = [_pair(*row[6:]) for row in rows if row[6] is not None]
-    pairs.sort(key=lambda pair: (_PLACES.get(pair.key, len(_PLACES)), pair.key))
+    pairs.sort(key=lambda pair: (_ORDER.get(pair.key, len(_ORDER)), pair.key))
     return BothHomes(clock, has_columns, Standing(standing), run_id, snapshot_at, legacy_at, pairs)
 
 
 def _pair(
     key: str, legacy: str | None, legacy_size: int, agentkit: str | None, agentkit_size: int, differs: bool
-) -> Pair:
-    return Pair(
+) -> DocumentPair:
+    return DocumentPair(
         key,
         _COLUMNS.get(key),
-        None if legacy is None else Held(legacy, legacy_size),
-        None if agentkit is None else Held(agentkit, agentkit_size),
+        None if legacy is None else DocumentText(legacy, legacy_size),
+        None if agentkit is None else DocumentText(agentkit, agentkit_size),
         differs,
     )

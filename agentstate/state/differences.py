@@ -1,4 +1,8 @@
-"""Where two documents differ: the JSON paths, and both values."""
+"""List where two documents differ: JSON paths and both values.
+
+For the few documents of a page. The database compares many rows with the SQL in paths.py, which ends at the first
+difference of each.
+"""
 
 from __future__ import annotations
 
@@ -16,55 +20,55 @@ _PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 class Difference(NamedTuple):
-    """A place at which two documents differ, ``ABSENT`` where one of them has nothing there."""
+    """A path at which two documents differ; a missing value is ``ABSENT``."""
 
     path: str
     one: Any
     other: Any
 
 
-class _Place(NamedTuple):
-    """A place in a document: put together to text only where somebody wants to know."""
+class _Path(NamedTuple):
+    """A path as a linked list: most paths are never turned into text."""
 
-    inside: _Place | None
+    parent: _Path | None
     step: str
 
     def __str__(self) -> str:
         steps: list[str] = []
-        place: _Place | None = self
-        while place is not None:
-            steps.append(place.step)
-            place = place.inside
+        path: _Path | None = self
+        while path is not None:
+            steps.append(path.step)
+            path = path.parent
         return "".join(reversed(steps)).removeprefix(".")
 
 
 def step(key: str | int) -> str:
-    """Return how a path goes on to a member or an entry: ``.status``, ``["two words"]``, ``[3]``."""
+    """Return the step of a path to a member or an entry: ``.status``, ``["two words"]``, ``[3]``."""
     if isinstance(key, int):
         return f"[{key}]"
     return f".{key}" if _PLAIN_NAME.fullmatch(key) else f"[{json.dumps(key, ensure_ascii=False)}]"
 
 
 def differences(one: Any, other: Any, path: str = "") -> Iterator[Difference]:
-    """Walk two documents, and yield each place at which they differ as jsonb compares them, in order.
+    """Yield each path at which two documents differ as jsonb compares them, in order.
 
-    Paths read like ``coverage.requirements[3].status``. Depth does not matter, and numbers are compared digit for
-    digit: ``0.10`` equals ``0.1``, and true does not equal 1.
+    Paths read like ``coverage.requirements[3].status``. Documents may be of any depth. Numbers are compared exactly:
+    ``0.10`` equals ``0.1``, and true does not equal 1.
 
     Args:
         path: the name of both documents, with which each path begins.
     """
-    waiting = [(_Place(None, path), one, other)]
+    waiting = [(_Path(None, path), one, other)]
     while waiting:
-        place, one, other = waiting.pop()
+        here, one, other = waiting.pop()
         if isinstance(one, dict) and isinstance(other, dict):
             keys = sorted(one.keys() | other.keys(), reverse=True)
-            waiting += ((_Place(place, step(key)), one.get(key, ABSENT), other.get(key, ABSENT)) for key in keys)
+            waiting += ((_Path(here, step(key)), one.get(key, ABSENT), other.get(key, ABSENT)) for key in keys)
         elif isinstance(one, list) and isinstance(other, list):
             for index in range(max(len(one), len(other)) - 1, -1, -1):
-                waiting.append((_Place(place, step(index)), _entry(one, index), _entry(other, index)))
+                waiting.append((_Path(here, step(index)), _entry(one, index), _entry(other, index)))
         elif not _same(one, other):
-            yield Difference(str(place), one, other)
+            yield Difference(str(here), one, other)
 
 
 def _entry(items: list[Any], index: int) -> Any:
@@ -72,7 +76,7 @@ def _entry(items: list[Any], index: int) -> Any:
 
 
 def _same(one: Any, other: Any) -> bool:
-    """Tell whether two values, not both of them arrays or objects, are the same JSON."""
+    """Return whether two values, at most one of them an array or object, are the same JSON."""
     if _is_number(one) and _is_number(other):
         return _exactly(one) == _exactly(other)
     return type(one) is type(other) and bool(one == other)

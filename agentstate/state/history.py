@@ -1,4 +1,4 @@
-"""History: a project's state as it was, and the moments at which it changed."""
+"""History: a project's state at a moment, and the moments at which it changed."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ AT = f"""
     SELECT past.state::text, {readable("past.at")}, past.run_id FROM "Project" p
     LEFT JOIN LATERAL {state_at("%(moment)s::timestamptz")} past ON true WHERE p.id = %(project)s"""
 
-# What a run saved before it saved again may have been kept once more, as a legacy snapshot at the same clock value: it
-# was the run that saved it, and ``place`` puts that first.
+# A state that a run saved before it saved again may also be in a legacy snapshot at the same clock value. The run is
+# the one that saved it: ``place`` sorts it first.
 SAVES = f"""(
     SELECT {readable("event.created_at")} AS at, run.id AS run_id, run.workflow_id, event.id AS event_id, 1 AS place
     FROM "AgentWorkflowRun" run JOIN "AgentWorkflowRunEvent" event ON event.run_id = run.id
@@ -35,7 +35,7 @@ SAVES = f"""(
 HISTORY = f"SELECT DISTINCT ON (at) at, run_id, workflow_id FROM {SAVES} saved ORDER BY at, place"
 
 
-# The place of the moment that was asked for: by its number, or the newest one until then.
+# The chosen moment: the one with the given number, or the newest one until the given time.
 _AROUND = f"""
     WITH moments AS MATERIALIZED (
         SELECT row_number() OVER (ORDER BY at) AS number, count(*) OVER () AS total, at, run_id, workflow_id
@@ -54,10 +54,10 @@ _AROUND = f"""
 
 @dataclass(frozen=True)
 class PastState(Documents):
-    """A project's five documents as they were.
+    """A project's five documents at a moment.
 
     Attributes:
-        as_of: when this state was saved, None where nothing had been saved yet.
+        as_of: when this state was saved, None if nothing had been saved yet.
         run_id: the run that saved it.
     """
 
@@ -66,19 +66,19 @@ class PastState(Documents):
 
 
 class Moment(NamedTuple):
-    """A clock value at which a project's state was saved, and the run that did it."""
+    """A clock value at which a project's state was saved, and the run that saved it."""
 
     at: datetime
     run_id: str
     workflow_id: str
 
 
-class Stretch(NamedTuple):
-    """A bounded part of a project's history, around a chosen moment.
+class HistoryWindow(NamedTuple):
+    """A bounded part of a project's history around a chosen moment.
 
     Attributes:
         moments: each with its number in the whole history, from 1, the oldest first.
-        chosen: the number of the chosen moment, 0 where there is no history.
+        chosen: the number of the chosen moment, 0 without a history.
         total: how many moments the whole history has.
     """
 
@@ -88,31 +88,31 @@ class Stretch(NamedTuple):
 
 
 def require_zone(moment: datetime) -> None:
-    """Raise ValueError for a time without a zone, which may be any of two dozen moments."""
+    """Raise ValueError for a naive datetime."""
     if moment.utcoffset() is None:
-        raise ValueError(f"{moment!r} names no zone: give a time as timezone.now() does.")
+        raise ValueError(f"{moment!r} is naive: pass an aware datetime, such as timezone.now().")
 
 
 def at(project_id: str, when: datetime) -> PastState:
-    """Return a project's state as it was at a moment, rebuilt from snapshots and ``state.changed`` events.
+    """Return a project's state at a moment, rebuilt from snapshots and ``state.changed`` events.
 
-    It knows what the AgentKit home was told: saves with ``agentkit_writes`` on, and other writers' changes once a pass
-    took them in.
+    The history contains saves with ``agentkit_writes`` on, and other writers' changes since a pass took them in.
 
     Args:
         when: an aware datetime; the clock values that :func:`history` lists are precise to the microsecond.
 
     Raises:
         ProjectNotFound: no project has this id.
-        ValueError: ``when`` names no zone.
+        ProjectHidden: row-level security hides it, or no project has this id.
+        ValueError: ``when`` is naive.
     """
     require_zone(when)
     with connection.cursor() as cursor:
         cursor.execute(AT, {"project": possible_id(project_id), "moment": when})
-        found = cursor.fetchone()
-    if found is None:
+        row = cursor.fetchone()
+    if row is None:
         raise missing(project_id)
-    text, as_of, run_id = found
+    text, as_of, run_id = row
     state = decode(text) if text is not None else {}
     documents = {key.attribute: state.get(key.name, ABSENT) for key in STATE_KEYS}
     return PastState(project_id, **documents, as_of=as_of, run_id=run_id)
@@ -131,27 +131,29 @@ def history(project_id: str) -> list[Moment]:
         return [Moment(*row) for row in cursor.fetchall()]
 
 
-def around(project_id: str, *, number: int | None = None, when: datetime | None = None, reach: int = 10) -> Stretch:
-    """Return the moments around a chosen one, however long the history is.
+def around(
+    project_id: str, *, number: int | None = None, when: datetime | None = None, reach: int = 10
+) -> HistoryWindow:
+    """Return the moments around a chosen one. Bounded, however long the history is.
 
     Args:
-        number: of the chosen moment, from 1; beyond either end it is the moment at that end.
-        when: else the newest moment until then is chosen, or the oldest of all; without either it is the newest.
-        reach: how many moments before and after it are told.
+        number: of the chosen moment, from 1; a number beyond an end chooses the moment at that end.
+        when: chooses the newest moment until then, or the oldest of all. Without either the newest is chosen.
+        reach: how many moments before and after it to return.
 
     Raises:
         ProjectNotFound: no project has this id.
-        ValueError: ``when`` names no zone.
+        ValueError: ``when`` is naive.
     """
     if when is not None:
         require_zone(when)
     parameters = {"project": possible_id(project_id), "number": number, "when": when, "reach": reach}
     with connection.cursor() as cursor:
         cursor.execute(_AROUND, parameters)
-        found = cursor.fetchall()
-    if not found:
+        rows = cursor.fetchall()
+    if not rows:
         if Project.objects.unknown([project_id]):
             raise missing(project_id)
-        return Stretch({}, 0, 0)
-    moments = {place: Moment(*moment) for _, place, _, *moment in found}
-    return Stretch(moments, chosen=found[0][0], total=found[0][2])
+        return HistoryWindow({}, 0, 0)
+    moments = {place: Moment(*moment) for _, place, _, *moment in rows}
+    return HistoryWindow(moments, chosen=rows[0][0], total=rows[0][2])

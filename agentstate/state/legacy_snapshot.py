@@ -1,4 +1,7 @@
-"""The legacy snapshot: a run that holds the columns' content at their clock, and the events that it calls for."""
+"""The legacy snapshot: a run that holds the columns' content at their clock, and the events of that content.
+
+The rules are in docs/architecture.md, "The legacy snapshot".
+"""
 
 from __future__ import annotations
 
@@ -38,18 +41,18 @@ def run_id(project: str, at: str) -> str:
 
 
 def event_id(run: str, ordinal: str) -> str:
-    """Return the id of a synthetic run's event: at least five digits, and never cut."""
+    """Return the id of a synthetic run's event: its ordinal has at least five digits, and is never cut."""
     return f"{run} || '_' || lpad({ordinal}::text, greatest(5, length({ordinal}::text)), '0')"
 
 
 def entries_of_conflicts(log: str) -> str:
-    """Return the entries of a conflict log as an array: its own, or it as the only one; none of JSON null."""
+    """Return the entries of a conflict log as an array: the log, or the log as its only entry; none for JSON null."""
     return f"""CASE coalesce(jsonb_typeof({log}), 'null')
         WHEN 'array' THEN {log} WHEN 'null' THEN '[]' ELSE jsonb_build_array({log}) END"""
 
 
 def entries_of_eligibility(eligibility: str) -> str:
-    """Return the items of an eligibility document as an array: its ``items``, itself, or it as the only one."""
+    """Return the items of an eligibility document as an array: its ``items``, itself, or itself as the only item."""
     return f"""CASE coalesce(jsonb_typeof({eligibility}), 'null')
         WHEN 'array' THEN {eligibility}
         WHEN 'null' THEN '[]'
@@ -59,11 +62,9 @@ def entries_of_eligibility(eligibility: str) -> str:
 
 
 def snapshot_events(state: str) -> str:
-    """Return a subquery of the events that a state calls for: ``(ordinal, type, payload)``, ordinals from 1.
+    """Return a subquery of the events of a state: ``(ordinal, type, payload)``, ordinals from 1.
 
-    The design, "The legacy snapshot", has the rules. JSON null makes no event of its own document; an entry that is
-    null makes one; no entry of the two lists is without its event. Each ``OFFSET 0`` has what is inside computed once:
-    PostgreSQL would unpack the state anew for each document that is taken out of it.
+    OFFSET 0 is an optimization fence, see docs/architecture.md.
     """
     return f"""(
         SELECT event.ordinal, event.type, event.payload FROM (
@@ -97,7 +98,7 @@ def snapshot_events(state: str) -> str:
 
 
 def events_written(events: str) -> str:
-    """Return a subquery of how many events a subquery of them has, and their bytes: ``(count, size)``."""
+    """Return a subquery of the number of events in a subquery of events, and of their bytes: ``(count, size)``."""
     return f"(SELECT count(*), coalesce(sum(pg_column_size(payload)), 0) AS size FROM {events} event)"
 
 
@@ -115,13 +116,13 @@ def clock_to_keep(project: str, clock: str, newest: str) -> str:
 
 
 def take_in(name: str, source: str, *, at: str = "at", state: str = "state", may_exist: bool = False) -> str:
-    """Return two CTEs, ``name`` and ``name_events``, that write legacy snapshots and the events that they call for.
+    """Return two CTEs, ``name`` and ``name_events``, that write legacy snapshots and their events.
 
     Args:
         name: of the CTEs; both return a row for each row written.
-        source: what to select from, rows with ``project_id``, with a ``WHERE`` if need be.
+        source: rows with ``project_id``, may have a ``WHERE``.
         at, state: the SQL expressions of the clock and of the columns as state.
-        may_exist: another connection may write the same snapshot meanwhile. Its row, known by the id, is left alone.
+        may_exist: another connection may write the same snapshot at the same time; the row with its id stays.
     """
     run = run_id("project_id", at)
     on_conflict = "ON CONFLICT (id) DO NOTHING" if may_exist else ""
@@ -141,8 +142,8 @@ def insert_runs(
 
     Args:
         name: of the CTEs; both return a row for each row written.
-        workflow: the workflow's name, which is the run's declared source too.
-        source: what to select from, rows with ``project_id``, with a ``WHERE`` if need be.
+        workflow: the workflow's name, also written as the run's source.
+        source: rows with ``project_id``, may have a ``WHERE``.
         run, at, legacy_at, state: the SQL expressions of the run's id, clocks and state.
         events: a subquery of ``(ordinal, type, payload)``.
     """

@@ -1,4 +1,4 @@
-"""The events that tell of a save: what changed, and what that means for coverage, conflicts and eligibility."""
+"""The events of a save: what changed, and what that means for coverage, conflicts and eligibility."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ NEW_ID = "'c' || left(replace(gen_random_uuid()::text, '-', ''), 23)"
 
 _SCORE = "CASE WHEN jsonb_typeof({0} -> 'score') = 'number' THEN {0} -> 'score' END"
 
-# What of an entry stays the same when it is resolved. Not everything in a log is an object.
+# The part of an entry that stays the same when it is resolved. Not every entry of a log is an object.
 _UNRESOLVED = "CASE jsonb_typeof({0}) WHEN 'object' THEN {0} - 'resolved' END"
 
-# An entry is new where no entry of the document before equals it: an anti-join, which does not mind long lists. Nor
-# does the join, which finds whether the entry resolves one that was there.
+# An entry is new if no entry of the document before equals it. The anti-join stays fast for long lists, and so does
+# the join, which finds out whether the entry resolves an earlier one.
 _NEW_CONFLICTS = f"""
     SELECT entry, position, known.unresolved IS NOT NULL AS resolves
     FROM jsonb_array_elements({entries_of_conflicts("after")}) WITH ORDINALITY item (entry, position)

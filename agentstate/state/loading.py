@@ -1,4 +1,4 @@
-"""Loading: a project's state from the home that the gates name, in one query."""
+"""Load a project's state from the home that the gates name, in one query."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 class Documents:
     """A project's five documents.
 
-    One that is not there is ``ABSENT``, JSON null is None. Numbers that a float does not hold exactly are ``Decimal``.
+    A missing document is ``ABSENT``, JSON null is None. Numbers that a float cannot represent exactly are ``Decimal``.
     """
 
     project_id: str
@@ -42,12 +42,12 @@ class ProjectState(Documents):
     """A project's five documents as one home holds them.
 
     Attributes:
-        source: ``agentkit``, ``legacy``, or ``none`` where neither home holds anything.
-        as_of: the answering home's clock, None where there is none.
-        standing: where the project stands between its homes; None where the database could not tell.
-        fell_back: why the legacy home answers although the gate names the other one: ``no_snapshot``,
-            ``legacy_ahead``, ``malformed`` or ``error``; None where it did not.
-        behind: the gate makes the older home answer.
+        source: ``agentkit``, ``legacy``, or ``none`` if neither home has a document.
+        as_of: the answering home's clock, None if the source is ``none``.
+        standing: of the project; None if the runs could not be read.
+        fell_back: why the legacy home answers although the gate names the AgentKit home: ``no_snapshot``,
+            ``legacy_ahead``, ``malformed`` or ``error``; else None.
+        behind: the gate names the older home.
     """
 
     source: str
@@ -60,8 +60,8 @@ class ProjectState(Documents):
 _COLUMNS = ", ".join(f"CASE WHEN source = 'legacy' THEN \"{key.column}\"::text END" for key in STATE_KEYS)
 
 
-# Nothing is read of the home that does not answer: each CASE leaves its documents packed. Each OFFSET 0 has what is
-# judged inside judged once: PostgreSQL would unpack the snapshot anew wherever the judgement is asked for.
+# The CASEs detoast only the documents of the home that answers. OFFSET 0 is an optimization fence, see
+# docs/architecture.md.
 def _loading(differences: str) -> str:
     return f"""
     SELECT id, standing, source, fell_back, clock, {readable("snapshot_at")}, shadowed, {differences},
@@ -91,7 +91,7 @@ def _loading(differences: str) -> str:
 
 
 LOAD = _loading("NULL")
-# A statement of its own: planning the comparison takes longer than a plain read does.
+# A separate statement, because planning the comparison takes longer than a plain read.
 LOAD_SHADOWED = _loading(DIFFERENCES)
 
 LOAD_LEGACY = f"""
@@ -103,17 +103,17 @@ LOAD_LEGACY = f"""
 def load(project_id: str, request: HttpRequest | None = None, *, counts: bool = True) -> ProjectState:
     """Return a project's state, from the home that ``agentkit_reads`` names.
 
-    The AgentKit home answers where the gate is on, unless it has no snapshot, the legacy home is ahead, or the
-    snapshot is malformed; a read never fails because of the new home. One query, which reads the answering documents
-    only.
+    If the gate is on, the AgentKit home answers, unless it has no snapshot, the legacy home is ahead, or the snapshot
+    is malformed. A read never fails because of the AgentKit home. One query, which reads the answering documents only.
 
     Args:
-        request: with one, the gate counts its user too.
-        counts: whether what the read finds out about the two homes is evidence for the rollout, as the application's
-            own reads are; a look at a project's page is none.
+        request: makes the gate consider its user too.
+        counts: count what the read shows about the two homes as evidence for the rollout. Pass False for reads that
+            are not the application's own, such as an admin page.
 
     Raises:
         ProjectNotFound: no project has this id.
+        ProjectHidden: row-level security hides it, or no project has this id.
     """
     states = load_many([project_id], request, counts=counts)
     if project_id not in states:
@@ -124,7 +124,7 @@ def load(project_id: str, request: HttpRequest | None = None, *, counts: bool = 
 def load_many(
     project_ids: Sequence[str], request: HttpRequest | None = None, *, counts: bool = True
 ) -> dict[str, ProjectState]:
-    """Return the states of several projects by id, those that exist, as :func:`load` does; two queries at most."""
+    """Return the states of those of the projects that exist, by id, as :func:`load` does. Two queries at most."""
     project_ids = [project_id for project_id in dict.fromkeys(project_ids) if possible_id(project_id) is not None]
     asked = [gates.agentkit_reads(project_id, request) for project_id in project_ids]
     shadowed = [gates.agentkit_shadow_reads(project_id, request) for project_id in project_ids]
@@ -134,22 +134,22 @@ def load_many(
                 LOAD_SHADOWED if any(shadowed) else LOAD,
                 {"ids": project_ids, "asked": asked, "shadowed": shadowed},
             )
-            found = cursor.fetchall()
+            rows = cursor.fetchall()
     except DatabaseError as error:
-        # In a transaction that has failed no query can answer.
+        # No query can run in a failed transaction.
         if connection.in_atomic_block:
             raise
         states, readings = _load_legacy(project_ids, asked, shadowed, error)
     else:
-        rows = [_Row._make([*row[:9], row[9:]]) for row in found]
-        states = {row.project_id: _state(row) for row in rows}
-        readings = [_reading(row) for row in rows if row.fell_back or row.shadowed]
+        loaded = [_Loaded._make([*row[:9], row[9:]]) for row in rows]
+        states = {each.project_id: _state(each) for each in loaded}
+        readings = [_reading(each) for each in loaded if each.fell_back or each.shadowed]
     if counts:
-        _tell(readings)
+        _notify(readings)
     return states
 
 
-class _Row(NamedTuple):
+class _Loaded(NamedTuple):
     project_id: str
     standing: str
     source: str
@@ -162,7 +162,7 @@ class _Row(NamedTuple):
     columns: Sequence[str | None]
 
 
-def _state(row: _Row) -> ProjectState:
+def _state(row: _Loaded) -> ProjectState:
     documents = {key.attribute: decode(text) for key, text in zip(STATE_KEYS, row.columns, strict=True)}
     if row.source == "agentkit":
         snapshot = decode(row.state)
@@ -178,21 +178,21 @@ def _state(row: _Row) -> ProjectState:
     )
 
 
-def _reading(row: _Row) -> Reading:
+def _reading(row: _Loaded) -> Reading:
     differences = differences_from(row.differences)
     return Reading(
         row.project_id,
-        # An empty project has nothing to fall back to.
+        # An empty project has no content to fall back to.
         fell_back=row.fell_back if row.source == "legacy" else None,
         lag=lag(row.standing, row.snapshot_at is not None, differences is not None) if row.shadowed else None,
         differences=differences,
     )
 
 
-def _tell(readings: Sequence[Reading]) -> None:
-    """Let those who count know. Nobody's failure to count is the reader's."""
-    if telling := [reading for reading in readings if reading.tells_something]:
-        readings_made.send_robust(sender=None, readings=telling)
+def _notify(readings: Sequence[Reading]) -> None:
+    """Notify receivers. A failing receiver must not break the read."""
+    if informative := [reading for reading in readings if reading.is_informative]:
+        readings_made.send_robust(sender=None, readings=informative)
 
 
 def _is_behind(standing: Standing, source: str, clock: datetime, snapshot_at: datetime | None) -> bool:
@@ -206,13 +206,13 @@ def _is_behind(standing: Standing, source: str, clock: datetime, snapshot_at: da
 def _load_legacy(
     project_ids: Sequence[str], asked: Sequence[bool], shadowed: Sequence[bool], error: DatabaseError
 ) -> tuple[dict[str, ProjectState], list[Reading]]:
-    """Return what the columns hold: the new home, which tells the standing too, cannot be asked."""
+    """Return the content of the columns, because the runs cannot be read; the standing is then unknown."""
     named = dict(zip(project_ids, zip(asked, shadowed, strict=True), strict=True))
     with connection.cursor() as cursor:
         cursor.execute(LOAD_LEGACY, {"ids": list(project_ids)})
-        found = cursor.fetchall()
-    if not all(has_columns for _, has_columns, *_ in found):
-        raise error  # the columns have been dropped: nobody else can answer
+        rows = cursor.fetchall()
+    if not all(has_columns for _, has_columns, *_ in rows):
+        raise error  # the columns have been dropped too
     states = {
         project_id: ProjectState(
             project_id,
@@ -222,7 +222,7 @@ def _load_legacy(
             standing=None,
             fell_back="error" if named[project_id][0] else None,
         )
-        for project_id, _, clock, empty, *columns in found
+        for project_id, _, clock, empty, *columns in rows
     }
     readings = [
         Reading(project_id, fell_back=state.fell_back, lag="error" if named[project_id][1] else None)

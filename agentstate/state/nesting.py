@@ -1,4 +1,4 @@
-"""Read and write JSON nested more deeply than Python's json module can: jsonb allows some 6,000 levels."""
+"""Read and write JSON nested more deeply than Python's json module can: jsonb allows 6,000 levels and more."""
 
 from __future__ import annotations
 

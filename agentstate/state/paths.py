@@ -1,12 +1,12 @@
-"""The JSON path at which two documents first differ."""
+"""SQL of the first difference between two documents: the JSON path and both values."""
 
 from __future__ import annotations
 
 
 def first_difference(one: str, other: str) -> str:
-    """Return a subquery of the path of the first difference between two jsonb expressions, NULL where they are equal.
+    """Return a subquery of the path of the first difference between two jsonb expressions, NULL if they are equal.
 
-    Paths read like ``coverage.requirements[3].status``; a key that is no plain name stands in brackets and quotes.
+    Paths read like ``coverage.requirements[3].status``; a key that is not a plain name is in brackets and quotes.
     """
     return f"(SELECT ltrim(path, '.') FROM {difference(one, other)} difference)"
 
@@ -14,9 +14,9 @@ def first_difference(one: str, other: str) -> str:
 def difference(one: str, other: str) -> str:
     """Return a subquery of the first difference between two jsonb expressions: ``(path, one, other)``, or no row.
 
-    ``path`` is to be written after the documents' own, and ``one`` and ``other`` are what stands there. It walks down
-    one level a step, to the first key or index whose values differ, so that depth and size do not matter: each level
-    is unpacked once, where a look at each of its members by itself would unpack it anew for each.
+    ``path`` continues the documents' own path, and ``one`` and ``other`` are the values there. Each step of the
+    recursion descends one level, to the first key or index whose values differ. Each level is detoasted once, not once
+    for each of its members, so depth and size do not matter.
     """
     return f"""(
         WITH RECURSIVE difference AS (

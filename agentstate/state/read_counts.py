@@ -1,8 +1,8 @@
-"""Counting what reads of both homes found: per hour, with samples of the differences.
+"""Count what reads of both homes show: by the hour, with samples of the differences.
 
-Each process counts in memory, and its own thread adds the counts to the tables once a second, on a connection of its
-own. So a read waits for nothing and shares no transaction with the counts; a process that is killed loses the last
-second's.
+Each process counts in memory. A thread of its own adds the counts to the tables once a second, on its own connection.
+A read therefore never waits for the counts, nor shares a transaction with them. A killed process loses the counts of
+its last second.
 """
 
 from __future__ import annotations
@@ -25,22 +25,22 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from datetime import datetime
 
-    from agentstate.state.shadowing import Difference, Reading
+    from agentstate.state.shadowing import DocumentDifference, Reading
 
-    Found = tuple[str, str, str]  # a finding, its reason, and the project that fell back
-    Sample = tuple[datetime, str, Difference]
+    Counted = tuple[str, str, str]  # a finding, its reason, and the project that fell back
+    Sample = tuple[datetime, str, DocumentDifference]
 
 SAMPLES = 100  # kept of each state key
 SECONDS = 1.0
-PATIENCE = 5.0  # seconds that the end of a process waits for the last counts
+PATIENCE = 5.0  # seconds that an ending process waits for its last counts to be written
 
-_OF_WHAT_IS_NOT_MOVED = ("no_snapshot", "legacy_ahead")
+_ACCEPTED_REASONS = ("no_snapshot", "legacy_ahead")
 
 DISPATCH_UID = "agentstate.read_counts"
 
 logger = logging.getLogger(__name__)
 
-# Ordered, so that two processes that add to the same counts wait for one another and don't deadlock.
+# In one order for all processes: two that add to the same counts would deadlock otherwise.
 _ADD = """
     INSERT INTO "AgentStateReadCount" AS kept (hour, finding, reason, count)
     SELECT date_trunc('hour', clock_timestamp(), 'UTC'), finding, reason, count
@@ -58,11 +58,11 @@ _FORGET = f"""
 
 
 class ReadCounts:
-    """What reads found and is not yet in the tables."""
+    """The counts that are not in the tables yet."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._counts: Counter[Found] = Counter()
+        self._counts: Counter[Counted] = Counter()
         self._samples: defaultdict[str, deque[Sample]] = _no_samples()
         self._fails = False
 
@@ -76,7 +76,7 @@ class ReadCounts:
                     self._samples[difference.key].append((now, reading.project_id, difference))
 
     def flush(self) -> bool:
-        """Add what was noted to the tables, and tell whether that worked; else it is kept for the next time."""
+        """Add the counts to the tables. Return whether that succeeded; otherwise they are kept for the next time."""
         with self._lock:
             counts, self._counts = self._counts, Counter()
             samples, self._samples = self._samples, _no_samples()
@@ -84,16 +84,16 @@ class ReadCounts:
             return True
         try:
             _write(counts, [sample for kept in samples.values() for sample in kept])
-        except Exception as error:  # whatever it is: counting goes on
+        except Exception as error:  # counting must survive any error
             self._take_back(counts, samples)
             if not self._fails:
-                logger.warning("What reads found is not counted for now: %s", error)
+                logger.warning("The counts of reads cannot be written for now: %s", error)
             self._fails = True
         else:
             self._fails = False
         return not self._fails
 
-    def _take_back(self, counts: Counter[Found], samples: dict[str, deque[Sample]]) -> None:
+    def _take_back(self, counts: Counter[Counted], samples: dict[str, deque[Sample]]) -> None:
         with self._lock:
             self._counts.update(counts)
             for key, kept in samples.items():
@@ -106,7 +106,7 @@ def _no_samples() -> defaultdict[str, deque[Sample]]:
 
 
 class Counting:
-    """Counts readings, and has a thread of its own write the counts once a second."""
+    """Counts readings. A thread writes the counts once a second."""
 
     def __init__(self) -> None:
         self._begin()
@@ -127,11 +127,11 @@ class Counting:
         self._noted.set()
 
     def forget_in_child(self) -> None:
-        """Begin anew in a process that was forked: what was noted before, its parent writes."""
+        """Start empty in a forked process: the parent writes the counts from before."""
         self._begin()
 
     def stop(self) -> None:
-        """Write what was noted, and end the thread."""
+        """Write the last counts, and end the thread."""
         self._ending.set()
         self._noted.set()
         if self._thread is not None:
@@ -145,11 +145,11 @@ class Counting:
             if not self._counts.flush():
                 self._noted.set()
             close_old_connections()
-        self._counts.flush()  # what was noted while the last ones were written
+        self._counts.flush()  # readings that arrived during the last write
         close_old_connections()
 
 
-def _findings(reading: Reading) -> Iterator[Found]:
+def _findings(reading: Reading) -> Iterator[Counted]:
     if reading.fell_back:
         yield ReadCount.Finding.FALLBACK.value, reading.fell_back, reading.project_id
     if reading.lag:
@@ -160,29 +160,28 @@ def _findings(reading: Reading) -> Iterator[Found]:
             yield ReadCount.Finding.DIFFERENCE.value, difference.key, ""
 
 
-def _by_reason(counts: Counter[Found]) -> Counter[tuple[str, str]]:
-    """Return the counts without the projects: of those whose move was given up, a fallback is what was accepted."""
+def _by_reason(counts: Counter[Counted]) -> Counter[tuple[str, str]]:
+    """Return the counts without the projects. Fallbacks of projects that an operator gave up count as accepted."""
     fell_back = {project for _, _, project in counts if project}
     given_up = with_accepted_columns(fell_back)
-    found: Counter[tuple[str, str]] = Counter()
+    by_reason: Counter[tuple[str, str]] = Counter()
     for (finding, reason, project), count in counts.items():
-        is_accepted = project in given_up and reason in _OF_WHAT_IS_NOT_MOVED
-        found[finding, ReadCount.GIVEN_UP if is_accepted else reason] += count
-    return found
+        is_accepted = project in given_up and reason in _ACCEPTED_REASONS
+        by_reason[finding, ReadCount.GIVEN_UP if is_accepted else reason] += count
+    return by_reason
 
 
-def _write(counts: Counter[Found], samples: list[Sample]) -> None:
+def _write(counts: Counter[Counted], samples: list[Sample]) -> None:
     with transaction.atomic(), connection.cursor() as cursor:
-        found = _by_reason(counts)
-        findings, reasons = zip(*found, strict=True)
-        cursor.execute(_ADD, {"findings": list(findings), "reasons": list(reasons), "counts": list(found.values())})
+        by_reason = _by_reason(counts)
+        findings, reasons = zip(*by_reason, strict=True)
+        cursor.execute(
+            _ADD, {"findings": list(findings), "reasons": list(reasons), "counts": list(by_reason.values())}
+        )
         if samples:
             cursor.executemany(
                 _KEEP,
-                [
-                    (at, project_id, found.key, found.path, found.legacy, found.agentkit)
-                    for at, project_id, found in samples
-                ],
+                [(at, project_id, *difference) for at, project_id, difference in samples],
             )
             cursor.execute(_FORGET)
 
@@ -191,7 +190,7 @@ counting = Counting()
 
 
 def start_counting() -> None:
-    """Count what the reads of this process find, from now on."""
+    """Start counting the reads of this process."""
     readings_made.connect(counting.note, dispatch_uid=DISPATCH_UID)
     atexit.register(counting.stop)
     os.register_at_fork(after_in_child=counting.forget_in_child)

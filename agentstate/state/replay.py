@@ -1,16 +1,18 @@
-"""A project's state as it was: the newest snapshot until then, and what changed since it."""
+"""Replay: rebuild a project's state at a moment."""
 
 from __future__ import annotations
 
 
 def state_at(moment: str) -> str:
-    """Return a subquery of project ``p``'s state at a moment: ``(run_id, state, at)``, no row where there is none.
+    """Return a subquery of project ``p``'s state at a moment: ``(run_id, state, at)``, no row without a state.
 
-    ``at`` is when that state was saved, by the run ``run_id``. A run that has saved again carries its later snapshot
-    only; the documents that it saved before stand in its ``state.changed`` events, each at its save's clock value, and
-    those that it took away are listed there as ``absent``. Where columns with such an earlier state were kept again at
-    its clock value, the run that saved it is told. An event that somebody damaged tells nothing where it is no object,
-    and takes nothing away where ``absent`` is no array.
+    ``at`` is when the run ``run_id`` saved that state. The subquery takes the newest snapshot until the moment and
+    applies the ``state.changed`` events since. They are needed because a run that saves again keeps only its last
+    snapshot: its earlier saves are in its events, each at the clock value of the save. ``absent`` lists the
+    documents that the save removed. If columns with such an earlier state were also kept at its clock value, the run
+    that saved it is returned.
+
+    Tolerates damaged events: one that is not an object is ignored, and so is ``absent`` if it is not an array.
     """
     return f"""(
         SELECT coalesce(changed.run_id, anchor.id) AS run_id,

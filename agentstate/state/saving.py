@@ -1,4 +1,4 @@
-"""Saving: documents into the homes whose write gates are open, merged by the database under the project's lock."""
+"""Save documents into the homes whose write gates are open. The database merges them under the project's lock."""
 
 from __future__ import annotations
 
@@ -101,9 +101,9 @@ class Saved:
     """What a save wrote.
 
     Attributes:
-        at: its clock value in every home that it wrote; None where the documents were there already.
+        at: its clock value in every home that it wrote; None if nothing changed.
         changed: the Python names of the documents that changed.
-        run_id: the run that recorded it; None where ``agentkit_writes`` is off or nothing changed.
+        run_id: the run that recorded it; None if ``agentkit_writes`` is off or nothing changed.
     """
 
     at: datetime | None = None
@@ -114,36 +114,36 @@ class Saved:
 def save(project_id: str, *, run: str | None = None, **documents: Any) -> Saved:
     """Write the given documents of a project's state, and leave the others exactly as they are.
 
-    In one transaction, with the project's row locked: each home whose gate is open is first brought up to the one that
-    is ahead, a fork is merged by key (clashes go to the home that ``agentkit_reads`` names, which the run's
-    ``fork.settled`` tells), then the documents are applied. Documents that are equal to what is there write nothing.
+    Runs in one transaction with the project's row locked. First brings each home whose gate is open up to the one that
+    is ahead, and merges a fork by key. A clash goes to the home that ``agentkit_reads`` names; the merged run's event
+    ``fork.settled`` records it. Then applies the documents. Equal documents write nothing.
 
-    Inside the caller's transaction the save shares its fate, and the project's row and then the run's stay locked to
-    its end. So that no two wait for one another, save there before you write events of the run, and several projects
+    Inside the caller's transaction the save is committed or rolled back with it, and the rows of the project and the
+    run stay locked to its end. To avoid deadlocks, save before you write events of the run, and save several projects
     in the order of their ids.
 
     Args:
         run: the id of a running run of this project that records the change; without one, a run of workflow
             ``direct_write`` is made.
-        documents: by their Python names (``rfp_norm``, ``facts``, ``coverage``, ``conflict_log``, ``eligibility``):
-            JSON values, ``Decimal`` among them; None is JSON null, ``ABSENT`` takes the document away.
+        documents: by their Python names (``rfp_norm``, ``facts``, ``coverage``, ``conflict_log``, ``eligibility``).
+            JSON values, numbers also as ``Decimal``; None is JSON null, ``ABSENT`` removes the document.
 
     Raises:
-        TypeError: a name is no document's, or none is given.
+        TypeError: no document is given, or one of another name.
         UnsuitableDocument: a value is not JSON; the error has its path.
         StateWriteDisabled: both write gates are closed for the project.
         ProjectNotFound: no project has this id.
         ProjectHidden: row-level security hides it, or no project has this id.
         NotWritten: the database did not keep what was written, for example because of a trigger of ``"Project"``.
-        UnsuitableRun: the run is another project's, or not running.
-        UnsuitableTransaction: the transaction around it is repeatable-read or serializable.
-        OperationalError: among others, a document is nested more deeply than the server's ``max_stack_depth`` lets it
-            be, more than ten thousand levels as that is by default.
+        UnsuitableRun: the run belongs to another project, or is not running.
+        UnsuitableTransaction: the caller's transaction is repeatable read or serializable.
+        OperationalError: among others, a document is nested more deeply than the server's ``max_stack_depth`` allows:
+            at least 6,000 levels by default.
     """
     given = _encode(documents)
     with seeing_others("State cannot be saved"), connection.cursor() as cursor:
         _lock(cursor, project_id, run)
-        # Asked within the transaction: who closes a gate and waits for older transactions has waited for this one.
+        # Inside the transaction: an operator who closes a gate and waits for older transactions waits for this one.
         to_agentkit, to_legacy = _homes_to_write(project_id)
         standing, has_columns = _read_standing(cursor, project_id)
         if has_columns:
@@ -158,10 +158,9 @@ def save(project_id: str, *, run: str | None = None, **documents: Any) -> Saved:
 
 
 def _homes_to_write(project_id: str) -> tuple[bool, bool]:
-    """Return whether the AgentKit home is written, and whether the legacy home is.
+    """Return whether to write the AgentKit home, and whether to write the legacy home.
 
-    This process remembers each flag by itself: after a switch from one home to the other it may still have one flag as
-    it was and the other as it is. So nobody is refused without a look at the flags themselves.
+    Flags are cached separately, so one may be stale during a switch-over. Re-read both before refusing.
     """
     to_agentkit, to_legacy = gates.agentkit_writes(project_id), gates.legacy_writes(project_id)
     if not (to_agentkit or to_legacy):
@@ -176,7 +175,7 @@ def _encode(documents: dict[str, Any]) -> dict[str, str | None]:
     unknown = documents.keys() - _BY_ATTRIBUTE.keys()
     if unknown or not documents:
         names = ", ".join(_BY_ATTRIBUTE)
-        raise TypeError(f"save() takes documents by their names, {names}; not {', '.join(sorted(unknown)) or 'none'}.")
+        raise TypeError(f"save() takes documents by their names, {names}; got {', '.join(sorted(unknown)) or 'none'}.")
     return {
         key.name: None if documents[key.attribute] is ABSENT else encode(documents[key.attribute], key.attribute)
         for key in STATE_KEYS
@@ -199,7 +198,7 @@ def _lock(cursor: CursorWrapper, project_id: str, run: str | None) -> None:
         raise UnsuitableRun(run, f"it belongs to the project {row[0]!r}, not to {project_id!r}")
     if row[1] != "running":
         way_out = "resume it first" if row[1] == "pending" else "save in a new run"
-        raise UnsuitableRun(run, f"it is {row[1]}, and only a running one takes changes; {way_out}")
+        raise UnsuitableRun(run, f"it is {row[1]}, and only a running run takes changes; {way_out}")
 
 
 def _bring_up(

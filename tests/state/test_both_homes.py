@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from agentstate.state import ProjectNotFound
-from agentstate.state.both_homes import Held, both_homes
+from agentstate.state.both_homes import DocumentText, both_homes
 from agentstate.state.standing import Standing
 from tests import scenes
 from tests.factories import KEYS, ProjectFactory, write_columns
@@ -23,7 +23,13 @@ def test_a_project_without_a_snapshot_has_its_columns() -> None:
     homes = both_homes(ProjectFactory(documents={"facts": "0.10", "coverage": "null"}).id)
     assert (homes.standing, homes.run_id, homes.snapshot_at, homes.has_columns) == ("legacy_ahead", None, None, True)
     assert [pair.key for pair in homes.pairs] == list(KEYS)
-    assert [pair.legacy for pair in homes.pairs] == [None, Held("0.10", 4), Held("null", 4), None, None]
+    assert [pair.legacy for pair in homes.pairs] == [
+        None,
+        DocumentText("0.10", 4),
+        DocumentText("null", 4),
+        None,
+        None,
+    ]
 
 
 def test_what_is_in_sync_is_equal() -> None:
@@ -52,7 +58,7 @@ def test_a_key_that_is_none_of_the_five_makes_them_unequal() -> None:
     homes = both_homes(project)
     assert homes.is_unequal
     assert [(pair.key, pair.column, pair.agentkit) for pair in homes.pairs if pair.differs] == [
-        ("more", None, Held("2", 1))
+        ("more", None, DocumentText("2", 1))
     ]
 
 
@@ -66,7 +72,7 @@ def test_what_is_behind_differs_and_is_not_unequal() -> None:
 
 def test_texts_are_cut_and_their_size_is_told() -> None:
     (pair,) = both_homes(in_sync(facts=f'"{"x" * 1000}"'), keys=["facts"], cut=10).pairs
-    assert pair.legacy == pair.agentkit == Held('"' + "x" * 9, 1002)
+    assert pair.legacy == pair.agentkit == DocumentText('"' + "x" * 9, 1002)
     assert pair.legacy is not None
     assert pair.legacy.is_cut
 

@@ -10,7 +10,7 @@ from django.db import connection
 
 from agentstate import gates, state
 from agentstate.models import Project
-from agentstate.state.loading import _LOAD
+from agentstate.state.loading import LOAD
 from tests import scenes
 from tests.factories import RunFactory
 from tests.state.loads import (
@@ -137,7 +137,7 @@ def explain(project: str, asked: bool) -> list[dict[str, Any]]:
     """Return the nodes of the plan by which a project is loaded."""
     with connection.cursor() as cursor:
         cursor.execute(
-            f"EXPLAIN (ANALYZE, FORMAT json, TIMING off) {_LOAD}",
+            f"EXPLAIN (ANALYZE, FORMAT json, TIMING off) {LOAD}",
             {"ids": [project], "asked": [asked], "shadowed": [False]},
         )
         waiting = [cursor.fetchone()[0][0]["Plan"]]

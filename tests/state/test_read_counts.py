@@ -20,7 +20,7 @@ from agentstate import state
 from agentstate.backfill.acceptance import accept
 from agentstate.models import LeftAside, ReadCount, ReadDifference
 from agentstate.state.read_counts import SAMPLES, SECONDS, Counting, ReadCounts
-from agentstate.state.shadowing import Difference, Reading, readings_made
+from agentstate.state.shadowing import DocumentDifference, Reading, readings_made
 from tests import scenes
 from tests.factories import ProjectFactory, write_columns
 
@@ -242,7 +242,7 @@ def test_counts_of_processes_add_up_by_the_hour() -> None:
 
 def test_the_last_hundred_samples_of_a_state_key_stay(counts: ReadCounts) -> None:
     def differing(key: str, number: int) -> Reading:
-        return reading(differences=(Difference(key, f"{key}[{number}]", "1", "2"),))
+        return reading(differences=(DocumentDifference(key, f"{key}[{number}]", "1", "2"),))
 
     counts.note([differing("coverage", 0)])
     for number in range(SAMPLES + 50):
@@ -268,7 +268,7 @@ def test_what_cannot_be_counted_now_is_counted_later(counts: ReadCounts, caplog:
     counts.flush()
 
     assert counted() == {("compared", ""): 4}
-    assert len([record for record in caplog.records if "not counted for now" in record.message]) == 1
+    assert len([record for record in caplog.records if "cannot be written for now" in record.message]) == 1
 
 
 def test_a_read_does_not_fail_where_counting_does() -> None:

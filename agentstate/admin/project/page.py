@@ -16,7 +16,7 @@ from agentstate.state import ABSENT
 from agentstate.state.both_homes import BothHomes, both_homes
 from agentstate.state.differences import Difference, differences
 from agentstate.state.documents import decode
-from agentstate.state.history import Stretch, around
+from agentstate.state.history import HistoryWindow, around
 from agentstate.state.keys import STATE_KEYS
 from agentstate.state.loading import Documents
 from agentstate.state.scores import NEWEST, scores
@@ -91,7 +91,7 @@ class Position:
     """
 
     number: int
-    stretch: Stretch
+    stretch: HistoryWindow
     moment: Moment | None
     before: Moment | None
 
