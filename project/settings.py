@@ -121,6 +121,9 @@ CACHES = {
     },
 }
 
+# Lets manage.py migrate make an empty "Project" although another schema of the database has one.
+AGENTSTATE_NEW_PROJECT_TABLE = env.bool("AGENTSTATE_NEW_PROJECT_TABLE", default=False)
+
 # What the steps of manage.py agentkit_rollout ask for.
 AGENTSTATE_ROLLOUT_LAG_MINUTES = env.int("AGENTSTATE_ROLLOUT_LAG_MINUTES", default=thresholds.LAG_MINUTES)
 AGENTSTATE_ROLLOUT_COMPARED = env.int("AGENTSTATE_ROLLOUT_COMPARED", default=thresholds.COMPARED)

@@ -20,7 +20,9 @@ from django.db.models.functions import MD5, Coalesce, Now
 from django.db.models.lookups import Exact
 
 import agentstate.models.fields
-from agentstate.migrations._adoption import refuse_to_lose_state, refuse_unsuitable_database
+from agentstate.migrations._adoption import refuse_unsuitable_database
+from agentstate.migrations._departure import refuse_to_lose_state
+from agentstate.migrations._operations import dropping
 
 # Where the search path finds one, it is adopted there: IF NOT EXISTS would look into the path's first schema only.
 LEGACY_TABLE = """
@@ -129,13 +131,12 @@ CREATE TABLE "AgentStateLeftAside" (
 CREATE UNIQUE INDEX "AgentStateLeftAside_project_key" ON "AgentStateLeftAside" (md5(project_id), direction);
 """
 
+# The last step backwards. Tables that Django's operations should have dropped are here too: where another tool dropped
+# a part of them, the operation is skipped as a whole.
 DROP_TABLES = """
-DROP TABLE "AgentStateLeftAside";
-DROP TABLE "AgentStatePass";
-DROP TABLE "AgentStateFlagChange";
-DROP TABLE "AgentSession";
-DROP TABLE "AgentWorkflowRunEvent";
-DROP TABLE "AgentWorkflowRun";
+DROP TABLE IF EXISTS "AgentStateLeftAside", "AgentStatePass", "AgentStateFlagChange", "AgentSession",
+    "AgentWorkflowRunEvent", "AgentWorkflowRun", "AgentStateFlag_groups", "AgentStateFlag_users", "AgentStateFlag",
+    "AgentStateReadCount", "AgentStateReadDifference", "AgentStateRolloutStep";
 """
 
 # Half the time of a pass goes into compressing these; lz4 takes a fraction of it.
@@ -607,3 +608,4 @@ class Migration(migrations.Migration):
         # Last, so that it is the first thing that unapplying does.
         migrations.RunPython(migrations.RunPython.noop, check_state),
     ]
+    operations = dropping(operations)

@@ -39,7 +39,7 @@ ALTER TABLE "Project" ENABLE ALWAYS TRIGGER zz_agentstate_state_clock;
 
 # The first statement takes the lock that the others need. Other tools may have dropped any of this before.
 NO_CLOCK = """
-ALTER TABLE "Project" DROP COLUMN IF EXISTS "stateUpdatedAt";
+ALTER TABLE IF EXISTS "Project" DROP COLUMN IF EXISTS "stateUpdatedAt";
 DROP TRIGGER IF EXISTS zz_agentstate_state_clock ON "Project";
 DROP FUNCTION IF EXISTS agentstate_state_clock();
 DROP FUNCTION IF EXISTS agentstate_clock_without_columns();

@@ -12,7 +12,8 @@ from django.db import migrations
 #
 # agentstate.actor is what our own code sets, for one transaction; who does not set it is named by their role.
 HISTORY = """
-CREATE FUNCTION agentstate_keep_flag_changes() RETURNS trigger LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
+CREATE OR REPLACE FUNCTION agentstate_keep_flag_changes() RETURNS trigger LANGUAGE plpgsql
+SET search_path FROM CURRENT AS $$
 BEGIN
     INSERT INTO "AgentStateFlagChange" (flag, before, after, changed_at, changed_by)
     SELECT coalesce(present.flag, past.flag), past.after, present.settings, clock_timestamp(),
@@ -37,7 +38,8 @@ BEGIN
 END
 $$;
 
-CREATE FUNCTION agentstate_lock_flag() RETURNS trigger LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
+CREATE OR REPLACE FUNCTION agentstate_lock_flag() RETURNS trigger LANGUAGE plpgsql
+SET search_path FROM CURRENT AS $$
 BEGIN
     IF TG_OP = 'DELETE' THEN
         PERFORM FROM "AgentStateFlag" WHERE id = OLD.flag_id FOR NO KEY UPDATE;

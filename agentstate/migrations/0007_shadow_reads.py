@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from django.db import migrations, models
 
+from agentstate.migrations._operations import dropping
+
 
 class Migration(migrations.Migration):
     dependencies = [
@@ -53,3 +55,4 @@ class Migration(migrations.Migration):
             },
         ),
     ]
+    operations = dropping(operations)

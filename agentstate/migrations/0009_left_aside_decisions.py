@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from django.db import migrations, models
 
+from agentstate.migrations._operations import dropping
+
 
 class Migration(migrations.Migration):
     dependencies = [("agentstate", "0008_run_list")]
@@ -53,3 +55,4 @@ class Migration(migrations.Migration):
             ),
         ),
     ]
+    operations = dropping(operations)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.db import migrations, models
 
-from agentstate.migrations._operations import RunLocking
+from agentstate.migrations._operations import RunLocking, dropping
 
 # Steps set and lift the freeze, never a migration; but a freeze would be in nobody's hands without what comes after.
 UNFREEZE = """
@@ -45,3 +45,4 @@ class Migration(migrations.Migration):
         ),
         RunLocking("SELECT", UNFREEZE),
     ]
+    operations = dropping(operations)

@@ -1,17 +1,22 @@
-"""What must hold before our migrations touch a database: found out first, refused with a sentence."""
+"""What must hold before our migrations change a database. Everything is checked first and refused in one message."""
 
 from __future__ import annotations
 
-from typing import Any
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from django.conf import settings
 from django.core.management import CommandError
-from django.db import connections
-from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.migrations import Migration
+from django.db import OperationalError, connections, transaction
 
-from agentstate.state.columns import legacy_columns_are_there
+from agentstate.migrations._departure import refuse_to_lose_state
+from agentstate.row_security import tables_that_hide
 
-# What a "Project" table must look like to be adopted: the columns that this application reads.
+if TYPE_CHECKING:
+    from django.db.backends.base.base import BaseDatabaseWrapper
+    from django.db.migrations import Migration
+
+# The columns that this application reads, with the types that it can read.
 LEGACY_COLUMNS = {
     "id": ("text", "character varying"),
     "userId": ("text", "character varying"),
@@ -39,33 +44,56 @@ OUR_TABLES = (
     "AgentStateRolloutStep",
 )
 CLOCK = "stateUpdatedAt"
-NAMED = 10
+# The setting that makes a new "Project" although another schema has one.
+NEW_TABLE = "AGENTSTATE_NEW_PROJECT_TABLE"
+COUNT_TIMEOUT = "500ms"
 
 
 class UnsuitableDatabase(CommandError):
-    """The database holds something that our migrations must not touch."""
+    """The database holds something that our migrations must not touch, or withholds a right that they need."""
 
 
-class UnsavedState(CommandError):
-    """Taking our tables away would lose state that the legacy columns don't hold."""
+class LegacyTable(NamedTuple):
+    """The table ``"Project"`` that the search path finds."""
+
+    schema: str
+    is_table: bool
+    has_key: bool
+    role: str
+    is_owner: bool
+    missing_rights: list[str]
+    has_our_trigger: bool
+
+    @property
+    def name(self) -> str:
+        return f'"{self.schema}"."Project"'
 
 
-def check_before_migrating(*, using: str, plan: list[tuple[Migration, bool]], **kwargs: Any) -> None:
-    """Refuse a plan before its first migration runs, where one of ours would refuse in the middle of it.
+def check_before_migrating(
+    *, using: str, plan: list[tuple[Migration, bool]], verbosity: int = 1, stdout: Any = None, **kwargs: Any
+) -> None:
+    """Refuse a plan before its first migration runs, where one of ours would refuse or fail in the middle of it.
+
+    Says which table is adopted, or that one is made.
 
     Raises:
-        UnsuitableDatabase: a table or column is missing, of another type, or not ours.
+        UnsuitableDatabase: a table or column is missing, of another type, or not ours, or a right is missing.
         UnsavedState: unapplying would lose state.
     """
+    connection = connections[using]
     ours = [(migration.name, backwards) for migration, backwards in plan if migration.app_label == "agentstate"]
     if any(backwards for _, backwards in ours):
-        refuse_to_lose_state(connections[using])
+        refuse_to_lose_state(connection)
     elif any(name.startswith("0001_") for name, _ in ours):
-        refuse_unsuitable_database(connections[using])
+        refuse_unsuitable_database(connection)
+        if verbosity >= 1 and stdout is not None:
+            stdout.write(f"  {describe_legacy_table(connection)}")
+    elif ours:
+        _refuse(_missing_rights(connection, _legacy_table(connection)))
 
 
 def refuse_unsuitable_database(connection: BaseDatabaseWrapper) -> None:
-    """Check that ``"Project"`` is absent or can be adopted, and that no table has a name of ours.
+    """Check that ``"Project"`` is absent or can be adopted, that no table has a name of ours, and our rights.
 
     Raises:
         UnsuitableDatabase: with everything that is wrong, one sentence a line.
@@ -74,28 +102,55 @@ def refuse_unsuitable_database(connection: BaseDatabaseWrapper) -> None:
         raise UnsuitableDatabase(
             f"agentstate needs PostgreSQL 14 or later, and this database is {connection.vendor}: set DATABASE_URL."
         )
-    problems = [*_legacy_problems(connection), *_foreign_tables(connection)]
+    table = _legacy_table(connection)
+    legacy = _misplaced_tables(connection) if table is None else _unsuitable_table(connection, table)
+    _refuse([*legacy, *_missing_rights(connection, table), *_tables_with_our_names(connection)])
+
+
+def describe_legacy_table(connection: BaseDatabaseWrapper) -> str:
+    """Say which table is adopted, with its number of rows, or that one is made, and where."""
+    table = _legacy_table(connection)
+    with connection.cursor() as cursor:
+        if table is None:
+            cursor.execute("SELECT current_database(), current_schema()")
+            database, schema = cursor.fetchone()
+            return f'The database {database} has no table "Project": making an empty "{schema}"."Project".'
+    # A lock that others hold is no reason to wait: nothing else here needs the number.
+    with suppress(OperationalError), transaction.atomic(connection.alias), connection.cursor() as cursor:
+        cursor.execute(f"SET LOCAL lock_timeout = '{COUNT_TIMEOUT}'; SET LOCAL row_security = off")
+        cursor.execute('SELECT count(*) FROM "Project"')
+        return f"Adopting {table.name}, {cursor.fetchone()[0]:,} rows."
+    return f"Adopting {table.name}, which is locked at the moment: rows not counted."
+
+
+def _refuse(problems: list[str]) -> None:
     if problems:
         raise UnsuitableDatabase("\n".join(["Nothing was changed, since this database does not fit:", *problems]))
 
 
-def _legacy_problems(connection: BaseDatabaseWrapper) -> list[str]:
+def _legacy_table(connection: BaseDatabaseWrapper) -> LegacyTable | None:
     with connection.cursor() as cursor:
         cursor.execute(
             """
-            SELECT relkind IN ('r', 'p'), pg_has_role(relowner, 'USAGE'), current_user,
-                   EXISTS (SELECT FROM pg_index JOIN pg_attribute ON attrelid = indrelid AND attnum = indkey[0]
-                           WHERE indrelid = pg_class.oid AND indisunique AND indisvalid AND indimmediate
-                             AND indnkeyatts = 1 AND indpred IS NULL AND attname = 'id')
+            SELECT relnamespace::regnamespace::text, relkind IN ('r', 'p'),
+                EXISTS (SELECT FROM pg_index JOIN pg_attribute ON attrelid = indrelid AND attnum = indkey[0]
+                        WHERE indrelid = pg_class.oid AND indisunique AND indisvalid AND indimmediate
+                          AND indnkeyatts = 1 AND indpred IS NULL AND attname = 'id'),
+                current_user::text, pg_has_role(relowner, 'USAGE'),
+                ARRAY(SELECT name FROM unnest('{SELECT,UPDATE,REFERENCES,TRIGGER}'::text[]) name
+                      WHERE NOT has_table_privilege(pg_class.oid, name)),
+                EXISTS (SELECT FROM pg_trigger WHERE tgrelid = pg_class.oid AND tgname = 'zz_agentstate_state_clock')
             FROM pg_class WHERE oid = to_regclass('"Project"')
             """
         )
-        found = cursor.fetchone()
-        if found is None:
-            return []
-        is_table, is_ours_to_alter, role, has_key = found
-        if not is_table:
-            return ['- "Project" is not a table: agentstate adopts the table that Prisma made, not a view of it.']
+        row = cursor.fetchone()
+    return LegacyTable(row[0].strip('"'), *row[1:]) if row else None
+
+
+def _unsuitable_table(connection: BaseDatabaseWrapper, table: LegacyTable) -> list[str]:
+    if not table.is_table:
+        return ['- "Project" is not a table: agentstate adopts the table that Prisma made, not a view of it.']
+    with connection.cursor() as cursor:
         cursor.execute(
             """
             SELECT attname, btrim(format_type(atttypid, NULL), '"') FROM pg_attribute
@@ -111,20 +166,84 @@ def _legacy_problems(connection: BaseDatabaseWrapper) -> list[str]:
             )
         elif types[column] not in accepted:
             problems.append(f'- "Project"."{column}" is {types[column]}, and must be {accepted[0]}: convert it first.')
-    if CLOCK in types:
+    if CLOCK in types and table.has_our_trigger:
+        problems.append(
+            f'- "Project" has the column "{CLOCK}" of an agentstate whose other tables are gone: run '
+            f'DROP TRIGGER zz_agentstate_state_clock ON "Project" and ALTER TABLE "Project" DROP COLUMN "{CLOCK}".'
+        )
+    elif CLOCK in types:
         problems.append(f'- "Project" has a column "{CLOCK}" that is not ours: rename it first.')
-    if not has_key:
+    if not table.has_key:
         problems.append(
             '- "Project"."id" is not unique, or not at once: make it a primary key that is not deferrable.'
-        )
-    if not is_ours_to_alter:
-        problems.append(
-            f'- "Project" belongs to another role than {role}: migrate as its owner, or as a member of it.'
         )
     return problems
 
 
-def _foreign_tables(connection: BaseDatabaseWrapper) -> list[str]:
+def _missing_rights(connection: BaseDatabaseWrapper, table: LegacyTable | None) -> list[str]:
+    """Say which rights our migrations need and this role does not have, or what hides rows from it."""
+    problems = []
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            SELECT current_schema()::text, current_user::text, current_setting('search_path'),
+                   has_schema_privilege(current_schema(), 'CREATE')
+            """
+        )
+        schema, role, path, may_create = cursor.fetchone()
+    if schema is None:
+        problems.append(
+            f"- The search path, {path}, has no schema that the role {role} can use: create it, grant USAGE on it, "
+            "or correct ?schema= in DATABASE_URL."
+        )
+    elif not may_create:
+        problems.append(
+            f'- The role {role} may not make tables in the schema "{schema}": '
+            f'run GRANT CREATE ON SCHEMA "{schema}" TO "{role}".'
+        )
+    if table is None or not table.is_table:
+        return problems
+    if not table.is_owner:
+        problems.append(
+            f'- "Project" belongs to another role than {table.role}: migrate as its owner, or as a member of it.'
+        )
+    elif table.missing_rights:
+        rights = ", ".join(table.missing_rights)
+        problems.append(
+            f"- The role {table.role} has no right to {rights} on {table.name}: "
+            f'run GRANT {rights} ON {table.name} TO "{table.role}".'
+        )
+    if table.is_owner:
+        hiding = tables_that_hide(connection.alias, ("Project",))
+        problems.extend(f"- {each.fact} {each.way_out}" for each in hiding)
+    return problems
+
+
+def _misplaced_tables(connection: BaseDatabaseWrapper) -> list[str]:
+    """Name the legacy tables of other schemas, where the search path has none and would get an empty one."""
+    if getattr(settings, NEW_TABLE, False):
+        return []
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            SELECT nspname::text, current_setting('search_path'), has_schema_privilege(relnamespace, 'USAGE')
+            FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace
+            WHERE relname = 'Project' AND relkind IN ('r', 'p') AND NOT pg_is_other_temp_schema(relnamespace)
+              AND %s::text[] <@ ARRAY(SELECT attname::text FROM pg_attribute
+                                      WHERE attrelid = pg_class.oid AND NOT attisdropped)
+            ORDER BY nspname
+            """,
+            [list(LEGACY_COLUMNS)],
+        )
+        return [
+            f'- The search path, {path}, has no "Project", and the schema "{schema}" has one: add ?schema={schema} to '
+            f"DATABASE_URL{'' if is_usable else ', and grant USAGE on the schema'}, or set {NEW_TABLE}=1 to make an "
+            "empty one."
+            for schema, path, is_usable in cursor.fetchall()
+        ]
+
+
+def _tables_with_our_names(connection: BaseDatabaseWrapper) -> list[str]:
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT name FROM unnest(%s::text[]) name WHERE to_regclass(quote_ident(name)) IS NOT NULL",
@@ -134,40 +253,3 @@ def _foreign_tables(connection: BaseDatabaseWrapper) -> list[str]:
             f'- A table "{name}" is there that is not ours: rename it, or let DATABASE_URL name another schema.'
             for (name,) in cursor.fetchall()
         ]
-
-
-def refuse_to_lose_state(connection: BaseDatabaseWrapper) -> None:
-    """Check that the legacy columns hold all state, so that our tables can go.
-
-    Raises:
-        UnsavedState: naming projects whose AgentKit home has moved, and the commands that bring it home.
-    """
-    with connection.cursor() as cursor:
-        cursor.execute("""SELECT to_regclass('"AgentWorkflowRun"') IS NOT NULL""")
-        if not cursor.fetchone()[0]:
-            return
-        if not legacy_columns_are_there(connection.alias):
-            raise UnsavedState(
-                "agentstate stays: the legacy columns have been dropped, and the AgentKit tables alone hold the "
-                "state. Run AGENTSTATE_CONTRACT=1 manage.py migrate agentstate_contract zero first."
-            )
-        cursor.execute(
-            """
-            SELECT project_id, count(*) OVER () FROM (
-                SELECT DISTINCT ON (project_id) project_id, snapshot_at, legacy_at FROM "AgentWorkflowRun"
-                WHERE project_id IS NOT NULL AND snapshot_at IS NOT NULL
-                ORDER BY project_id, snapshot_at DESC
-            ) newest
-            WHERE snapshot_at <> legacy_at ORDER BY project_id LIMIT %s
-            """,
-            [NAMED],
-        )
-        ahead = cursor.fetchall()
-    if ahead:
-        count, names = ahead[0][1], ", ".join(project_id for project_id, _ in ahead)
-        raise UnsavedState(
-            f"agentstate stays: {count} project(s) have state in the AgentKit tables that the legacy columns "
-            f"don't hold, {names}{', …' if count > len(ahead) else ''}. "
-            "Run manage.py reverse_backfill_agentkit_state first; a forked project needs --prefer legacy or "
-            "--prefer agentkit as well."
-        )

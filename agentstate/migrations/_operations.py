@@ -1,20 +1,26 @@
-"""Migration operations that a live database does not notice."""
+"""Migration operations for a live database, and for one that other tools have changed."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.core.management import CommandError
+from django.db import ProgrammingError, migrations, transaction
 from django.db.backends.base.schema import BaseDatabaseSchemaEditor
 from django.db.migrations.operations.base import Operation
+from psycopg.errors import UndefinedColumn, UndefinedObject, UndefinedTable
 
 from agentstate.lock_timeout import StillLocked, with_lock_timeout
+from agentstate.row_security import SHOW_EVERY_ROW
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 class RunLocking(Operation):
     """Run SQL that locks the legacy table, waiting half a second for the lock at most, and trying again a few times.
 
-    Each attempt is a savepoint: given up, it holds no lock, so that what queued behind it goes on.
+    Each attempt is a savepoint. Rolled back, it holds no lock, and the statements that queued behind it proceed.
     """
 
     reduces_to_sql = True
@@ -25,7 +31,7 @@ class RunLocking(Operation):
         self.reverse_sql = reverse_sql
 
     def state_forwards(self, app_label: str, state: Any) -> None:
-        """Change nothing: the state operations stand beside this one."""
+        """Change nothing: the state operations are listed beside this one."""
 
     def database_forwards(self, app_label: str, schema_editor: Any, from_state: Any, to_state: Any) -> None:
         self._run(schema_editor, self.sql)
@@ -39,12 +45,36 @@ class RunLocking(Operation):
     def _run(self, schema_editor: BaseDatabaseSchemaEditor, sql: str) -> None:
         try:
             with_lock_timeout(
-                lambda: schema_editor.execute(sql, params=None),
+                lambda: schema_editor.execute(f"{SHOW_EVERY_ROW};\n{sql}", params=None),
                 schema_editor.connection.alias,
                 execute=schema_editor.execute,
             )
         except StillLocked as error:
             raise CommandError(
                 f"{error} This migration changed nothing. End the long transaction (pg_stat_activity, pg_locks), or "
-                "migrate at a quieter time: manage.py migrate goes on where it stopped."
+                "migrate at a quieter time: manage.py migrate continues where it stopped."
             ) from error
+
+
+def dropping(operations: Sequence[Operation]) -> list[Operation]:
+    """Let the reversals of Django's operations on tables skip what another tool has dropped already."""
+    kinds = (migrations.CreateModel, migrations.AddField, migrations.AddConstraint)
+    return [_Dropping(operation) if isinstance(operation, kinds) else operation for operation in operations]
+
+
+class _Dropping(migrations.SeparateDatabaseAndState):
+    """One of Django's operations, whose reversal skips what is gone."""
+
+    def __init__(self, operation: Operation) -> None:
+        super().__init__(database_operations=[operation], state_operations=[operation])
+
+    def describe(self) -> str:
+        return str(self.database_operations[0].describe())
+
+    def database_backwards(self, app_label: str, schema_editor: Any, from_state: Any, to_state: Any) -> None:
+        try:
+            with transaction.atomic(schema_editor.connection.alias):
+                super().database_backwards(app_label, schema_editor, from_state, to_state)
+        except ProgrammingError as error:
+            if not isinstance(error.__cause__, UndefinedTable | UndefinedColumn | UndefinedObject):
+                raise

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
+from contextlib import contextmanager
 from threading import Event, Thread
 from typing import TYPE_CHECKING
 
 import psycopg
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from types import TracebackType
 
     from tests.migrations.databases import Database
@@ -60,3 +62,11 @@ class LegacyApplication:
                     return
                 self.rounds += 1
                 time.sleep(0.002)
+
+
+@contextmanager
+def held(database: Database, mode: str) -> Iterator[None]:
+    """Hold a lock on the legacy table, as a long transaction of somebody else does."""
+    with database.connect(autocommit=False) as connection:
+        connection.execute(f'LOCK TABLE "Project" IN {mode} MODE')
+        yield

@@ -12,7 +12,7 @@ from django.core.management import call_command
 from django.db import connection
 
 from agentstate import migrations
-from tests.migrations.live import LegacyApplication
+from tests.migrations.live import LegacyApplication, held
 
 if TYPE_CHECKING:
     from tests.migrations.databases import Database
@@ -69,6 +69,28 @@ def test_a_database_in_use_is_adopted_and_nothing_else_in_it_changes(prisma: Dat
     assert len([line for line in added_to_legacy if line.startswith("column")]) == 1
     ours = re.compile("stateUpdatedAt|agentstate_(state_clock|keep_flag_changes|lock_flag)|^type")
     assert all(ours.search(line) for line in added_to_legacy)
+
+
+def test_migrate_says_which_table_it_adopts_and_how_many_rows_that_has(prisma: Database) -> None:
+    result = prisma.manage("migrate")
+
+    assert (result.code, result.err) == (0, "")
+    assert 'Adopting "public"."Project", 306 rows.' in result.out
+
+
+def test_migrate_says_that_it_makes_the_table(empty: Database) -> None:
+    result = empty.manage("migrate")
+
+    assert (result.code, result.err) == (0, "")
+    assert f'The database {empty.name} has no table "Project": making an empty "public"."Project".' in result.out
+
+
+def test_a_locked_table_is_not_counted(prisma: Database) -> None:
+    with held(prisma, "ACCESS EXCLUSIVE"):
+        result = prisma.manage("migrate", "agentstate", "0001")
+
+    assert (result.code, result.err) == (0, "")
+    assert 'Adopting "public"."Project", which is locked at the moment: rows not counted.' in result.out
 
 
 def test_only_our_tables_and_djangos_are_new(prisma: Database, adopted: Database) -> None:

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import time
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from tests.migrations.databases import Result
-from tests.migrations.live import CHANGE, READ, LegacyApplication
+from tests.migrations.live import CHANGE, READ, LegacyApplication, held
 from tests.migrations.test_adoption import MIGRATIONS
 
 if TYPE_CHECKING:
     import subprocess
-    from collections.abc import Iterator
 
     from tests.migrations.databases import Database
 
@@ -32,14 +30,6 @@ WAITING = """
 SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = '"Project"'::regclass
     AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
 """
-
-
-@contextmanager
-def held(database: Database, mode: str) -> Iterator[None]:
-    """Hold a lock on the legacy table, as a long transaction of somebody else does."""
-    with database.connect(autocommit=False) as connection:
-        connection.execute(f'LOCK TABLE "Project" IN {mode} MODE')
-        yield
 
 
 def count_waits(database: Database, process: subprocess.Popen[str]) -> int:

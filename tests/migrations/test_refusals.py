@@ -128,6 +128,141 @@ def test_a_member_of_the_role_that_owns_the_table_may_migrate(prisma: Database, 
     assert (result.code, result.err) == (0, "")
 
 
+RIGHTS = {
+    "no right to make tables": (
+        'REVOKE CREATE ON SCHEMA public FROM {role}, PUBLIC; ALTER TABLE "Project" OWNER TO {role}',
+        'GRANT CREATE ON SCHEMA "public" TO "{role}"',
+    ),
+    "no right to refer to the table": (
+        'ALTER TABLE "Project" OWNER TO {role}; REVOKE REFERENCES, TRIGGER ON "Project" FROM {role}',
+        'GRANT REFERENCES, TRIGGER ON "public"."Project" TO "{role}"',
+    ),
+    "no right to use the schema": ("REVOKE USAGE ON SCHEMA public FROM {role}, PUBLIC", "grant USAGE on it"),
+}
+
+
+@pytest.mark.parametrize(("damage", "named"), RIGHTS.values(), ids=RIGHTS.keys())
+@pytest.mark.parametrize("adopted_before", [None, "0012"])
+def test_rights_are_asked_for_before_anything_is_changed(
+    prisma: Database, other_role: str, damage: str, named: str, adopted_before: str | None
+) -> None:
+    if adopted_before:
+        prisma.migrate("agentstate", adopted_before)
+    prisma.execute(f"GRANT ALL ON ALL TABLES IN SCHEMA public TO {other_role}")
+    prisma.execute(damage.format(role=other_role))
+    schema = prisma.schema()
+    try:
+        result = prisma.manage("migrate", options=f"-c role={other_role}")
+
+        # Without USAGE not even the table of applied migrations is there, so that the plan is a new one.
+        misplaced = ['the schema "public" has one'] if "USAGE" in damage else []
+        assert_refused(result, [*misplaced, named.format(role=other_role)])
+        assert prisma.schema() == schema
+    finally:
+        prisma.execute(f"REASSIGN OWNED BY {other_role} TO CURRENT_USER")
+
+
+@pytest.mark.parametrize("adopted_before", [None, "0012"])
+def test_a_policy_that_hides_rows_is_named_with_the_way_out(
+    prisma: Database, other_role: str, adopted_before: str | None
+) -> None:
+    if adopted_before:
+        prisma.migrate("agentstate", adopted_before)
+    prisma.execute(
+        f"""
+        GRANT ALL ON ALL TABLES IN SCHEMA public TO {other_role};
+        ALTER TABLE "Project" OWNER TO {other_role};
+        ALTER TABLE "Project" ENABLE ROW LEVEL SECURITY;
+        ALTER TABLE "Project" FORCE ROW LEVEL SECURITY;
+        CREATE POLICY tenants ON "Project" USING (false);
+        """
+    )
+    schema = prisma.schema()
+    try:
+        checked = prisma.manage("migrate", options=f"-c role={other_role}")
+        refused = prisma.manage("migrate", "--skip-checks", options=f"-c role={other_role}")
+        unchanged = prisma.schema() == schema
+    finally:
+        prisma.execute(f"REASSIGN OWNED BY {other_role} TO CURRENT_USER")
+
+    assert checked.code == 1
+    assert_refused(refused, ["(policies: tenants)"])
+    for result in (checked, refused):
+        assert 'ALTER TABLE "Project" NO FORCE ROW LEVEL SECURITY' in result.err
+    assert unchanged
+
+
+def test_a_policy_that_does_not_apply_to_the_owner_is_no_obstacle(prisma: Database) -> None:
+    prisma.execute('ALTER TABLE "Project" ENABLE ROW LEVEL SECURITY; CREATE POLICY tenants ON "Project" USING (false)')
+
+    prisma.migrate()
+
+
+def test_going_back_is_refused_while_a_policy_hides_runs(adopted: Database, other_role: str) -> None:
+    adopted.execute(
+        f"""
+        GRANT ALL ON ALL TABLES IN SCHEMA public TO {other_role};
+        ALTER TABLE "AgentWorkflowRun" OWNER TO {other_role};
+        ALTER TABLE "AgentWorkflowRun" ENABLE ROW LEVEL SECURITY;
+        ALTER TABLE "AgentWorkflowRun" FORCE ROW LEVEL SECURITY;
+        """
+    )
+    try:
+        result = adopted.manage("migrate", "agentstate", "zero", "--skip-checks", options=f"-c role={other_role}")
+    finally:
+        adopted.execute(f"REASSIGN OWNED BY {other_role} TO CURRENT_USER; DROP OWNED BY {other_role}")
+
+    assert result.code == 1
+    assert result.err.splitlines()[-1].startswith("UnsavedState: agentstate stays: Row-level security of")
+
+
+def test_a_legacy_table_outside_the_search_path_is_not_taken_for_none(prisma: Database) -> None:
+    prisma.execute('ALTER SCHEMA public RENAME TO "Legacy data"; CREATE SCHEMA public')
+    schema = prisma.schema()
+
+    refused = prisma.manage("migrate")
+    unchanged = prisma.schema() == schema
+    told = prisma.manage("migrate", settings={"AGENTSTATE_NEW_PROJECT_TABLE": "1"})
+
+    assert_refused(refused, ['the schema "Legacy data" has one: add ?schema=Legacy data to DATABASE_URL'])
+    assert "AGENTSTATE_NEW_PROJECT_TABLE=1" in refused.err
+    assert unchanged
+    assert told.code == 0
+    assert 'has no table "Project": making an empty "public"."Project".' in told.out
+
+
+def test_a_table_of_that_name_with_another_shape_is_none_of_ours(prisma: Database) -> None:
+    prisma.execute(
+        """
+        ALTER SCHEMA public RENAME TO elsewhere; CREATE SCHEMA public;
+        DROP VIEW elsewhere."RecentProject"; ALTER TABLE elsewhere."Project" DROP "eligibilityJson"
+        """
+    )
+
+    result = prisma.manage("migrate", "-v0")
+
+    assert (result.code, result.err) == (0, "")
+
+
+def test_what_an_earlier_installation_left_is_named_with_the_statements_that_remove_it(adopted: Database) -> None:
+    tables = ", ".join(f'"{table}"' for table in OUR_TABLES)
+    adopted.execute(f"DROP TABLE {tables}, django_migrations")
+    statements = [
+        'DROP TRIGGER zz_agentstate_state_clock ON "Project"',
+        'ALTER TABLE "Project" DROP COLUMN "stateUpdatedAt"',
+    ]
+
+    refused = adopted.manage("migrate")
+    for statement in statements:
+        assert statement in refused.err
+        adopted.execute(statement)
+
+    assert_refused(refused, ['has the column "stateUpdatedAt" of an agentstate whose other tables are gone'])
+    django = adopted.rows("SELECT tablename FROM pg_tables WHERE tablename ~ '^(auth|django|waffle)_'")
+    adopted.execute(f"DROP TABLE {', '.join(name for (name,) in django)} CASCADE")
+    adopted.migrate()
+
+
 def test_a_part_of_our_migrations_is_refused_too(prisma: Database) -> None:
     prisma.execute('CREATE TABLE "AgentWorkflowRun" ()')
     schema = prisma.schema()

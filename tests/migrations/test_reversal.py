@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.migrations.live import LegacyApplication
-from tests.migrations.test_adoption import DJANGO_TABLES, MIGRATIONS
+from tests.migrations.test_adoption import DJANGO_TABLES, MIGRATIONS, OUR_TABLES
 
 if TYPE_CHECKING:
     from tests.migrations.databases import Database
@@ -86,6 +86,57 @@ def test_zero_keeps_a_legacy_table_that_we_made(empty: Database) -> None:
     assert empty.columns()["Project"] == columns["Project"]
     assert {line for line in empty.schema() if '"Project"' in line} == schema
     assert empty.content(columns) == content
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        'ALTER TABLE "Project" DROP COLUMN "stateUpdatedAt"',
+        'DROP TRIGGER zz_agentstate_state_clock ON "Project"',
+        "DROP FUNCTION agentstate_state_clock, agentstate_clock_without_columns CASCADE",
+        'ALTER TABLE "AgentWorkflowRun" DROP CONSTRAINT "AgentWorkflowRun_project_id_fkey"',
+        "DROP FUNCTION agentstate_keep_flag_changes, agentstate_lock_flag CASCADE",
+        'DROP TABLE "AgentStateFlag_users"',
+        'ALTER TABLE "AgentStateLeftAside" DROP COLUMN decisions',
+        *(f'DROP TABLE "{table}" CASCADE' for table in sorted(OUR_TABLES)),
+        f"""DROP TABLE {", ".join(f'"{table}"' for table in sorted(OUR_TABLES))} CASCADE""",
+    ],
+)
+def test_zero_works_with_parts_of_ours_missing(adopted: Database, damage: str) -> None:
+    adopted.execute(damage)
+
+    with LegacyApplication(adopted) as application:
+        adopted.migrate("agentstate", "zero")
+
+    assert application.error is None
+    assert adopted.applied() == []
+    assert not [line for line in adopted.schema() if "Agent" in line or "agentstate" in line or "stateUpd" in line]
+    adopted.migrate()
+
+
+def test_zero_is_refused_where_our_runs_hold_the_only_copy_of_a_dropped_column(adopted: Database) -> None:
+    assert adopted.manage("backfill_agentkit_state", "-v0").code == 0
+    content = """SELECT id, "factsJson"::text FROM "Project" ORDER BY id"""
+    before = adopted.rows(content)
+    adopted.execute('ALTER TABLE "Project" DROP COLUMN "factsJson" CASCADE')
+
+    refused = adopted.manage("migrate", "agentstate", "zero")
+    statements = [line.strip() for line in refused.err.splitlines() if line.startswith("  ")]
+    for statement in statements:
+        adopted.execute(statement)
+    restored = adopted.rows(content)
+    adopted.migrate("agentstate", "zero")
+
+    assert refused.code == 1
+    assert 'UnsavedState: agentstate stays: another tool dropped "factsJson" from "Project"' in refused.err
+    assert len(statements) == 2
+    assert restored == before
+
+
+def test_zero_works_where_no_run_holds_what_was_dropped(adopted: Database) -> None:
+    adopted.execute('ALTER TABLE "Project" DROP COLUMN "factsJson" CASCADE')
+
+    adopted.migrate("agentstate", "zero")
 
 
 def test_up_again_after_zero_is_a_new_adoption(adopted: Database) -> None:

@@ -21,6 +21,7 @@ ENVIRONMENT = {
     "PATH": os.environ["PATH"],
     "AGENTSTATE_BEHIND_PROXY": "",
     "AGENTSTATE_HTTPS": "",
+    "AGENTSTATE_NEW_PROJECT_TABLE": "",
     "AGENTSTATE_OPEN_PARENT_FOLDERS": os.environ.get("AGENTSTATE_OPEN_PARENT_FOLDERS", ""),
     "ALLOWED_HOSTS": "localhost",
     "DATABASE_URL": "",
