@@ -13,9 +13,10 @@ from datetime import UTC, datetime
 from types import FrameType
 from typing import Any, ClassVar
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
 from agentstate.backfill import Outcome, PassOptions, Progress, Selection, run_pass
+from agentstate.management.base import OperatorCommand
 from agentstate.management.errors import INTERRUPTED, operator_errors
 from agentstate.management.progress import ProgressReport
 from agentstate.management.text import counted, named, stream_of
@@ -53,16 +54,12 @@ def moment(text: str) -> datetime:
     return parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)
 
 
-class BackfillCommand(BaseCommand):
+class BackfillCommand(OperatorCommand):
     """A command that runs one pass."""
 
     direction: ClassVar[Direction]
     did: ClassVar[str]
     forks_call_for: ClassVar[str]
-
-    def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
-        """Take options by their whole names only: forward would take ``--force`` for Django's ``--force-color``."""
-        return super().create_parser(prog_name, subcommand, allow_abbrev=False, **kwargs)
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument(

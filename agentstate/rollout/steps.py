@@ -13,6 +13,7 @@ from psycopg.errors import LockNotAvailable
 
 from agentstate.actors import actor
 from agentstate.backfill.locks import NAMESPACE, release
+from agentstate.backfill.poolers import refuse_transaction_pooling
 from agentstate.gates import GATES, LEGACY_WRITES
 from agentstate.lock_timeout import LOCK_TIMEOUT
 from agentstate.models import Flag, FlagChange, RolloutStep
@@ -202,6 +203,7 @@ def _one_at_a_time() -> Iterator[None]:
     Raises:
         StepUnderWay: somebody else holds it.
     """
+    refuse_transaction_pooling()
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_try_advisory_lock(%s, %s)", _LOCK)
         (is_ours,) = cursor.fetchone()

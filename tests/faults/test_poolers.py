@@ -37,7 +37,9 @@ def project() -> None:
 
 
 @pytest.mark.parametrize("size", [1, 4])
-@pytest.mark.parametrize("command", [[FORWARD], [FORWARD, "--workers", "2"], [REVERSE]])
+@pytest.mark.parametrize(
+    "command", [[FORWARD], [FORWARD, "--workers", "2"], [REVERSE], ["agentkit_rollout", "advance"]]
+)
 def test_a_pass_through_a_transaction_pooler_is_refused(command: list[str], size: int) -> None:
     with pooler(size=size) as pool:
         ended = run(pool, *command)

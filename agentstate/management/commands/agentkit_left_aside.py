@@ -7,10 +7,11 @@ import shlex
 from argparse import ArgumentTypeError
 from typing import TYPE_CHECKING, Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
 from agentstate.backfill.acceptance import SHORTEST_NOTE, accept, valid_acceptances
 from agentstate.backfill.retry import Retried, retry
+from agentstate.management.base import OperatorCommand
 from agentstate.management.errors import INTERRUPTED, operator_errors
 from agentstate.management.passes import positive, stopped_by_signals
 from agentstate.management.progress import ProgressReport
@@ -33,7 +34,7 @@ def note(text: str) -> str:
     return text
 
 
-class Command(BaseCommand):
+class Command(OperatorCommand):
     help = (
         "Lists the projects that a pass could not move, tries them again, or keeps a person's decision that they are "
         "not moved. A retry exits with 1 if an entry stays open."

@@ -7,8 +7,9 @@ from argparse import ArgumentTypeError
 from decimal import Decimal, InvalidOperation
 from typing import TYPE_CHECKING, Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import CommandError, CommandParser
 
+from agentstate.management.base import OperatorCommand
 from agentstate.management.errors import INTERRUPTED, operator_errors
 from agentstate.management.passes import stopped_by_signals
 from agentstate.management.progress import ProgressReport
@@ -40,17 +41,13 @@ def share(text: str) -> Decimal:
     return percent
 
 
-class Command(BaseCommand):
+class Command(OperatorCommand):
     help = (
         "Takes this database from everything legacy to dropped columns, one safe step at a time, and back: legacy, "
         "dual_write, shadow_read, agentkit_read (1, 10, 50, then 100 percent of projects), agentkit_only, frozen, "
         "contracted. Status exits with 0 if the next step is open and with 3 if not; advance and retreat exit with 3 "
         "if they took no step."
     )
-
-    def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
-        """Take options by their whole names only, as the passes do."""
-        return super().create_parser(prog_name, subcommand, allow_abbrev=False, **kwargs)
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument(

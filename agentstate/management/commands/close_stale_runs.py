@@ -8,8 +8,9 @@ from argparse import ArgumentTypeError
 from datetime import timedelta
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandParser
+from django.core.management.base import CommandParser
 
+from agentstate.management.base import OperatorCommand
 from agentstate.management.errors import operator_errors
 from agentstate.management.text import counted
 from agentstate.recording import close_stale_runs
@@ -27,7 +28,7 @@ def duration(text: str) -> timedelta:
     return length
 
 
-class Command(BaseCommand):
+class Command(OperatorCommand):
     help = (
         "Ends as failed the running runs that gave no sign of life, an event or a heartbeat, for too long: their "
         "process is taken for dead. An event that comes after all is kept, and marked as late. Runs that wait for a "

@@ -6,10 +6,11 @@ import json
 import shlex
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandParser
+from django.core.management.base import CommandParser
 
 from agentstate.backfill import verification
 from agentstate.backfill.verification import Audit, Verification
+from agentstate.management.base import OperatorCommand
 from agentstate.management.errors import operator_errors
 from agentstate.management.text import counted, print_table, stream_of
 from agentstate.rollout.escapes import Escapes, count_escapes
@@ -27,7 +28,7 @@ WAYS_OUT = {
 }
 
 
-class Command(BaseCommand):
+class Command(OperatorCommand):
     help = (
         "Compares the legacy columns with the AgentKit tables, from one view of the database, and changes nothing. "
         "Exits with 0 if everything is clean, with 1 if not."

@@ -7,8 +7,10 @@ from typing import Any
 from django.core.management.base import CommandError
 from waffle.management.commands.waffle_flag import Command as WaffleCommand
 
+from agentstate.management.base import OperatorCommand
 
-class Command(WaffleCommand):
+
+class Command(OperatorCommand, WaffleCommand):
     """Refuse what the database would refuse, before anything is changed."""
 
     def handle(self, *args: Any, percent: int | None = None, **options: Any) -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 
+from agentstate.management.base import OperatorCommand
 from agentstate.management.errors import operator_errors
 from agentstate.samples import SeedingRefused
 from agentstate.samples.live import make_live_runs
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from argparse import ArgumentParser
 
 
-class Command(BaseCommand):
+class Command(OperatorCommand):
     help = (
         "Lets things happen to four sample projects that were backfilled: runs that succeed, one that fails, one that "
         "is still running, conversations, and a fork. Refuses a database that holds anything but samples."

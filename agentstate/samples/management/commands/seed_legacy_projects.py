@@ -5,8 +5,9 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 
+from agentstate.management.base import OperatorCommand
 from agentstate.samples import SeedingRefused, seed_projects
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ SECONDS_BETWEEN_LINES = 3
 INTERRUPTED = 130
 
 
-class Command(BaseCommand):
+class Command(OperatorCommand):
     help = 'Fills the legacy table "Project" with sample rows: the same rows for the same seed, all of them or none.'
 
     def add_arguments(self, parser: ArgumentParser) -> None:
