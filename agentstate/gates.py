@@ -1,19 +1,19 @@
-"""The four gates: where a project's state is saved, and where it is read from.
+"""The four gates: which home of a project's state is written, and which is read.
 
-Each is a flag that operators toggle while the application runs (``manage.py waffle_flag``, the admin), and a function
-here that answers for one project. The unit of rollout is the project: every project has one of a thousand buckets,
-from its id alone, the same for all gates. A toggle reaches every process within two seconds; in between a gate asks no
-database.
+Each gate is a flag that operators toggle while the application runs (``manage.py waffle_flag``, the admin), and a
+function here that answers for one project. The unit of rollout is the project: a hash of its id puts it into one of a
+thousand buckets, the same for all gates. A toggle reaches every process within two seconds. Between toggles a gate
+sends no query.
 
-What a flag's settings mean, the first that applies:
+The first rule that applies decides:
 
-1. There is no row: the gate is as it was initially.
+1. The flag has no row: the gate has its initial value.
 2. ``everyone`` is yes or no: the gate is on or off.
 3. ``project_ids`` names the project: on.
-4. ``percent`` reaches the project's bucket: on. The AgentKit gates count from the first bucket, ``legacy_writes`` from
-   the last, so that shares which add up to 100 leave no project without a home.
-5. For the two read gates, when a request is given: users, groups, staff, superusers or logged-in users, as the flag
-   says, and the request's user is one of them: on.
+4. ``percent`` covers the project's bucket: on. The AgentKit gates count from the first bucket, ``legacy_writes`` from
+   the last. So shares that add up to 100 leave every project a home.
+5. For the two read gates, given a request: the flag is for users, groups, staff, superusers or logged-in users, and
+   the request's user is one of them: on.
 6. Otherwise off.
 """
 
@@ -34,17 +34,17 @@ if TYPE_CHECKING:
 BUCKETS = 1000
 BUCKETS_A_PERCENT = BUCKETS // 100
 
-# The bucket of a row p of "Project": the same number as bucket() gives.
+# The bucket of a row p of "Project", as bucket() computes it.
 BUCKET_IN_SQL = f"mod(('x' || left(encode(sha256(convert_to(p.id, 'UTF8')), 'hex'), 8))::bit(32)::bigint, {BUCKETS})"
 
 
 def bucket(project_id: str) -> int:
-    """Return the project's bucket, 0 to 999; an id that no project can have has one too."""
+    """Return the project's bucket, 0 to 999, also for an id that PostgreSQL cannot store."""
     return int.from_bytes(sha256(project_id.encode(errors="surrogatepass")).digest()[:4], "big") % BUCKETS
 
 
 class Share(NamedTuple):
-    """Some of the projects: those in some buckets, and those that are named."""
+    """A share of the projects: those in a range of buckets, and those named by id."""
 
     buckets: range
     named: Collection[str] = ()
@@ -86,7 +86,7 @@ class Gate:
         return self.share(flag).has(project_id) or (request is not None and self._is_on_for_user(flag, request))
 
     def share(self, flag: Flag) -> Share:
-        """Return the projects for which the gate is on, whoever asks."""
+        """Return the projects for which the gate is on for every user."""
         everyone = self.initially if flag.pk is None else flag.everyone
         if everyone is not None:
             return EVERYTHING if everyone else NOTHING
@@ -95,10 +95,10 @@ class Gate:
         return Share(buckets, flag.project_ids)
 
     def _is_on_for_user(self, flag: Flag, request: HttpRequest) -> bool:
-        if not self.is_for_users or flag.everyone is not None or not flag.names_some_user():
-            return False  # without looking at the user, which may cost queries
+        if not self.is_for_users or flag.everyone is not None or not flag.targets_users():
+            return False  # loading the user may cost queries
         user = getattr(request, "user", None)
-        return user is not None and flag.names_user(user)
+        return user is not None and flag.targets(user)
 
 
 AGENTKIT_WRITES = Gate("agentkit_writes")
@@ -109,27 +109,27 @@ GATES = {gate.name: gate for gate in (AGENTKIT_WRITES, LEGACY_WRITES, AGENTKIT_R
 
 
 def agentkit_writes(project_id: str) -> bool:
-    """Tell whether state that is saved goes into runs and events."""
+    """Return whether saved state goes into runs and events."""
     return AGENTKIT_WRITES.is_on(project_id)
 
 
 def legacy_writes(project_id: str) -> bool:
-    """Tell whether state that is saved goes into the legacy columns."""
+    """Return whether saved state goes into the legacy columns."""
     return LEGACY_WRITES.is_on(project_id)
 
 
 def agentkit_reads(project_id: str, request: HttpRequest | None = None) -> bool:
-    """Tell whether state is read from the AgentKit home; with a request, for its user too."""
+    """Return whether state is read from the AgentKit home; with a request, also for its user."""
     return AGENTKIT_READS.is_on(project_id, request)
 
 
 def agentkit_shadow_reads(project_id: str, request: HttpRequest | None = None) -> bool:
-    """Tell whether both homes are read and compared; with a request, for its user too."""
+    """Return whether both homes are read and compared; with a request, also for its user."""
     return AGENTKIT_SHADOW_READS.is_on(project_id, request)
 
 
 class Answers(NamedTuple):
-    """What the four gates say about the same projects."""
+    """The values of the four gates for one project, or for all projects of a bucket."""
 
     agentkit_writes: bool
     legacy_writes: bool
@@ -137,8 +137,8 @@ class Answers(NamedTuple):
     agentkit_shadow_reads: bool
 
 
-class Rollout(NamedTuple):
-    """The share of projects for which each gate is on, whoever asks."""
+class Shares(NamedTuple):
+    """The share of projects for which each gate is on, for every user."""
 
     agentkit_writes: Share
     legacy_writes: Share
@@ -147,12 +147,12 @@ class Rollout(NamedTuple):
 
     @classmethod
     def of(cls, flags: Collection[Flag]) -> Self:
-        """Return the rollout that these rows are; a row that is missing means its gate's initial value."""
+        """Return the shares that these flags set; a missing flag means its gate's initial value."""
         rows = {flag.name: flag for flag in flags}
         return cls(**{name: gate.share(rows.get(name, Flag(name=name))) for name, gate in GATES.items()})
 
     def in_bucket(self, number: int) -> Answers:
-        """Return what the gates say about the projects of a bucket that no flag names."""
+        """Return the gates' values for the projects of a bucket, except those that a flag names."""
         return Answers(*(number in share.buckets for share in self))
 
     def for_project(self, project_id: str) -> Answers:
@@ -160,13 +160,14 @@ class Rollout(NamedTuple):
 
     @property
     def named(self) -> list[str]:
-        """Return the ids of the projects that some gate names."""
+        """Return the ids of the projects that a gate names."""
         return sorted({project_id for share in self for project_id in share.named})
 
 
 def stored_answers(project_id: str) -> Answers:
-    """Return what the gates say about a project by the flags' rows as they are now, whoever asks: one query each time.
+    """Read the flags' rows, and return the gates' values for a project and every user. Sends one query.
 
-    The functions above remember each flag for up to a second, so that two of them may answer of different moments.
+    The functions above cache each flag separately for up to a second. During a switch-over two of them may answer for
+    different moments.
     """
-    return Rollout.of(list(Flag._base_manager.filter(name__in=GATES))).for_project(project_id)
+    return Shares.of(list(Flag._base_manager.filter(name__in=GATES))).for_project(project_id)

@@ -1,35 +1,38 @@
-"""Transcripts: conversations in a project, entry by entry."""
+"""Open conversations of a project, and add to and read their transcripts."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from django.db import connection, transaction
+from django.db import connection
 from django.db.models.functions import Now
 
+from agentstate.isolation import one_round
 from agentstate.models import AgentSession, AgentWorkflowRun, Project
 from agentstate.models.fields import possible_id
 from agentstate.models.runs import RunNotFound
+from agentstate.recording.errors import RowsDropped
 from agentstate.recording.storable import storable, storable_text
 from agentstate.state import ProjectNotFound, UnsuitableRun
 from agentstate.state.documents import decode
 from agentstate.state.history import require_zone
 from agentstate.state.homes import next_clock
+from agentstate.state.transactions import seeing_others
 
 if TYPE_CHECKING:
     from django.db.models import QuerySet
 
-# More than a transcript can hold, and still an index in a JSON path.
+# More entries than a transcript can have, and still a valid index in a JSON path.
 MOST_ENTRIES = 1_000_000_000
 
 _NOW = """to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')"""
 
-# The backfill takes a session with equal times for one that nobody has written to.
+# The backfill overwrites a session of the legacy chat only while updated_at equals created_at.
 _APPEND = f"""
     UPDATE "AgentSession" SET
         transcript_json = transcript_json || jsonb_build_array(jsonb_build_object(
-            'role', %(role)s::text, 'content', %(content)s::jsonb, 'at', coalesce(%(at)s, {_NOW}))),
+            'role', %(role)s::text, 'content', %(content)s::jsonb, 'at', coalesce(%(at)s::text, {_NOW}))),
         updated_at = {next_clock("updated_at", "created_at")}
     WHERE id = %(session)s RETURNING jsonb_array_length(transcript_json)"""
 
@@ -55,50 +58,51 @@ def open_for(project_id: str, memory_id: str | None = None, run: str | None = No
     """Return the project's newest session with this memory id, or a new one.
 
     None is a memory id like any other. The session that the backfill made of the legacy chat is never returned. Of two
-    that open the same at once, one makes the row and both get it; inside the caller's own transaction the project's
-    row stays locked to its end.
+    processes that open the same session at once, one inserts the row and both get it. Inside the caller's transaction
+    the project's row stays locked until that ends, where a session is inserted or gets another run.
 
     Args:
-        memory_id: what PostgreSQL refuses in it is escaped, see :mod:`agentstate.recording.storable`.
-        run: the id of the run that opens it, of this project or of none; the session names the last run that did.
+        memory_id: characters that PostgreSQL refuses are escaped, see :mod:`agentstate.recording.storable`.
+        run: the id of the run that opens the session, of this project or of none; the session names the last one.
 
     Raises:
         ProjectNotFound: no project has this id.
         RunNotFound: no run has this id.
         UnsuitableRun: the run is another project's.
+        UnsuitableTransaction: the session would have to be written, in a repeatable read or serializable transaction
+            of the caller's.
     """
     if possible_id(project_id) is None:
         raise ProjectNotFound(project_id)
     if run is not None:
-        _check_run(run, project_id)
+        _check_run(AgentWorkflowRun.objects.all(), run, project_id)
     if memory_id is not None:
         memory_id = storable_text(memory_id)
-    session = _newest(project_id, memory_id) or _make(project_id, memory_id, run)
-    if run is not None and session.agent_run_id != run:
-        session.agent_run_id = run
-        session.save(update_fields=["agent_run"])
+    session = _newest(project_id, memory_id)
+    if session is None or run not in (None, session.agent_run_id):
+        session = _write(project_id, memory_id, run)
     return session
 
 
-def _check_run(run: str, project_id: str) -> None:
-    found = AgentWorkflowRun.objects.filter(pk=possible_id(run)).values_list("project_id").first()
-    if found is None:
+def _check_run(runs: QuerySet[AgentWorkflowRun], run: str, project_id: str) -> None:
+    row = runs.filter(pk=possible_id(run)).values_list("project_id").first()
+    if row is None:
         raise RunNotFound(run)
-    if found[0] not in (None, project_id):
+    if row[0] not in (None, project_id):
         raise UnsuitableRun(
-            run, f"it belongs to the project {found[0]!r}, not to {project_id!r}", use="A session cannot be opened by"
+            run, f"it belongs to the project {row[0]!r}, not to {project_id!r}", use="A session cannot be opened by"
         )
 
 
 def append(session: AgentSession | str, role: str, content: object, at: datetime | None = None) -> int:
-    """Add an entry to a session's transcript, and return how many it has now.
+    """Add an entry to a session's transcript, and return the number of its entries.
 
-    One statement adds it to what stands in the database, so that of any number of writers each finds its entry there.
-    An ``AgentSession`` that is given reads its transcript again when it is asked for.
+    The database appends it in one statement, so concurrent writers lose no entry. An ``AgentSession`` that is given
+    reads its transcript again on the next access.
 
     Args:
         content: text or JSON; what PostgreSQL refuses is marked, see :mod:`agentstate.recording.storable`.
-        at: when it was said, with its zone; without it, now.
+        at: the entry's time, aware; now by default.
 
     Raises:
         SessionNotFound: no session has this id.
@@ -113,22 +117,20 @@ def append(session: AgentSession | str, role: str, content: object, at: datetime
         "content": storable(content),
         "at": None if at is None else f"{at.astimezone(UTC):%Y-%m-%dT%H:%M:%S.%fZ}",
     }
-    with connection.cursor() as cursor:
-        cursor.execute(_APPEND, parameters)
-        found = cursor.fetchone()
-    if found is None:
+    row = one_round(_APPEND, parameters)
+    if row is None:
         raise SessionNotFound(session_id)
     if isinstance(session, AgentSession):
         for name in ("transcript_json", "updated_at"):
             session.__dict__.pop(name, None)
-    return int(found[0])
+    return int(row[0])
 
 
 def transcript(session: AgentSession | str, limit: int | None = None) -> list[Any]:
     """Return a session's entries in order, each ``{"role", "content", "at"}``.
 
     Args:
-        limit: the last so many only; the database sends no others.
+        limit: return only this many, the last ones; the database sends no others.
 
     Raises:
         SessionNotFound: no session has this id.
@@ -142,10 +144,10 @@ def transcript(session: AgentSession | str, limit: int | None = None) -> list[An
             cursor.execute(_WHOLE, [possible_id(session_id)])
         else:
             cursor.execute(_LAST, [min(limit, MOST_ENTRIES) - 1, possible_id(session_id)])
-        found = cursor.fetchone()
-    if found is None:
+        row = cursor.fetchone()
+    if row is None:
         raise SessionNotFound(session_id)
-    entries: list[Any] = decode(found[0])
+    entries: list[Any] = decode(row[0])
     return entries
 
 
@@ -159,18 +161,29 @@ def _newest(project_id: str, memory_id: str | None) -> AgentSession | None:
     )
 
 
-def _make(project_id: str, memory_id: str | None, run: str | None) -> AgentSession:
-    """Make the session, unless somebody else has just done so."""
-    with transaction.atomic():
+def _write(project_id: str, memory_id: str | None, run: str | None) -> AgentSession:
+    """Insert the session, unless another process has just done so, and let it name the run.
+
+    The project and the run are locked in the order of a save, so neither can be deleted before the session names it.
+    """
+    with seeing_others("A session cannot be opened"):
         if not Project.objects.select_for_update(no_key=True).filter(pk=project_id).values_list("pk").first():
             raise ProjectNotFound(project_id)
+        if run is not None:
+            _check_run(AgentWorkflowRun.objects.select_for_update(no_key=True), run, project_id)
         session = _newest(project_id, memory_id)
         if session is None:
-            made = AgentSession(
+            new = AgentSession(
                 project_id=project_id, memory_id=memory_id, agent_run_id=run, created_at=Now(), updated_at=Now()
             )
-            made.save(force_insert=True)
-            session = AgentSession.objects.get(pk=made.pk)
+            new.save(force_insert=True)
+            session = AgentSession.objects.filter(pk=new.pk).first()
+            if session is None:
+                raise RowsDropped("AgentSession", 0)
+        elif run is not None:
+            session.agent_run_id = run
+            if not AgentSession.objects.filter(pk=session.pk).update(agent_run=run):
+                raise SessionNotFound(session.pk)
     return session
 
 

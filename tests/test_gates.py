@@ -218,7 +218,7 @@ def test_no_gate_hangs_on_another(on: tuple[bool, ...]) -> None:
         turn(name, everyone=everyone)
 
     assert tuple(ask(LOW) for ask in ASK.values()) == on
-    rollout = gates.Rollout.of(Flag.objects.all())
+    rollout = gates.Shares.of(Flag.objects.all())
     assert rollout.for_project(LOW) == rollout.in_bucket(999) == on
 
 

@@ -24,7 +24,7 @@ from agentstate.gates import (
     GATES,
     LEGACY_WRITES,
     Answers,
-    Rollout,
+    Shares,
 )
 from agentstate.models import Flag
 from agentstate.state.columns import legacy_columns_are_there
@@ -80,11 +80,11 @@ def _of_database(alias: str) -> list[CheckMessage]:
     try:
         with transaction.atomic(alias):
             flags = list(Flag.objects.using(alias).prefetch_related("users", "groups").filter(name__in=GATES))
-            rollout = Rollout.of(flags)
+            shares = Shares.of(flags)
             of_gates = (
-                [*_contradictions(rollout), *_unread_state(alias, rollout)]
+                [*_contradictions(shares), *_unread_state(alias, shares)]
                 if legacy_columns_are_there(alias)
-                else _without_effect(rollout)
+                else _without_effect(shares)
             )
             return [*of_gates, *_missing_rows(alias, flags), *_settings_without_effect(flags)]
     except ProgrammingError as error:
@@ -93,21 +93,21 @@ def _of_database(alias: str) -> list[CheckMessage]:
         raise
 
 
-def _contradictions(rollout: Rollout) -> Iterable[CheckMessage]:
-    if where := _where(rollout, lambda gates: gates.agentkit_reads and not gates.agentkit_writes):
+def _contradictions(shares: Shares) -> Iterable[CheckMessage]:
+    if where := _where(shares, lambda gates: gates.agentkit_reads and not gates.agentkit_writes):
         yield Warning(
             f"{AGENTKIT_READS.name} is on and {AGENTKIT_WRITES.name} is off for {where}: saves there do not reach the "
             "home that is read first.",
             hint=f"Open {AGENTKIT_WRITES.name} for them first, or close {AGENTKIT_READS.name}.",
             id="agentstate.W001",
         )
-    if where := _where(rollout, lambda gates: not gates.agentkit_writes and not gates.legacy_writes):
+    if where := _where(shares, lambda gates: not gates.agentkit_writes and not gates.legacy_writes):
         yield _refused_saves(
             f"{AGENTKIT_WRITES.name} and {LEGACY_WRITES.name} are both off for {where}",
             hint="Let their percents add up to 100 or more, or run "
             f"manage.py waffle_flag {LEGACY_WRITES.name} --everyone.",
         )
-    if where := _where(rollout, lambda gates: gates.agentkit_shadow_reads and not gates.agentkit_writes):
+    if where := _where(shares, lambda gates: gates.agentkit_shadow_reads and not gates.agentkit_writes):
         yield Warning(
             f"{AGENTKIT_SHADOW_READS.name} is on and {AGENTKIT_WRITES.name} is off for {where}: after the first save "
             "there is nothing to compare.",
@@ -115,7 +115,7 @@ def _contradictions(rollout: Rollout) -> Iterable[CheckMessage]:
             id="agentstate.W004",
         )
     if where := _where(
-        rollout, lambda gates: gates.agentkit_writes and not gates.legacy_writes and not gates.agentkit_reads
+        shares, lambda gates: gates.agentkit_writes and not gates.legacy_writes and not gates.agentkit_reads
     ):
         yield Warning(
             f"{LEGACY_WRITES.name} and {AGENTKIT_READS.name} are both off for {where}: saves there are not in the "
@@ -129,22 +129,22 @@ def _refused_saves(fact: str, hint: str) -> CheckMessage:
     return Warning(f"{fact}: saving is refused there.", hint=hint, id="agentstate.W002")
 
 
-def _where(rollout: Rollout, is_wrong: Callable[[Answers], bool]) -> str:
+def _where(shares: Shares, is_wrong: Callable[[Answers], bool]) -> str:
     """Return the projects for which the gates' answers are wrong, in words; empty if there are none."""
-    count = sum(is_wrong(rollout.in_bucket(number)) for number in range(BUCKETS))
+    count = sum(is_wrong(shares.in_bucket(number)) for number in range(BUCKETS))
     if count == BUCKETS:
         return "all projects"
-    named = [name for name in rollout.named if is_wrong(rollout.for_project(name))]
+    named = [name for name in shares.named if is_wrong(shares.for_project(name))]
     parts = [f"{count * 100 / BUCKETS:g} % of the projects"] if count else []
     if named:
         parts.append(f"the named {', '.join(named[:NAMED])}{', …' if len(named) > NAMED else ''}")
     return " and ".join(parts)
 
 
-def _unread_state(alias: str, rollout: Rollout) -> Iterable[CheckMessage]:
-    if rollout.agentkit_reads.is_everything:
+def _unread_state(alias: str, shares: Shares) -> Iterable[CheckMessage]:
+    if shares.agentkit_reads.is_everything:
         return
-    is_read, parameters = rollout.agentkit_reads.in_sql()
+    is_read, parameters = shares.agentkit_reads.in_sql()
     with connections[alias].cursor() as cursor:
         # One project is enough, and no document is read.
         cursor.execute(
@@ -164,12 +164,12 @@ def _unread_state(alias: str, rollout: Rollout) -> Iterable[CheckMessage]:
         )
 
 
-def _without_effect(rollout: Rollout) -> Iterable[CheckMessage]:
+def _without_effect(shares: Shares) -> Iterable[CheckMessage]:
     """Report gates whose settings have no effect once the columns have been dropped."""
     settings = {
-        LEGACY_WRITES.name: ("on", not rollout.legacy_writes.is_nothing, "--deactivate"),
-        AGENTKIT_READS.name: ("off for some", not rollout.agentkit_reads.is_everything, "--everyone"),
-        AGENTKIT_SHADOW_READS.name: ("on", not rollout.agentkit_shadow_reads.is_nothing, "--deactivate"),
+        LEGACY_WRITES.name: ("on", not shares.legacy_writes.is_nothing, "--deactivate"),
+        AGENTKIT_READS.name: ("off for some", not shares.agentkit_reads.is_everything, "--everyone"),
+        AGENTKIT_SHADOW_READS.name: ("on", not shares.agentkit_shadow_reads.is_nothing, "--deactivate"),
     }
     for name, (setting, is_so, option) in settings.items():
         if is_so:
@@ -179,7 +179,7 @@ def _without_effect(rollout: Rollout) -> Iterable[CheckMessage]:
                 hint=f"Run manage.py waffle_flag {name} {option}.",
                 id="agentstate.W008",
             )
-    if not rollout.agentkit_writes.is_everything:
+    if not shares.agentkit_writes.is_everything:
         yield _refused_saves(
             f"{AGENTKIT_WRITES.name} is off for some projects, and the legacy columns have been dropped",
             hint=f"Run manage.py waffle_flag {AGENTKIT_WRITES.name} --everyone.",

@@ -22,6 +22,7 @@ from agentstate.isolation import read_committed, stricter_level
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
+    from contextlib import AbstractContextManager
 
     from django.contrib.auth.models import AnonymousUser, User
 
@@ -29,17 +30,19 @@ SET_ACTOR = "SELECT set_config('agentstate.actor', %s, true)"
 
 
 class FlagQuerySet(models.QuerySet["Flag"]):
-    """Changes of many flags at once, which are told and forgotten as those of one are."""
+    """Bulk update and delete, which record the actor and invalidate the cache as save() and delete() do."""
 
     def update(self, **kwargs: Any) -> int:
-        using = router.db_for_write(self.model)
-        with changing(using, every_name(using)):
+        with self._changing():
             return super().update(**kwargs)
 
     def delete(self) -> tuple[int, dict[str, int]]:
-        using = router.db_for_write(self.model)
-        with changing(using, every_name(using)):
+        with self._changing():
             return super().delete()
+
+    def _changing(self) -> AbstractContextManager[None]:
+        self._for_write = True  # for self.db, as Django's own update() and delete() have it
+        return changing(self.db, every_name(self.db))
 
     delete.queryset_only = True  # type: ignore[attr-defined]
 
@@ -47,7 +50,7 @@ class FlagQuerySet(models.QuerySet["Flag"]):
 class Flag(AbstractUserFlag):
     """waffle's flag with the project as the unit of rollout: percent up to 100, named projects, superusers off.
 
-    A trigger keeps every change of the rows, whoever makes it (see :class:`FlagChange`).
+    A trigger records every change of the rows by any client (see :class:`FlagChange`).
     """
 
     percent = models.DecimalField(
@@ -66,7 +69,7 @@ class Flag(AbstractUserFlag):
 
     objects: ClassVar[FlagManager] = FlagManager.from_queryset(FlagQuerySet)()
 
-    # Of a row that get_from_db read: the ids of its users and groups.
+    # Set by get_from_db(): the ids of the flag's users and groups.
     user_ids: Sequence[Any] = ()
     group_ids: Sequence[Any] = ()
 
@@ -81,11 +84,11 @@ class Flag(AbstractUserFlag):
 
     @classmethod
     def get(cls, name: str) -> Self:
-        """Return the flag from the process's own short-lived cache; without a primary key where it has no row.
+        """Return the flag from the process's own short-lived cache; without a primary key if it has no row.
 
-        A transaction that may see flags which nobody else sees has them from the database, and leaves the cache alone.
+        A transaction with its own view of the flags reads them from the database and does not touch the cache.
         """
-        if not sees_flags_of_its_own(router.db_for_read(cls), cls._cache_key(name)):
+        if not has_own_view(router.db_for_read(cls), cls._cache_key(name)):
             return super().get(name)
         try:
             return cls.get_from_db(name)
@@ -109,12 +112,12 @@ class Flag(AbstractUserFlag):
         with changing(kwargs.get("using") or router.db_for_write(Flag, instance=self), [self.name]):
             return super().delete(*args, **kwargs)
 
-    def names_some_user(self) -> bool:
-        """Tell whether this flag is on for anybody at all: a kind of users, a group or a person."""
+    def targets_users(self) -> bool:
+        """Return whether this flag is on for any users: a kind of users, a group or single users."""
         return bool(self.authenticated or self.staff or self.superusers or self.user_ids or self.group_ids)
 
-    def names_user(self, user: User | AnonymousUser) -> bool:
-        """Tell whether this flag is on for a user: for their kind, for a group of theirs, or for themselves."""
+    def targets(self, user: User | AnonymousUser) -> bool:
+        """Return whether this flag is on for a user: for their kind, for one of their groups, or for the user."""
         if not user.is_authenticated:
             return False
         if self.authenticated or (self.staff and user.is_staff) or (self.superusers and user.is_superuser):
@@ -123,15 +126,15 @@ class Flag(AbstractUserFlag):
             return True
         if not self.group_ids:
             return False
-        prefetch_related_objects([user], "groups")  # once for a user, however many flags ask
+        prefetch_related_objects([user], "groups")  # one query per user, for all flags
         return any(group.pk in self.group_ids for group in user.groups.all())
 
 
 class FlagChange(models.Model):
-    """One change of a flag: what it was, what it became, when, and by whom.
+    """A change of a flag: its settings before and after, when, and by whom.
 
-    The database writes these itself. ``before`` and ``after`` are all settings of the flag, its users and groups among
-    them by id; ``before`` is null for a row that was made, ``after`` for one that was deleted.
+    A trigger writes these rows. ``before`` and ``after`` have all settings of the flag, with its users and groups by
+    id. ``before`` is null for an insert, ``after`` for a delete.
     """
 
     flag = models.TextField()
@@ -147,36 +150,37 @@ class FlagChange(models.Model):
         return f"{self.flag} at {self.changed_at:%Y-%m-%d %H:%M:%S}"
 
     def differences(self) -> dict[str, tuple[Any, Any]]:
-        """Return the settings that differ, each with what it was and what it became.
+        """Return the settings that differ, each with its values before and after.
 
-        A row that was made or deleted is held against one with nothing set.
+        An inserted or deleted row is compared with one that has the defaults.
         """
-        nothing = {field.name: field.get_default() for field in Flag._meta.concrete_fields}
-        nothing |= {"users": [], "groups": []}
-        before, after = nothing | (self.before or {}), nothing | (self.after or {})
+        defaults = {field.name: field.get_default() for field in Flag._meta.concrete_fields}
+        defaults |= {"users": [], "groups": []}
+        before, after = defaults | (self.before or {}), defaults | (self.after or {})
         pairs = {name: (before.get(name), after.get(name)) for name in sorted(before.keys() | after.keys())}
-        return {name: (was, became) for name, (was, became) in pairs.items() if was != became}
+        return {name: (old, new) for name, (old, new) in pairs.items() if old != new}
 
     @property
     def summary(self) -> str:
-        """Say in one line what happened."""
+        """Describe the change in one line."""
         what = "made" if self.before is None else "deleted" if self.after is None else ""
-        changes = (
-            f"{name}: {_in_words(was)} → {_in_words(became)}" for name, (was, became) in self.differences().items()
-        )
+        changes = (f"{name}: {_in_words(old)} → {_in_words(new)}" for name, (old, new) in self.differences().items())
         return ", ".join(filter(None, (what, *changes)))
 
 
 def _in_words(setting: Any) -> str:
     if setting is None or setting in ("", []):
-        return "nothing"
+        return "unset"
     if isinstance(setting, bool):
         return "yes" if setting else "no"
     return ", ".join(map(str, setting)) if isinstance(setting, list) else str(setting)
 
 
-class _Forget:
-    """Forget flags that a transaction changed, once it is committed. Django drops this if it is rolled back."""
+class _Invalidate:
+    """Remove flags from the cache once the transaction that changed them is committed.
+
+    Django drops this if the transaction is rolled back.
+    """
 
     def __init__(self, names: Iterable[str]) -> None:
         self.names = names
@@ -188,10 +192,10 @@ class _Forget:
 
 @contextmanager
 def changing(using: str, names: Iterable[str]) -> Iterator[None]:
-    """Change flags in one transaction, which tells the database who does it and makes this process look anew."""
+    """Change flags in one transaction that names the actor to the trigger, and invalidate the cache at its commit."""
     with read_committed(using):
-        tell_actor(using)
-        transaction.on_commit(_Forget(names), using)
+        set_actor(using)
+        transaction.on_commit(_Invalidate(names), using)
         yield
 
 
@@ -199,18 +203,18 @@ def every_name(using: str) -> list[str]:
     return list(Flag._base_manager.using(using).values_list("name", flat=True))
 
 
-def tell_actor(using: str) -> None:
-    """Tell the database who is at work, until the end of the transaction."""
+def set_actor(using: str) -> None:
+    """Name the actor to the trigger that records changes, until the end of the transaction."""
     with connections[using].cursor() as cursor:
         cursor.execute(SET_ACTOR, [actor()])
 
 
-def sees_flags_of_its_own(using: str, cache_key: str) -> bool:
-    """Tell whether this transaction changed flags, or would fill the cache with flags of the past."""
+def has_own_view(using: str, cache_key: str) -> bool:
+    """Return whether this transaction changed flags, or would fill the cache from an old snapshot."""
     connection = connections[using]
     if not connection.in_atomic_block:
         return False
-    if any(isinstance(entry[1], _Forget) for entry in connection.run_on_commit):
+    if any(isinstance(entry[1], _Invalidate) for entry in connection.run_on_commit):
         return True
     return cache_key not in get_cache() and stricter_level(using) is not None
 
@@ -218,7 +222,10 @@ def sees_flags_of_its_own(using: str, cache_key: str) -> bool:
 @receiver(m2m_changed, sender=Flag.users.through)
 @receiver(m2m_changed, sender=Flag.groups.through)
 def members_change(sender: type[models.Model], action: str, using: str, **kwargs: Any) -> None:
-    """Tell and forget a change of a flag's users or groups. Django sends this inside the change's transaction."""
+    """Record the actor of a change of a flag's users or groups, and invalidate the cache.
+
+    Django sends this signal inside the change's transaction.
+    """
     if action.startswith("pre_"):
-        tell_actor(using)
-        transaction.on_commit(_Forget(every_name(using)), using)
+        set_actor(using)
+        transaction.on_commit(_Invalidate(every_name(using)), using)

@@ -34,7 +34,7 @@ from agentstate.gates import (
     BUCKETS_A_PERCENT,
     GATES,
     LEGACY_WRITES,
-    Rollout,
+    Shares,
 )
 from agentstate.models import Flag
 from agentstate.rollout.errors import UnsuitablePercent
@@ -191,8 +191,8 @@ class Standpoint:
     has_columns: bool
 
     @property
-    def rollout(self) -> Rollout:
-        return Rollout.of(self.flags.values())
+    def rollout(self) -> Shares:
+        return Shares.of(self.flags.values())
 
     @property
     def percent(self) -> Decimal:
@@ -216,7 +216,7 @@ class Standpoint:
         found = []
         for gate in (AGENTKIT_READS, AGENTKIT_SHADOW_READS):
             share, flag = getattr(self.rollout, gate.name), self.flags.get(gate.name)
-            users = flag is not None and flag.everyone is None and flag.names_some_user()
+            users = flag is not None and flag.everyone is None and flag.targets_users()
             projects = 0 if share.is_everything else len(share.named)
             if projects or users:
                 found.append(Pilots(gate.name, projects, users))

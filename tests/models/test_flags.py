@@ -12,7 +12,9 @@ from django.contrib.auth.models import Group, User
 from django.core.management import call_command
 from django.db import connection, connections, transaction
 from django.db.models import F
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
+from django.utils.connection import ConnectionDoesNotExist
 
 from agentstate.actors import acting_as, actor, process_owner
 from agentstate.models import Flag, FlagChange
@@ -249,14 +251,23 @@ def test_two_who_add_users_at_once_leave_one_chain() -> None:
 @pytest.mark.parametrize(
     ("before", "after", "summary"),
     [
-        ({"percent": 10.0, "everyone": True}, {"percent": 12.5}, "everyone: yes → nothing, percent: 10.0 → 12.5"),
-        ({"everyone": False}, {"everyone": None}, "everyone: no → nothing"),
-        ({"project_ids": []}, {"project_ids": ["p1", "p2"]}, "project_ids: nothing → p1, p2"),
-        (None, {"percent": 5.0, "staff": False}, "made, percent: nothing → 5.0"),
+        ({"percent": 10.0, "everyone": True}, {"percent": 12.5}, "everyone: yes → unset, percent: 10.0 → 12.5"),
+        ({"everyone": False}, {"everyone": None}, "everyone: no → unset"),
+        ({"project_ids": []}, {"project_ids": ["p1", "p2"]}, "project_ids: unset → p1, p2"),
+        (None, {"percent": 5.0, "staff": False}, "made, percent: unset → 5.0"),
         ({"staff": True}, None, "deleted, staff: yes → no"),
         (None, {"percent": None}, "made"),
-        ({"forgotten": 1}, {"unknown": "x"}, "forgotten: 1 → nothing, unknown: nothing → x"),
+        ({"forgotten": 1}, {"unknown": "x"}, "forgotten: 1 → unset, unknown: unset → x"),
     ],
 )
 def test_a_change_is_said_in_a_line(before: Any, after: Any, summary: str) -> None:
     assert FlagChange(flag="agentkit_reads", before=before, after=after).summary == summary
+
+
+@pytest.mark.django_db
+def test_a_queryset_of_another_database_leaves_this_one_alone() -> None:
+    with CaptureQueriesContext(connection) as here:
+        for change in (lambda flags: flags.update(percent=7), lambda flags: flags.delete()):
+            with pytest.raises(ConnectionDoesNotExist):
+                change(Flag.objects.using("elsewhere"))
+    assert not here.captured_queries

@@ -14,6 +14,7 @@ from agentstate.recording import (
     Recorder,
     RunFinished,
     record,
+    storable,
 )
 from tests.factories import EventFactory, RunFactory
 from tests.flags import rolled_back
@@ -173,3 +174,29 @@ def test_the_last_event_is_found_in_the_index() -> None:
     )
     assert "Index Only Scan Backward" in plan
     assert "AgentWorkflowRunEvent_run_created_key" in plan
+
+
+def test_events_that_are_too_large_for_one_statement_are_written_by_several(
+    monkeypatch: pytest.MonkeyPatch, django_assert_num_queries: Any
+) -> None:
+    monkeypatch.setattr(storable, "LARGEST", 1000)
+    text = "x" * 600
+    with record("intake") as recorder:
+        with django_assert_num_queries(6):  # with BEGIN, the level and COMMIT
+            recorder.events([("a", text), ("b", text), ("c", 1), ("d", text)])
+        AgentWorkflowRun.objects.update(status="succeeded")
+        with pytest.raises(RunFinished):
+            recorder.events([("e", text), ("f", text)])
+        AgentWorkflowRun.objects.update(status="running")
+    assert events_of(recorder.run_id) == [("a", text), ("b", text), ("c", 1), ("d", text)]
+
+
+def test_a_tools_output_that_is_too_large_is_cut_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(storable, "LARGEST", 1000)
+    monkeypatch.setattr(storable, "CUT_TO", 5)
+    with record("intake") as recorder, recorder.tool("search", "?" * 2000) as call:
+        call.output = [0] * 2000
+    (_, asked), (_, answered) = events_of(recorder.run_id)
+    assert (asked["call_id"], asked["arguments"]) == (call.call_id, {"$unstorable": "size", "value": '"????'})
+    assert (answered["call_id"], answered["status"]) == (call.call_id, "ok")
+    assert answered["output"] == {"$unstorable": "size", "value": "[0,0,"}

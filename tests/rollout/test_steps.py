@@ -58,7 +58,7 @@ def test_the_whole_ladder_up() -> None:
     while place() != ("frozen", 100):
         advance()
         climbed.append(place())
-        answers = gates.Rollout.of(Flag.objects.all()).for_project(project)
+        answers = gates.Shares.of(Flag.objects.all()).for_project(project)
         assert answers.agentkit_writes
         assert answers.legacy_writes is (climbed[-1][0] not in ("agentkit_only", "frozen"))
 
