@@ -13,7 +13,7 @@ from django.db import connection
 from agentstate.backfill import PassOptions, run_pass
 from agentstate.backfill.verification import verify
 from agentstate.models.passes import Direction
-from agentstate.samples import seed_projects
+from agentstate.samples import make_projects
 from benchmarks.by_hand import one_shot, orm_loop
 from benchmarks.databases import benchmark_database
 
@@ -34,7 +34,7 @@ def run(count: int, rounds: int, orm_count: int, out: TextIO) -> None:
         out: where the figures go.
     """
     with benchmark_database():
-        seed_projects(count, SEED)
+        make_projects(count, SEED)
         execute('VACUUM ANALYZE "Project"')
         lz4 = has_lz4()
         out.write(f"{server()}, {count:,} sample projects, medians of {rounds}, lz4 {'on' if lz4 else 'not there'}\n")

@@ -19,7 +19,7 @@ from agentstate.admin.run.timeline.filters import SECONDS
 from agentstate.backfill import PassOptions, run_pass
 from agentstate.models import AgentWorkflowRun
 from agentstate.models.passes import Direction
-from agentstate.samples import seed_projects
+from agentstate.samples import make_projects
 from benchmarks.databases import benchmark_database
 
 if TYPE_CHECKING:
@@ -118,7 +118,7 @@ def run(views: int, large_events: int, large_runs: int, out: TextIO) -> None:
 
 def project_pages(client: Client, views: int, median: dict[str, float]) -> list[Pair]:
     """Open a project's page, its history being short and then long; the plot of its scores has more points then."""
-    seed_projects(SAMPLES, SEED)
+    make_projects(SAMPLES, SEED)
     run_pass(PassOptions(Direction.FORWARD, sessions=False))
     snapshot = AgentWorkflowRun.objects.filter(result__state__has_key="coverage").order_by("id")[0]
     address = reverse("admin:agentstate_project_change", args=[snapshot.project_id])

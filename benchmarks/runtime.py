@@ -20,7 +20,7 @@ from agentstate.models import AgentWorkflowRun, Flag
 from agentstate.models.fields import new_id
 from agentstate.models.passes import Direction
 from agentstate.recording import Recorder, record
-from agentstate.samples import seed_projects
+from agentstate.samples import make_projects
 from benchmarks.databases import benchmark_database
 
 SEED = 2025
@@ -66,7 +66,7 @@ def run(repeats: int, rounds: int, out: TextIO) -> None:
     """
     with benchmark_database(), ExitStack() as stack:
         bare = stack.enter_context(psycopg.connect(**connection.get_connection_params(), autocommit=True))
-        seed_projects(PROJECTS, SEED)
+        make_projects(PROJECTS, SEED)
         run_pass(PassOptions(Direction.FORWARD, sessions=False))
         projects = list(
             AgentWorkflowRun.objects.exclude(snapshot_at=None).order_by("project").values_list("project_id", flat=True)

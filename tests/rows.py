@@ -11,7 +11,7 @@ from django.db import connection
 
 from agentstate.backfill import Outcome, PassOptions, run_pass
 from agentstate.models.passes import Direction
-from agentstate.samples import seed_projects
+from agentstate.samples import make_projects
 from tests.factories import COLUMNS
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def dump(*tables: str) -> dict[str, tuple[int, str]]:
 
 def seed(number: int) -> None:
     """Fill the legacy table with samples."""
-    seed_projects(number, 7)
+    make_projects(number, 7)
 
 
 def make_project(project: str, **state: object) -> None:

@@ -1,4 +1,4 @@
-"""Sample projects: a legacy table full of what years of an application that validates nothing leave behind."""
+"""Sample projects: a legacy table as an application leaves it that validated nothing for years."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ CHUNK = 5_000
 Parameters: TypeAlias = "dict[str, str | int | list[str]]"
 
 
-class SeedingRefused(Exception):
-    """This database is not one to fill with samples; nothing was changed."""
+class SamplesRefused(Exception):
+    """Samples cannot be made in this database. Nothing was changed."""
 
 
-class ProjectTableMissing(SeedingRefused):
-    """The database was not migrated."""
+class ProjectTableMissing(SamplesRefused):
+    """The database has no ``"Project"`` table."""
 
     def __str__(self) -> str:
         return 'There is no table "Project" in this database: run manage.py migrate first.'
 
 
-class ProjectTableNotOurs(SeedingRefused):
-    """The table refers to another one, as in a legacy application's database, and samples have no rows there."""
+class ProjectTableNotOurs(SamplesRefused):
+    """The table has a foreign key, as a legacy application's has, and samples have no rows to refer to."""
 
     def __init__(self, column: str, other_table: str) -> None:
         super().__init__(column, other_table)
@@ -40,28 +40,31 @@ class ProjectTableNotOurs(SeedingRefused):
 
     def __str__(self) -> str:
         return (
-            f'"Project"."{self.column}" is a foreign key to "{self.other_table}", as in a legacy application\'s '
-            "database: samples are for a database of our own, so let DATABASE_URL name an empty one and migrate it."
+            f'"Project"."{self.column}" is a foreign key to "{self.other_table}", so this is a legacy application\'s '
+            "database. Samples need one of their own: let DATABASE_URL name an empty database and migrate it."
         )
 
 
-class ProjectTableNotEmpty(SeedingRefused):
-    """The table holds rows, and the caller did not mean to add to them."""
+class ProjectTableNotEmpty(SamplesRefused):
+    """The table holds rows, and the caller did not ask to append."""
 
     def __str__(self) -> str:
         return (
-            'The table "Project" already holds rows, and nothing was added: '
-            "add to them with --append, or let DATABASE_URL name an empty database."
+            'The table "Project" already holds rows. Nothing was added. '
+            "Add to them with --append, or let DATABASE_URL name an empty database."
         )
 
 
-def seed_projects(
+def make_projects(
     count: int, seed: int, *, append: bool = False, progress: Callable[[int], None] | None = None
 ) -> int:
-    """Make ``count`` rows in ``"Project"``, all or none of them, and return how many were made.
+    """Make ``count`` rows in ``"Project"``, all or none, and return how many were made.
 
-    Row number n of a seed is the same on every server and whatever its settings. Rows are appended under the numbers
-    that follow the highest one of this seed that the table holds. ``progress`` hears how many rows are made so far.
+    Row number n of a random seed is the same on every server. Appended rows continue after the highest number of this
+    seed in the table.
+
+    Args:
+        progress: called with the number of rows made so far.
 
     Raises:
         ProjectTableMissing: there is no table to fill.
@@ -71,9 +74,9 @@ def seed_projects(
     parameters: Parameters = {**WORDS, "seed": str(seed)}
     with transaction.atomic(), connection.cursor() as cursor:
         refuse_unsuitable_table(cursor)
-        # Compiling the large statement would take longer than running it.
+        # Compiling the large statement takes longer than running it.
         cursor.execute("SET LOCAL jit = off")
-        # Keeps other seeders out, and nobody else.
+        # Conflicts with itself, and with no reader or writer.
         cursor.execute('LOCK TABLE "Project" IN SHARE UPDATE EXCLUSIVE MODE')
         if not append:
             _refuse_rows(cursor)
@@ -83,16 +86,16 @@ def seed_projects(
             cursor.execute(MAKE_ROWS, {**parameters, "first": start + made + 1, "last": start + until})
             if progress is not None:
                 progress(until)
-        # Whoever reads these rows does so at once, before autovacuum has looked at them.
+        # The next command reads these rows, before autovacuum runs.
         cursor.execute('ANALYZE "Project"')
     return count
 
 
 def refuse_unsuitable_table(cursor: CursorWrapper) -> None:
-    """Refuse a database that was not migrated, or whose table is part of a legacy application.
+    """Refuse a database that was not migrated, or that belongs to a legacy application.
 
     Raises:
-        ProjectTableMissing, ProjectTableNotOurs: see :func:`seed_projects`.
+        ProjectTableMissing, ProjectTableNotOurs: see :func:`make_projects`.
     """
     if "Project" not in connection.introspection.table_names(cursor):
         raise ProjectTableMissing

@@ -1,4 +1,4 @@
-"""The samples' configuration: an app of its own, so that no host gets their commands unasked."""
+"""The configuration of the samples, an opt-in app: its commands write sample data."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Chance by hash: makers of SQL expressions that choose by the bytes of a SHA-256.
+"""Repeatable chance: functions that return SQL expressions, which choose by the bytes of a SHA-256.
 
-``random()`` can't be repeated row by row, and PostgreSQL promises for no hash function of its own that it stays the
-same across versions and machines. Whatever chooses here has ``dice``, 32 bytes, in its innermost scope, and looks at
-the byte (or from the byte on) that ``at`` names. The statements take ``seed`` and the lists of words as parameters.
+``random()`` cannot be repeated row by row, and PostgreSQL does not promise that its own hash functions stay the same
+across versions and machines. Each expression expects ``dice``, 32 bytes, in its innermost scope. It reads the byte
+number ``at``, or several from there on. The statements take ``seed`` and the lists of words as parameters.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ def rolled(purpose: str, *numbers: str) -> str:
 def with_dice(purpose: str, expression: str) -> str:
     """Return ``expression`` in the scope of dice that are rolled once for row ``n`` and this purpose.
 
-    ``OFFSET 0``, here and elsewhere, keeps the planner from rolling anew for each look at them.
+    ``OFFSET 0`` is an optimization fence (docs/architecture.md): without it the dice are rolled for each reference.
     """
     return f"(SELECT {expression} FROM (SELECT {rolled(purpose, 'n')} AS dice OFFSET 0) rolled)"
 
@@ -33,13 +33,13 @@ def array_of(item: str, count: str, purpose: str) -> str:
     )"""
 
 
-def number(at: int, sides: int, start: int = 0) -> str:
+def integer(at: int, sides: int, start: int = 0) -> str:
     """Return an integer, one of ``sides`` (up to 256) from ``start`` on."""
     return f"({start} + mod(get_byte(dice, {at}), {sides}))"
 
 
-def wide_number(at: int, sides: int) -> str:
-    """Return an integer from 0 to below ``sides``, for which one byte is too small; it takes three."""
+def wide_integer(at: int, sides: int) -> str:
+    """Return an integer from 0 to below ``sides``, which may exceed a byte. Uses three bytes."""
     return f"mod((get_byte(dice, {at}) * 256 + get_byte(dice, {at + 1})) * 256 + get_byte(dice, {at + 2}), {sides})"
 
 
@@ -49,18 +49,18 @@ def share(at: int) -> str:
 
 
 def chance(at: int, percent: float) -> str:
-    """Return whether something that happens in ``percent`` of all cases happens."""
+    """Return a condition that holds in ``percent`` of all cases."""
     return f"get_byte(dice, {at}) < {round(percent * 2.56)}"
 
 
 def one_in(size: int, purpose: str) -> str:
-    """Return whether row ``n`` is the one that was drawn among the ``size`` rows around it."""
+    """Return whether row ``n`` is the one drawn from its group of ``size`` rows."""
     drawn = rolled(purpose, f"n / {size}")
-    return f"mod(n, {size}) = (SELECT {wide_number(0, size)} FROM (SELECT {drawn} AS dice OFFSET 0) drawn)"
+    return f"mod(n, {size}) = (SELECT {wide_integer(0, size)} FROM (SELECT {drawn} AS dice OFFSET 0) drawn)"
 
 
 def pick(words: str, at: int) -> str:
-    """Return one of the list ``words``; two lists of related lengths go together if picked by the same byte."""
+    """Return a word of the list ``words``. Lists of the same length match if picked by the same byte."""
     return nth(words, f"get_byte(dice, {at})")
 
 
@@ -70,7 +70,7 @@ def nth(words: str, index: str) -> str:
 
 
 def sentence(at: int) -> str:
-    """Return a sentence of about 120 characters; it takes four bytes."""
+    """Return a sentence of about 120 characters. Uses four bytes."""
     return f"concat_ws(' ', {pick('who', at)}, {pick('does', at + 1)}, {pick('whom', at + 2)}, {pick('how', at + 3)})"
 
 
@@ -81,5 +81,5 @@ def day(at: int, *, later_by: str = "0") -> str:
 
 
 def optional(at: int, percent: float, key: str, value: str) -> str:
-    """Return what adds ``key`` to the object before it, in ``percent`` of all cases."""
+    """Return an expression that adds ``key`` to the object before it in ``percent`` of all cases."""
     return f"|| CASE WHEN {chance(at, percent)} THEN jsonb_build_object('{key}', {value}) ELSE '{{}}' END"

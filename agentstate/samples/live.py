@@ -1,7 +1,6 @@
-"""Things that happen to sample projects: runs of every outcome, conversations, and a project that forks.
+"""Live runs of sample projects: runs of every outcome, conversations, and a project that forks.
 
-All of it is written as an application writes it, by recording, saving and talking; nothing is put into tables by hand
-but the one write that goes past us.
+Everything is written through the public interface, as an application does, except for the one bypassing write.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from agentstate import gates, sessions, state
 from agentstate.models import AgentWorkflowRun, Flag
 from agentstate.models.fields import new_id
 from agentstate.recording import Recorder, record
-from agentstate.samples.chosen import quiet_samples
+from agentstate.samples.chosen import choose_samples
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,18 +28,18 @@ FIRST_NOTICE = {"source_upload_id": "upl_notice", "version": "v2", "release_date
 CONFLICT = {"type": "section_conflict", "key": "budget", "previous": FIRST_NOTICE, "next": ANOTHER_NOTICE}
 FATAL = {"id": "elig_nonprofit", "text": "Must be a 501(c)(3) at the time of submission", "fatal": True}
 
-WRITE_PAST_US = """
+BYPASSING_WRITE = """
     UPDATE "Project" SET "coverageJson" = jsonb_set("coverageJson", '{requirements,0,status}', '"missing"')
         || '{"score": 0.31}' WHERE id = %s"""
 
 
 class FunderPortalDown(Exception):
-    """A site of the story does not answer."""
+    """The portal of the sample story does not answer."""
 
 
 @dataclass(frozen=True)
 class Scene:
-    """The projects of the story: one whose runs went well, one whose run failed, one whose run lasts, one forked."""
+    """The projects of the sample story, by the outcome of their runs."""
 
     succeeded: str
     failed: str
@@ -49,16 +48,16 @@ class Scene:
 
 
 def make_live_runs(seed: int, pace: float = 1.0) -> Scene:
-    """Let runs happen to four quiet sample projects, and return which.
+    """Record runs of four sample projects, and return these projects.
 
     Args:
-        seed: what the samples were made with.
-        pace: how long the tools of the story take, in their usual times; 0 is not at all.
+        seed: the random seed that the samples were made with.
+        pace: multiplier for simulated tool durations; 0 disables delays.
 
     Raises:
-        SeedingRefused: this is no database of such samples, or saves don't go into both homes; nothing was changed.
+        SamplesRefused: the database does not hold such samples only, or saves are not written to both homes.
     """
-    scene = Scene(*quiet_samples(4, seed))
+    scene = Scene(*choose_samples(4, seed))
     _succeed(scene.succeeded, pace)
     _review(scene.succeeded, pace)
     _fail(scene.failed, pace)
@@ -68,7 +67,7 @@ def make_live_runs(seed: int, pace: float = 1.0) -> Scene:
 
 
 def _succeed(project_id: str, pace: float) -> None:
-    """Record a run with calls, progress, a conflict that is found and resolved, and a fatal item."""
+    """Record a run with calls, progress, a conflict that is found and resolved, and a fatal eligibility item."""
     now = state.load(project_id)
     with record("wf_normalize_rfp", project_id, input={"upload_id": "upl_amendment_2", "pages": 46}) as run:
         chat = sessions.open_for(project_id, memory_id="chat-amendment", run=run.run_id)
@@ -108,7 +107,7 @@ def _review(project_id: str, pace: float) -> None:
     """Record a second run of the same project, which saves twice."""
     coverage = state.load(project_id).coverage
     with record("wf_draft_sections", project_id, input={"sections": ["need", "evaluation"]}) as run:
-        chat = sessions.open_for(project_id, memory_id="chat-amendment")  # which stays with the run that opened it
+        chat = sessions.open_for(project_id, memory_id="chat-amendment")  # it keeps the run that opened it
         for score, section, drafted in (("0.72", "need", 3), ("0.83", "evaluation", 4)):
             with run.tool("draft_section", {"key": section}) as call:
                 time.sleep(0.3 * pace)
@@ -120,7 +119,7 @@ def _review(project_id: str, pace: float) -> None:
 
 
 def _fail(project_id: str, pace: float) -> None:
-    """Record a run that an error ends."""
+    """Record a run that fails with an error."""
     with suppress(FunderPortalDown), record("wf_collect_evidence", project_id, input={"attempts": 3}) as run:
         chat = sessions.open_for(project_id, memory_id="chat-evidence", run=run.run_id)
         sessions.append(chat, "user", "Collect the letters of support from the funder's portal, please.")
@@ -138,17 +137,17 @@ def _download_letters(run: Recorder, attempt: int, pace: float) -> None:
 
 
 def _fork(project_id: str) -> None:
-    """Save a document into the AgentKit home alone while another writer changes the same document's column."""
+    """Save a document to the AgentKit home alone, then change the same document's column."""
     coverage = state.load(project_id).coverage
     with record("wf_score_coverage", project_id) as run, _legacy_home_closed():
         run.save(coverage=_scored(coverage, "0.67", drafted=2))
     with connection.cursor() as cursor:
-        cursor.execute(WRITE_PAST_US, [project_id])
+        cursor.execute(BYPASSING_WRITE, [project_id])
 
 
 @contextmanager
 def _legacy_home_closed() -> Iterator[None]:
-    """Close the gate of the legacy home in one transaction, so that nobody outside of it finds it closed."""
+    """Close legacy_writes inside one transaction, which no other session sees."""
     with transaction.atomic():
         flag = Flag.objects.select_for_update().get(name=gates.LEGACY_WRITES.name)
         before, flag.everyone = flag.everyone, False
@@ -159,7 +158,7 @@ def _legacy_home_closed() -> Iterator[None]:
 
 
 def _run_on(project_id: str) -> None:
-    """Record a run that has not ended: one of its calls has no result yet."""
+    """Record a run that is still running: one of its calls has no result yet."""
     run = AgentWorkflowRun(
         workflow_id="wf_draft_sections",
         project_id=project_id,

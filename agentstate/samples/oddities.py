@@ -1,13 +1,13 @@
-"""What can be in a legacy database although nobody meant it to: one column of one row in twenty is like this.
+"""Values that a legacy database holds by accident: one row in twenty has one of them.
 
-Each oddity is an SQL expression. It may use the normal document, as ``normal."<column>"``, and for ids the ``handle``.
+Each is an SQL expression. It may use the normal document as ``normal."<column>"``; one of an id may use ``handle``.
 """
 
 from __future__ import annotations
 
 
 def constant(json_text: str) -> str:
-    """Return JSON as a literal, for a statement with parameters."""
+    """Return JSON as an SQL literal for a statement with parameters."""
     quoted = json_text.replace("'", "''").replace("%", "%%")
     return f"'{quoted}'::jsonb"
 
@@ -17,7 +17,7 @@ def added(column: str, json_text: str) -> str:
     return f'normal."{column}" || {constant(json_text)}'
 
 
-# Numbers that jsonb keeps and that a float would not.
+# Numbers that jsonb keeps exactly and a float does not.
 FRACTION = "0.30000000000000004"
 HUGE = "1e400"
 DIGITS = "1234567890123456789012345678901234567890"
@@ -101,19 +101,19 @@ ODD_DOCUMENTS = {
     },
 }
 
-# They take turns by their place in this list, so that each occurs within 20 rows times its length.
+# Odd rows take them in turn, so each occurs once in 20 rows times the length of this list.
 ODDITIES = [("id", name) for name in ODD_IDS] + [
     (column, name) for column, shapes in ODD_DOCUMENTS.items() for name in shapes
 ]
 
 
 def id_or_odd() -> str:
-    """Return the row's id: its handle, or what the row's oddity makes of that."""
+    """Return the row's id: its handle, or the odd id."""
     return _or_odd("id", ODD_IDS, "handle")
 
 
 def document_or_odd(column: str) -> str:
-    """Return the normal document, or what the row's oddity makes of it where that is one of this column."""
+    """Return the normal document, or the odd one if the row's oddity is in this column."""
     return _or_odd(column, ODD_DOCUMENTS[column], f'normal."{column}"')
 
 

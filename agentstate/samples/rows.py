@@ -1,8 +1,8 @@
-"""The rows: who is odd, who is large, who is empty; statements that make rows and find them again."""
+"""The rows: which of them are odd, large or empty; the statements that make them and find them."""
 
 from __future__ import annotations
 
-from agentstate.samples.dice import chance, number, one_in, pick, rolled, wide_number
+from agentstate.samples.dice import chance, integer, one_in, pick, rolled, wide_integer
 from agentstate.samples.documents import (
     CHARTER,
     CHAT,
@@ -31,16 +31,17 @@ HANDLE = f"""
 
 
 def drawn(numbers: str) -> str:
-    """Return what is decided by lot about each row ``n`` of the query ``numbers``.
+    """Return a query that draws the properties of each row ``n`` of the query ``numbers``.
 
-    ``bytes`` is about how large its document number ``swollen`` is, NULL for an ordinary row; ``odd`` is the place of
-    its oddity, NULL for most; ``spare`` says that it is neither odd nor large, so that its documents may be absent.
+    ``swollen`` is the place of the one larger document and ``bytes`` its approximate size, both NULL for an ordinary
+    row. ``odd`` is the place of the row's oddity, NULL for most. ``spare`` is true for a row that is neither odd nor
+    large, whose documents may be absent.
     """
     return f"""
         SELECT *, odd IS NULL AND coalesce(bytes, 0) < {LARGE} AS spare
         FROM (
             SELECT *,
-                CASE WHEN bytes IS NOT NULL THEN {number(8, len(SWELLING))} END AS swollen,
+                CASE WHEN bytes IS NOT NULL THEN {integer(8, len(SWELLING))} END AS swollen,
                 CASE
                     WHEN bytes >= {LARGE} THEN NULL
                     WHEN {one_in(20, "odd")} THEN mod(n / 20, {len(ODDITIES)})
@@ -62,7 +63,7 @@ def drawn(numbers: str) -> str:
 
 
 def or_null(document: str, at: int) -> str:
-    """Return the document, or sometimes SQL NULL or JSON null; SQL NULL for all documents of an empty project."""
+    """Return the document, sometimes SQL NULL or JSON null; SQL NULL for each document of an empty project."""
     return f"""
         CASE
             WHEN spare AND ({chance(0, 4)} OR {chance(at, 3)}) THEN NULL
@@ -84,10 +85,9 @@ META = f"""
     END
 """
 
-# More and more projects a day, as with a product that grows, and never past two years; in the order of the numbers
-# but for two hours.
+# A growing number of projects a day over at most two years, in the order of the numbers give or take two hours.
 CREATED_AT = f"""
-    timestamp '2024-09-01' + interval '1 millisecond' * (63072000000 * n / (n + 10000) + {wide_number(9, 7_200_000)})
+    timestamp '2024-09-01' + interval '1 millisecond' * (63072000000 * n / (n + 10000) + {wide_integer(9, 7_200_000)})
 """
 
 # A user has four projects.
@@ -131,8 +131,8 @@ SELECT
 FROM ({NORMAL}) normal
 """
 
-# The number that an id shows is believed only if the row of that number has just this id. So rows of other seeds or of
-# people don't count, and rows that were deleted since leave no trap.
+# An id's number counts only if the row of that number has exactly this id. Rows of other seeds and other origins are
+# ignored.
 NUMBERS_IN_USE = f"""
     SELECT DISTINCT ('x' || digits)::bit(28)::int::bigint - {FIRST_HANDLE} AS n
     FROM (SELECT substring(id COLLATE "C" FROM '{HANDLE_PATTERN}') AS digits FROM "Project" OFFSET 0) found

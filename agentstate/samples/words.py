@@ -1,6 +1,6 @@
-"""What the sample projects talk about: lists of words and phrases, chosen from by hash.
+"""Lists of words and phrases for the sample projects.
 
-Their order and length are part of what a seed means: a changed list changes the rows of every seed.
+A changed list changes the rows of every random seed: its order and length count.
 """
 
 from __future__ import annotations

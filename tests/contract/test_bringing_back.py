@@ -18,7 +18,7 @@ from agentstate.contract.columns import _add, bring_back, drop, make_all_ahead
 from agentstate.contract.refusals import NotReady
 from agentstate.models import LeftAside
 from agentstate.rollout.freeze import is_frozen, thaw, with_lock_timeout
-from agentstate.samples import seed_projects
+from agentstate.samples import make_projects
 from agentstate.state.columns import legacy_columns_are_there
 from tests import scenes
 from tests.contract.scenes import as_somebody_else, columns_return, freeze_columns, projects
@@ -51,7 +51,7 @@ def standings() -> dict[str, int]:
 
 
 def test_the_whole_way_there_and_back_loses_nothing() -> None:
-    seed_projects(300, 7)
+    make_projects(300, 7)
     scenes.forward()
     before = scenes.all_homes()
     freeze_columns()

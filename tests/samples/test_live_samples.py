@@ -9,7 +9,7 @@ from django.core.management import CommandError, call_command
 
 from agentstate import sessions, state
 from agentstate.models import AgentSession, AgentWorkflowRun, Flag, Project
-from agentstate.samples import ProjectTableNotOurs, seed_projects
+from agentstate.samples import ProjectTableNotOurs, make_projects
 from agentstate.samples.chosen import HomesNotBothWritten, ProjectsNotSamples, SamplesNotReady
 from agentstate.samples.live import Scene, make_live_runs
 from tests import scenes
@@ -20,7 +20,7 @@ SEED = 3
 @pytest.fixture
 def samples(db: None) -> None:
     """Sample projects that were backfilled, where saves go into both homes."""
-    seed_projects(150, SEED)
+    make_projects(150, SEED)
     scenes.forward()
     scenes.open_gates(agentkit_writes=True, legacy_writes=True)
 
@@ -104,7 +104,7 @@ class TestRefusal:
         with pytest.raises(ProjectsNotSamples, match="holds 1 rows that are not samples of seed 3") as refusal:
             make_live_runs(SEED, pace=0)
 
-        assert (refusal.value.number, refusal.value.seed) == (1, SEED)
+        assert (refusal.value.count, refusal.value.seed) == (1, SEED)
         assert live_runs() == 0
 
     def test_samples_of_another_seed_are_left_alone(self) -> None:
@@ -158,5 +158,5 @@ class TestMakeLiveRuns:
 
     @pytest.mark.parametrize("pace", ["-1", "nan", "inf"])
     def test_the_pace_must_be_a_length(self, pace: str) -> None:
-        with pytest.raises(CommandError, match="must be 0 or more"):
+        with pytest.raises(CommandError, match="is not a number from 0 on"):
             call_command("make_live_runs", f"--pace={pace}")

@@ -8,7 +8,7 @@ import pytest
 from django.db import connection, transaction
 
 from agentstate import samples
-from agentstate.samples import ProjectTableMissing, ProjectTableNotEmpty, ProjectTableNotOurs, seed_projects
+from agentstate.samples import ProjectTableMissing, ProjectTableNotEmpty, ProjectTableNotOurs, make_projects
 
 if TYPE_CHECKING:
     from pytest_django import DjangoDbBlocker
@@ -114,7 +114,7 @@ def rows(*columns: str) -> list[tuple[object, ...]]:
 def rows_of(count: int, seed: int) -> list[tuple[object, ...]]:
     """Return what seeding makes of an empty table, which stays empty."""
     with transaction.atomic():
-        seed_projects(count, seed)
+        make_projects(count, seed)
         made = rows("id", '"createdAt"::text', "to_jsonb(\"Project\") - 'stateUpdatedAt'")
         transaction.set_rollback(True)
     return made
@@ -161,7 +161,7 @@ class TestSeed:
         heard: list[int] = []
         monkeypatch.setattr(samples, "CHUNK", 20)
 
-        assert seed_projects(50, 3, progress=heard.append) == 50
+        assert make_projects(50, 3, progress=heard.append) == 50
 
         assert heard == [20, 40, 50]
         assert len(rows("id")) == 50
@@ -173,7 +173,7 @@ class TestSeed:
             raise KeyboardInterrupt
 
         with pytest.raises(KeyboardInterrupt):
-            seed_projects(50, 3, progress=interrupt)
+            make_projects(50, 3, progress=interrupt)
 
         assert rows("id") == []
 
@@ -183,31 +183,31 @@ class TestAppend:
     def test_the_numbering_goes_on(self) -> None:
         at_once = {row[0] for row in rows_of(50, 3)}
 
-        seed_projects(20, 3)
-        seed_projects(30, 3, append=True)
+        make_projects(20, 3)
+        make_projects(30, 3, append=True)
 
         assert {row[0] for row in rows("id")} == at_once
 
     def test_the_numbering_goes_on_after_rows_of_others(self) -> None:
         at_once = {row[0] for row in rows_of(20, 3)}
-        seed_projects(30, 4)
+        make_projects(30, 4)
         execute(
             """INSERT INTO "Project" (id, "userId", name) VALUES ('cm1fffffffffffffffffffff0', 'u', 'not a sample')"""
         )
 
-        seed_projects(20, 3, append=True)
+        make_projects(20, 3, append=True)
 
         assert at_once < {row[0] for row in rows("id")}
         assert len(rows("id")) == 51
 
     def test_deleted_rows_are_no_trap(self) -> None:
         sampled = {row[0] for row in rows_of(120, 3)}
-        seed_projects(60, 3)
+        make_projects(60, 3)
         execute("""DELETE FROM "Project" WHERE id ~ '^cm'""")
         kept = {row[0] for row in rows("id")}
         assert len(kept) == 3  # whose ids are odd: they count as well
 
-        seed_projects(60, 3, append=True)
+        make_projects(60, 3, append=True)
 
         added = {row[0] for row in rows("id")} - kept
         assert len(added) == 60
@@ -216,7 +216,7 @@ class TestAppend:
     def test_an_empty_table_starts_at_one(self) -> None:
         at_once = {row[0] for row in rows_of(20, 3)}
 
-        seed_projects(20, 3, append=True)
+        make_projects(20, 3, append=True)
 
         assert {row[0] for row in rows("id")} == at_once
 
@@ -224,10 +224,10 @@ class TestAppend:
 @pytest.mark.django_db
 class TestRefusal:
     def test_rows_are_not_added_to_unasked(self) -> None:
-        seed_projects(1, 3)
+        make_projects(1, 3)
 
         with pytest.raises(ProjectTableNotEmpty, match=r"already holds rows.*--append"):
-            seed_projects(1, 4)
+            make_projects(1, 4)
 
         assert len(rows("id")) == 1
 
@@ -235,7 +235,7 @@ class TestRefusal:
         execute('ALTER TABLE "Project" RENAME TO "Elsewhere"')
 
         with pytest.raises(ProjectTableMissing, match=r'no table "Project".*manage\.py migrate'):
-            seed_projects(1, 3)
+            make_projects(1, 3)
 
     def test_a_legacy_applications_table_is_left_alone(self) -> None:
         execute("""
@@ -244,7 +244,7 @@ class TestRefusal:
         """)
 
         with pytest.raises(ProjectTableNotOurs, match=r'"Project"\."userId" is a foreign key to "User"') as refusal:
-            seed_projects(1, 3, append=True)
+            make_projects(1, 3, append=True)
 
         assert (refusal.value.column, refusal.value.other_table) == ("userId", "User")
         assert rows("id") == []
@@ -266,7 +266,7 @@ def counts(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> dict[st
     }
     counted = ", ".join(f"count(*) FILTER (WHERE {condition})" for condition in conditions.values())
     with django_db_blocker.unblock(), transaction.atomic(), connection.cursor() as cursor:
-        seed_projects(ROWS, SEED)
+        make_projects(ROWS, SEED)
         # With an empty path, so that each document is read from its storage once.
         documents = ", ".join(f"""\"{column}\" #> '{{}}' AS \"{column}\"""" for column in COLUMNS)
         cursor.execute(f'SELECT {counted} FROM (SELECT id, {documents} FROM "Project" OFFSET 0) read')

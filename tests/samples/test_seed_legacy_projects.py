@@ -60,7 +60,7 @@ class TestSeedLegacyProjects:
         def interrupted(*args: object, **kwargs: object) -> int:
             raise KeyboardInterrupt
 
-        monkeypatch.setattr(seed_legacy_projects, "seed_projects", interrupted)
+        monkeypatch.setattr(seed_legacy_projects, "make_projects", interrupted)
 
         with pytest.raises(CommandError, match="no row was made") as refusal:
             run("--count=5", "--seed=3")

@@ -12,7 +12,7 @@ from agentstate import state
 from agentstate.admin.project import panels
 from agentstate.admin.project.panels.reading import Odd, short_number
 from agentstate.models import Project
-from agentstate.samples import seed_projects
+from agentstate.samples import make_projects
 from agentstate.state import ABSENT
 from agentstate.state.documents import decode
 from agentstate.state.keys import STATE_KEYS
@@ -35,7 +35,7 @@ PANELS: dict[str, Callable[[Any], Any]] = {
 
 @pytest.mark.django_db
 def test_no_sample_raises_and_nothing_of_one_is_dropped() -> None:
-    seed_projects(1_500, 5)
+    make_projects(1_500, 5)
     states = state.load_many(list(Project.objects.values_list("pk", flat=True)))
     assert len(states) == 1_500
     for found in states.values():
