@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 from django import template
 from django.apps import apps
+from django.utils import dateformat
 
 from agentstate.admin.shared import formats
+from agentstate.admin.shared.distant_times import DistantTime
 from agentstate.admin.shared.links import link_to
 
 if TYPE_CHECKING:
@@ -25,6 +27,12 @@ register.filter("tick", formats.tick)
 def since(moment: datetime, start: datetime) -> str:
     """Show a moment as its offset from a start."""
     return formats.offset(moment - start)
+
+
+@register.filter(expects_localtime=True)
+def exact(when: datetime) -> str:
+    """Show a moment to the microsecond."""
+    return when.text if isinstance(when, DistantTime) else dateformat.format(when, "Y-m-d H:i:s.u T")
 
 
 @register.inclusion_tag("admin/agentstate/includes/moment.html")

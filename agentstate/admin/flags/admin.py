@@ -11,6 +11,7 @@ from django.core.validators import ProhibitNullCharactersValidator
 from django.template.loader import render_to_string
 
 from agentstate.actors import acting_as
+from agentstate.admin.shared.base import BaseAdmin
 from agentstate.admin.shared.paging import KeysetPages
 from agentstate.gates import GATES
 from agentstate.models import Flag, FlagChange, Project
@@ -20,10 +21,8 @@ if TYPE_CHECKING:
     from django.db.models import QuerySet
     from django.http import HttpRequest, HttpResponse
 
-    FlagModelAdmin = admin.ModelAdmin[Flag]
     FlagModelForm = forms.ModelForm[Flag]
 else:
-    FlagModelAdmin = admin.ModelAdmin
     FlagModelForm = forms.ModelForm
 
 RECENT = 10
@@ -84,17 +83,17 @@ class FlagForm(FlagModelForm):
 
 
 @admin.register(Flag)
-class FlagAdmin(FlagModelAdmin):
+class FlagAdmin(BaseAdmin):
     """What operators toggle. The rows come from a migration: they are changed, not added or deleted."""
 
-    form = FlagForm
+    form = FlagForm  # type: ignore[assignment]
     list_display = ("name", "state", "note")
     ordering = ("name",)
     readonly_fields = ("name",)
     raw_id_fields = ("users",)
     filter_horizontal = ("groups",)
 
-    def get_fieldsets(self, request: HttpRequest, obj: Flag | None = None) -> Any:
+    def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
         gate = GATES.get(obj.name) if obj else None
         people = (
             "Users",
@@ -113,7 +112,7 @@ class FlagAdmin(FlagModelAdmin):
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
 
-    def has_delete_permission(self, request: HttpRequest, obj: Flag | None = None) -> bool:
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
 
     def changeform_view(

@@ -77,7 +77,7 @@ class DecisionPages(ReadOnlyAdmin):
         if not self.has_view_permission(request, entry):
             raise PermissionDenied
         if entry is None:
-            return self.gone(request, object_id)
+            return self.not_found(request, object_id)
         context = {
             "decisions": [_decision(each) for each in reversed(entry.decisions)],
             "may_decide": not entry.closed_at and _may_decide(request),
@@ -151,7 +151,6 @@ class DecisionPages(ReadOnlyAdmin):
             "given_up": None if entry.closed_at else given_up(entry),
             **context,
         }
-        request.current_app = self.admin_site.name
         return TemplateResponse(request, f"admin/agentstate/leftaside/{template}.html", context)
 
 

@@ -222,7 +222,6 @@ class ProjectAdmin(KeysetPages):
             "moment_url": reverse("admin:agentstate_project_moment", args=[quote(project.pk)]),
             **context,
         }
-        request.current_app = self.admin_site.name
         return TemplateResponse(request, f"admin/agentstate/project/{template}.html", context)
 
 

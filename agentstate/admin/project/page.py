@@ -6,12 +6,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import quote
 
 from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 
 from agentstate import state
 from agentstate.admin.project import panels
+from agentstate.admin.shared.distant_times import DistantTime
 from agentstate.state import ABSENT
 from agentstate.state.both_homes import BothHomes, both_homes
 from agentstate.state.differences import Difference, differences
@@ -114,7 +116,11 @@ class Position:
     @property
     def query(self) -> str:
         """The query that names this place for good, also when the history has grown."""
-        return f"?at={self.moment.at.astimezone(UTC):%Y-%m-%dT%H:%M:%S.%fZ}" if self.moment else ""
+        if self.moment is None:
+            return ""
+        at = self.moment.at
+        text = at.text if isinstance(at, DistantTime) else f"{at.astimezone(UTC):%Y-%m-%dT%H:%M:%S.%fZ}"
+        return f"?at={quote(text, safe=':')}"
 
 
 def position(project_id: str, asked: Mapping[str, str]) -> Position:
@@ -134,7 +140,7 @@ def _number(text: str) -> int | None:
 
 def _time(text: str) -> datetime | None:
     try:
-        when = parse_datetime(text)
+        when = DistantTime.parse(text) or parse_datetime(text)
         return when and (when.astimezone(UTC) if when.tzinfo else when.replace(tzinfo=UTC))
     except (ValueError, OverflowError):
         return None

@@ -65,15 +65,14 @@ class RolloutAdmin(ReadOnlyAdmin):
             "may_change_flags": request.user.has_perm("agentstate.change_flag"),
             **(extra_context or {}),
         }
-        request.current_app = self.admin_site.name
         return TemplateResponse(request, "admin/agentstate/rollout/page.html", context)
 
 
 @admin.register(RolloutStep)
 class RolloutStepAdmin(KeysetPages):
     list_display = ("taken", "step", "requested_by", "overridden", "completed")
-    fields = ("at", "step", "requested_by", "override", "completed_at", "as_they_stood")
-    readonly_fields = ("step", "as_they_stood")
+    fields = ("taken", "step", "requested_by", "override", "completed", "as_they_stood")
+    readonly_fields = ("taken", "step", "completed", "as_they_stood")
 
     @admin.display(description="taken")
     def taken(self, step: RolloutStep) -> str:

@@ -63,7 +63,7 @@ class TimelinePages(ReadOnlyAdmin):
         self._allow(request)
         run = timeline.header_of(_id(object_id))
         if run is None:
-            return self.gone(request, object_id)
+            return self.not_found(request, object_id)
         asked = asked_for(request.GET)
         try:
             events = self._events(run, asked)

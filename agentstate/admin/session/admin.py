@@ -92,7 +92,7 @@ class AgentSessionAdmin(FoundByProject):
     ) -> HttpResponse:
         session = self._session(request, object_id)
         if session is None:
-            return self.gone(request, object_id)
+            return self.not_found(request, object_id)
         stretch = conversation.stretch(session.pk, session.entries, request.GET.get("from", ""))
         return self._page(request, "conversation", session, {"stretch": stretch, **(extra_context or {})})
 

@@ -127,6 +127,8 @@ def _moment(text: str | None) -> datetime | str | None:
     """Return a time with its zone, in the zone of the site, or the text as it is."""
     try:
         moment = datetime.fromisoformat(text) if text else None
-        return moment.astimezone(UTC) if moment and moment.utcoffset() is not None else text
+        # A time zone can move a time of the first or the last year out of reach.
+        is_shown = moment and moment.utcoffset() is not None and 1 < moment.year < 9999
+        return moment.astimezone(UTC) if moment and is_shown else text
     except (ValueError, OverflowError):
         return text

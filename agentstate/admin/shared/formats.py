@@ -14,6 +14,8 @@ _TOKEN = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*(?:"|\\?\Z)|[\[{]\s*[\]}]|[\[\]{},:
 # Deeper levels stand under one another: else the spaces alone of a deep document would be megabytes.
 _DEEPEST_INDENT = 40
 
+# Longer only where one of two times is wrong.
+_LONGEST = timedelta(days=100_000)
 # Seconds of each unit, the longest first.
 _UNITS = (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1))
 
@@ -61,6 +63,8 @@ def length_of_time(length: timedelta) -> str:
         return f"{seconds * 1000:.0f} ms"
     if seconds < 60:
         return f"{seconds:.1f} s"
+    if length > _LONGEST:
+        return f"over {_LONGEST.days:,} d"
     rest = round(seconds)
     parts: list[str] = []
     for unit, size in _UNITS:
@@ -75,6 +79,8 @@ def offset(length: timedelta) -> str:
     if length < timedelta(0):
         return f"\N{MINUS SIGN}{offset(-length)[1:]}"
     if length < timedelta(seconds=1):
+        return f"+{length_of_time(length)}"
+    if length > _LONGEST:
         return f"+{length_of_time(length)}"
     if length < timedelta(seconds=59.995):
         return f"+{length.total_seconds():.2f} s"

@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any, cast
 
 from django.core.exceptions import ValidationError
 from django.db.models import F, Func, Value
-from django.db.models.fields import BooleanField, Field
+from django.db.models.fields import BooleanField, DateTimeField, Field
 from django.db.models.lookups import GreaterThan, LessThan
+
+from agentstate.admin.shared.distant_times import DistantTime
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -166,7 +168,8 @@ def _field(queryset: Rows, name: str) -> Field[Any, Any]:
 
 def _parsed(field: Field[Any, Any], value: Any) -> Any:
     """Return a key's value as the field has it."""
-    value = field.to_python(value)
+    distant = DistantTime.parse(value) if isinstance(field, DateTimeField) and isinstance(value, str) else None
+    value = distant or field.to_python(value)
     if value is None or (isinstance(value, datetime) and value.utcoffset() is None):
         raise ValueError("a key has no nulls, and its times have a zone")
     if isinstance(value, str) and b"\0" in value.encode():  # which refuses half characters too

@@ -10,6 +10,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
 from agentstate.admin.run.timeline.calls import Bar
+from agentstate.admin.shared.distant_times import DistantTime
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -139,6 +140,8 @@ def lay_out(rows: Sequence[Row], origin: datetime) -> Axis | None:
         origin: the run's start, which offsets count from.
     """
     if len(rows) < 2 and not any(row.duration for row in rows):
+        return None
+    if any(isinstance(at, DistantTime) for at in (origin, *(event.at for row in rows for event in row.events))):
         return None
     axis = Axis(rows, origin)
     if axis.end - axis.start < SHORTEST:

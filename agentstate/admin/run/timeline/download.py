@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from django.db import connection
 
+from agentstate.admin.shared.distant_times import distant_times
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from datetime import datetime
@@ -36,7 +38,7 @@ def run_as_json(run_id: str) -> Iterator[str]:
 
     Each document is what jsonb has, digit for digit. Events that come after the first piece was made are not in it.
     """
-    with connection.cursor() as cursor:
+    with distant_times(), connection.cursor() as cursor:
         cursor.execute(_RUN, [run_id])
         found = cursor.fetchone()
     if found is None:
@@ -65,7 +67,7 @@ def _opening(facts: list[Any]) -> str:
 def _events(run_id: str, last: datetime) -> Iterator[tuple[str, str, datetime, str]]:
     after: datetime | None = None
     while True:
-        with connection.cursor() as cursor:
+        with distant_times(), connection.cursor() as cursor:
             cursor.execute(_EVENTS, {"run": run_id, "after": after, "last": last})
             batch = cursor.fetchall()
         yield from batch

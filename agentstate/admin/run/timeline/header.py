@@ -97,7 +97,7 @@ class RunHeader:
 
 
 _PULSE = """concat_ws('-', run.status, (
-        SELECT (extract(epoch FROM created_at) * 1000000)::bigint || '-' || id FROM "AgentWorkflowRunEvent"
+        SELECT concat_ws('-', created_at, id) FROM "AgentWorkflowRunEvent"
         WHERE run_id = run.id ORDER BY created_at DESC LIMIT 1))"""
 
 _HEADER = f"""

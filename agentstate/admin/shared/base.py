@@ -1,0 +1,62 @@
+"""The base of all our admin pages."""
+
+from __future__ import annotations
+
+import logging
+from functools import wraps
+from typing import TYPE_CHECKING, Any
+
+from django.contrib import admin
+from django.db import DatabaseError, connection, models, transaction
+from django.template.response import SimpleTemplateResponse
+from django.urls import URLPattern
+
+from agentstate.admin.shared.distant_times import distant_times
+from agentstate.admin.shared.refused import refused
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from django.http import HttpRequest
+    from django.http.response import HttpResponseBase
+
+    ModelAdmin = admin.ModelAdmin[models.Model]
+else:
+    ModelAdmin = admin.ModelAdmin
+
+logger = logging.getLogger(__name__)
+
+
+class BaseAdmin(ModelAdmin):
+    """An admin whose pages show any time that PostgreSQL holds, and say what to do where the database refuses."""
+
+    class Media:
+        css = {"all": ["agentstate/shared.css"]}
+
+    @property
+    def urls(self) -> list[URLPattern]:
+        patterns = self.get_urls()
+        for pattern in patterns:
+            pattern.callback = self._wrap(pattern.callback)
+        return patterns
+
+    def _wrap(self, view: Callable[..., HttpResponseBase]) -> Callable[..., HttpResponseBase]:
+        @wraps(view)
+        def answer(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+            request.current_app = self.admin_site.name
+            try:
+                with distant_times():
+                    response = view(request, *args, **kwargs)
+                    # Templates run queries too.
+                    return response.render() if isinstance(response, SimpleTemplateResponse) else response
+            except DatabaseError as error:
+                logger.exception("The database refused %s", request.path)
+                if connection.in_atomic_block:
+                    transaction.set_rollback(True)
+                return refused(request, error)
+
+        return answer
+
+    def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
+        # PostgreSQL refuses NUL in a text, even to compare it.
+        return None if "\0" in object_id else super().get_object(request, object_id, from_field)

@@ -1,0 +1,43 @@
+"""The page in place of one that the database refused: what it said, and what an operator can do."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from django.db import OperationalError
+from django.template.response import TemplateResponse
+from psycopg import errors
+
+if TYPE_CHECKING:
+    from django.db import DatabaseError
+    from django.http import HttpRequest, HttpResponse
+
+_WAYS_OUT: dict[type[BaseException] | tuple[type[BaseException], ...], str] = {
+    errors.InsufficientPrivilege: "Grant the site's database role what it lacks. Where the message names row-level "
+    "security, give the role BYPASSRLS or a policy that lets it read every row.",
+    (errors.UndefinedTable, errors.UndefinedColumn, errors.UndefinedFunction): "A part of the schema is missing. "
+    "Run manage.py check --database default, then manage.py migrate.",
+    (errors.QueryCanceled, errors.LockNotAvailable): "The database was too busy. Reload the page; if it stays so, "
+    "look for long transactions in pg_stat_activity.",
+}
+
+
+def refused(request: HttpRequest, error: DatabaseError) -> HttpResponse:
+    """Return a page about a database error. It runs no query, since the next one may fail as well."""
+    context = {"title": "The database refused this page", "message": _message(error), "way_out": _way_out(error)}
+    return TemplateResponse(request, "admin/agentstate/refused.html", context, status=503).render()
+
+
+def _message(error: DatabaseError) -> str:
+    cause = error.__cause__
+    primary = cause.diag.message_primary if isinstance(cause, errors.Error) else None
+    return primary or str(error)
+
+
+def _way_out(error: DatabaseError) -> str:
+    for kinds, way_out in _WAYS_OUT.items():
+        if isinstance(error.__cause__, kinds):
+            return way_out
+    if isinstance(error, OperationalError):
+        return "Check that the database server runs and that the site can reach it, then reload the page."
+    return "The site's log has the details."
