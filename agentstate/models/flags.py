@@ -156,7 +156,10 @@ class FlagChange(models.Model):
         """
         defaults = {field.name: field.get_default() for field in Flag._meta.concrete_fields}
         defaults |= {"users": [], "groups": []}
-        before, after = defaults | (self.before or {}), defaults | (self.after or {})
+        # The table may hold settings that others wrote, of any shape.
+        before, after = (
+            defaults | (settings if isinstance(settings, dict) else {}) for settings in (self.before, self.after)
+        )
         pairs = {name: (before.get(name), after.get(name)) for name in sorted(before.keys() | after.keys())}
         return {name: (old, new) for name, (old, new) in pairs.items() if old != new}
 

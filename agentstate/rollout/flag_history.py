@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -106,15 +106,27 @@ def _reached_one(project_id: str, changes: list[Change]) -> datetime | None:
     return moment
 
 
-def _flag(name: str, settings: dict[str, Any] | None) -> Flag:
-    """Return the flag with these settings of the history; without a row where it was deleted."""
+def _flag(name: str, settings: Any) -> Flag:
+    """Return the flag with these settings of the history; without a row where it was deleted.
+
+    The table may hold settings that others wrote. What is no setting of a flag counts as off.
+    """
     if settings is None:
         return Flag(name=name)
-    percent = settings.get("percent")
+    settings = settings if isinstance(settings, dict) else {}
+    everyone, project_ids = settings.get("everyone"), settings.get("project_ids")
     return Flag(
         pk=0,
         name=name,
-        everyone=settings.get("everyone"),
-        percent=None if percent is None else Decimal(str(percent)),
-        project_ids=settings.get("project_ids") or [],
+        everyone=everyone if isinstance(everyone, bool) else None,
+        percent=_percent(settings.get("percent")),
+        project_ids=[each for each in project_ids if isinstance(each, str)] if isinstance(project_ids, list) else [],
     )
+
+
+def _percent(setting: Any) -> Decimal | None:
+    try:
+        percent = Decimal(str(setting))
+    except InvalidOperation:
+        return None
+    return percent if 0 <= percent <= 100 else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -20,6 +21,7 @@ from agentstate.backfill.acceptance import SHORTEST_NOTE, CannotAccept, accept, 
 from agentstate.backfill.given_up import given_up
 from agentstate.backfill.retry import retry
 from agentstate.models import LeftAside
+from agentstate.models.passes import Direction
 from agentstate.row_security import RowsHidden
 
 if TYPE_CHECKING:
@@ -34,10 +36,10 @@ EXPLANATIONS = {
 
 
 class Decision(NamedTuple):
-    """A line of an entry's history."""
+    """A line of an entry's history; ``at`` is a text where it is no time."""
 
     what: str
-    at: datetime
+    at: datetime | str
     by: str
     note: str
 
@@ -79,8 +81,8 @@ class DecisionPages(ReadOnlyAdmin):
         if entry is None:
             return self.not_found(request, object_id)
         context = {
-            "decisions": [_decision(each) for each in reversed(entry.decisions)],
-            "may_decide": not entry.closed_at and _may_decide(request),
+            "decisions": _decisions(entry.decisions),
+            "may_decide": not entry.closed_at and entry.direction in Direction and _may_decide(request),
         }
         return self._respond(request, entry, "change_form", {**context, **(extra_context or {})})
 
@@ -148,7 +150,7 @@ class DecisionPages(ReadOnlyAdmin):
             "entry": entry,
             "status": status,
             "explanation": EXPLANATIONS[status],
-            "given_up": None if entry.closed_at else given_up(entry),
+            "given_up": given_up(entry) if not entry.closed_at and entry.direction in Direction else None,
             **context,
         }
         return TemplateResponse(request, f"admin/agentstate/leftaside/{template}.html", context)
@@ -158,5 +160,28 @@ def _may_decide(request: HttpRequest) -> bool:
     return request.user.has_perm("agentstate.change_leftaside")
 
 
-def _decision(kept: dict[str, str]) -> Decision:
-    return Decision(kept["what"], datetime.fromisoformat(kept["at"]), kept["by"], kept["note"])
+def _decisions(recorded: Any) -> list[Decision]:
+    """Return an entry's decisions, the newest first. What others wrote in another shape is shown as it is."""
+    return [
+        Decision(
+            _text(each.get("what", "")),
+            _moment(each.get("at")),
+            _text(each.get("by", "")),
+            _text(each.get("note", "")),
+        )
+        if isinstance(each, dict)
+        else Decision(_text(each), "", "", "")
+        for each in reversed(recorded if isinstance(recorded, list) else [recorded])
+    ]
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _moment(value: Any) -> datetime | str:
+    try:
+        moment = datetime.fromisoformat(value)
+    except (TypeError, ValueError):
+        return "" if value is None else _text(value)
+    return moment if 1 < moment.year < 9999 else str(value)  # a time zone can move the others out of reach

@@ -92,4 +92,6 @@ class RolloutStepAdmin(KeysetPages):
 
     @admin.display(description="conditions as they stood")
     def as_they_stood(self, step: RolloutStep) -> str:
-        return render_to_string("admin/agentstate/rollout/as_they_stood.html", {"conditions": step.conditions})
+        return render_to_string(
+            "admin/agentstate/rollout/as_they_stood.html", {"conditions": lists.conditions_of(step)}
+        )

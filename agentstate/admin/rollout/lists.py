@@ -16,6 +16,8 @@ from agentstate.models import BackfillPass, FlagChange, LeftAside, Project, Read
 from agentstate.rollout.stages import Place, Stage
 
 if TYPE_CHECKING:
+    from decimal import Decimal
+
     from agentstate.gates import Gate, Share
     from agentstate.models import Flag
     from agentstate.rollout.stages import Standpoint
@@ -127,14 +129,23 @@ def steps() -> list[StepRow]:
 
 
 def step_in_words(step: RolloutStep) -> str:
-    """Say from where to where a step led."""
-    before = Place(Stage(step.from_stage), step.from_percent)
-    return f"{before} → {Place(Stage(step.to_stage), step.to_percent)}"
+    """Say from where to where a step led, as far as the stages are ours."""
+    return f"{_place(step.from_stage, step.from_percent)} → {_place(step.to_stage, step.to_percent)}"
 
 
-def missing_at(step: RolloutStep) -> list[str]:
-    """Return the names of the conditions that did not hold when a step was taken."""
-    return [condition["name"] for condition in step.conditions if not condition["holds"]]
+def _place(stage: str, percent: Decimal) -> str:
+    return str(Place(Stage(stage), percent)) if stage in set(Stage) else stage
+
+
+def conditions_of(step: RolloutStep) -> list[dict[str, Any]]:
+    """Return the conditions that a step was taken under; what others wrote in another shape is left out."""
+    conditions = step.conditions if isinstance(step.conditions, list) else []
+    return [each for each in conditions if isinstance(each, dict) and isinstance(each.get("name"), str)]
+
+
+def not_met_at(step: RolloutStep) -> list[str]:
+    """Return the names of the conditions that were not met when a step was taken."""
+    return [condition["name"] for condition in conditions_of(step) if not condition.get("holds")]
 
 
 class PassRow(NamedTuple):

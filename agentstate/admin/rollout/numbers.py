@@ -65,7 +65,7 @@ def numbers(asked: str) -> dict[str, Any]:
         "ladder": page.ladder(standpoint),
         "frozen": frozen(),
         "override": override,
-        "not_held": lists.missing_at(override) if override else [],
+        "not_held": lists.not_met_at(override) if override else [],
         "unfinished": unfinished_step(place),
         "advance": CONTRACT if target and target.stage == Stage.CONTRACTED else ADVANCE,
         "retreat": UNCONTRACT if place and place.stage == Stage.CONTRACTED else RETREAT,
