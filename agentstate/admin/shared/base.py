@@ -13,6 +13,7 @@ from django.urls import URLPattern
 
 from agentstate.admin.shared.distant_times import distant_times
 from agentstate.admin.shared.refused import refused
+from agentstate.row_security import RowsHidden
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -49,7 +50,7 @@ class BaseAdmin(ModelAdmin):
                     response = view(request, *args, **kwargs)
                     # Templates run queries too.
                     return response.render() if isinstance(response, SimpleTemplateResponse) else response
-            except DatabaseError as error:
+            except (DatabaseError, RowsHidden) as error:
                 logger.exception("The database refused %s", request.path)
                 if connection.in_atomic_block:
                     transaction.set_rollback(True)

@@ -8,6 +8,8 @@ from django.db import OperationalError
 from django.template.response import TemplateResponse
 from psycopg import errors
 
+from agentstate.row_security import RowsHidden
+
 if TYPE_CHECKING:
     from django.db import DatabaseError
     from django.http import HttpRequest, HttpResponse
@@ -22,9 +24,10 @@ _WAYS_OUT: dict[type[BaseException] | tuple[type[BaseException], ...], str] = {
 }
 
 
-def refused(request: HttpRequest, error: DatabaseError) -> HttpResponse:
+def refused(request: HttpRequest, error: DatabaseError | RowsHidden) -> HttpResponse:
     """Return a page about a database error. It runs no query, since the next one may fail as well."""
-    context = {"title": "The database refused this page", "message": _message(error), "way_out": _way_out(error)}
+    message, way_out = (str(error), "") if isinstance(error, RowsHidden) else (_message(error), _way_out(error))
+    context = {"title": "The database refused this page", "message": message, "way_out": way_out}
     return TemplateResponse(request, "admin/agentstate/refused.html", context, status=503).render()
 
 

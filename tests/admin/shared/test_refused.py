@@ -12,6 +12,7 @@ from django.test import RequestFactory
 from django.urls import reverse as url_of
 
 from agentstate.admin.shared.refused import refused
+from agentstate.row_security import HidingTable, RowsHidden
 from tests import scenes
 from tests.admin.viewers import superuser
 from tests.factories import ProjectFactory
@@ -82,3 +83,11 @@ def test_any_other_error_is_in_the_log() -> None:
 
     assert "division by zero" in text
     assert "The site's log has the details." in text
+
+
+def test_hidden_rows_name_the_policy() -> None:
+    hiding = HidingTable("Project", "app", ("tenants",), is_forced_on_owner=True)
+    text = unescape(refused(RequestFactory().get("/"), RowsHidden([hiding])).content.decode())
+
+    assert 'Row-level security of "Project" applies to the role app (policies: tenants).' in text
+    assert 'Run ALTER TABLE "Project" NO FORCE ROW LEVEL SECURITY' in text
