@@ -1,4 +1,4 @@
-"""Who is at work: the name that the history of changes gets."""
+"""The actor: the name that the history records for a change."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _actor: ContextVar[str | None] = ContextVar("agentstate_actor", default=None)
 
 @contextmanager
 def acting_as(name: str) -> Iterator[None]:
-    """Name who makes the changes of this block: a person who is logged in, where the process would say too little."""
+    """Record changes in this block under a name, for example of the logged-in user."""
     token = _actor.set(name)
     try:
         yield
@@ -26,7 +26,7 @@ def acting_as(name: str) -> Iterator[None]:
 
 
 def actor() -> str:
-    """Return who is at work: whom :func:`acting_as` named, or else the operating system's user and host."""
+    """Return the name given to :func:`acting_as`, or else the operating system's user and host."""
     return _actor.get() or process_owner()
 
 
@@ -35,6 +35,6 @@ def process_owner() -> str:
     """Return the operating system's user and host, as in ``ada@app-1``."""
     try:
         user = getpass.getuser()
-    except (KeyError, OSError):  # a user id without a name, as containers have
+    except (KeyError, OSError):  # a user id without a name, as in containers
         user = "unknown"
     return f"{user}@{socket.gethostname()}"

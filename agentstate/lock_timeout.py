@@ -1,4 +1,4 @@
-"""Locking the legacy table without holding up those who use it."""
+"""Lock the legacy table without making the legacy application wait."""
 
 from __future__ import annotations
 
@@ -14,30 +14,31 @@ if TYPE_CHECKING:
 
 Result = TypeVar("Result")
 
-# Longer waits would queue the legacy application's statements behind ours; pgroll waits as long.
+# While ours waits for the lock, every later statement on the table waits behind it. pgroll uses the same limit.
 LOCK_TIMEOUT = "500ms"
 ATTEMPTS = 8
 LONGEST_PAUSE = 4.0  # seconds
 
 
 class StillLocked(Exception):
-    """Others held the lock at each attempt. Nothing was changed."""
+    """Other transactions held the lock at each attempt. Nothing was changed."""
 
     def __init__(self) -> None:
         super().__init__(f'"Project" stayed locked by others through {ATTEMPTS} attempts of {LOCK_TIMEOUT}.')
 
 
 def with_lock_timeout(act: Callable[[], Result], using: str, execute: Callable[[str], object] | None = None) -> Result:
-    """Do something that locks ``"Project"``, in a transaction or savepoint: it waits half a second at most.
+    """Call a function that locks ``"Project"``, in a transaction or savepoint that waits half a second at most.
 
-    Tried again a few times. Given up in between it holds no lock, so that what queued behind it goes on.
+    Retried a few times. Between attempts nothing is locked, and statements that queued behind this one proceed.
 
     Args:
+        act: the function.
         using: the alias of the database.
-        execute: what runs a statement there, if not a cursor: a migration may only be printed.
+        execute: runs a statement there, if not a cursor. sqlmigrate prints statements instead.
 
     Raises:
-        StillLocked: others held the lock each time; nothing was changed.
+        StillLocked: other transactions held the lock each time; nothing was changed.
     """
     for attempt in range(1, ATTEMPTS + 1):
         try:
@@ -45,7 +46,7 @@ def with_lock_timeout(act: Callable[[], Result], using: str, execute: Callable[[
                 run = execute or cursor.execute
                 run(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'")
                 result = act()
-                # A transaction around this one goes on without the limit.
+                # The limit must not outlast this block in a transaction around it.
                 run("SET LOCAL lock_timeout TO DEFAULT")
             return result
         except OperationalError as error:

@@ -58,7 +58,7 @@ class Migration(migrations.Migration):
                         db_column="stateUpdatedAt",
                         db_default=Now(),
                         editable=False,
-                        help_text="The legacy home's clock, moved by the database when any writer changes one of the "
+                        help_text="The legacy home's clock. The database moves it when any writer changes one of the "
                         "five columns.",
                     ),
                 ),

@@ -31,7 +31,8 @@ class Migration(migrations.Migration):
             models.DateTimeField(
                 null=True,
                 blank=True,
-                help_text="Of the state that was given up: the legacy home's, in reverse the newest snapshot's.",
+                help_text="The clock of the state that was given up: "
+                "the legacy home's, in reverse the newest snapshot's.",
             ),
         ),
         migrations.AddField(
@@ -45,7 +46,7 @@ class Migration(migrations.Migration):
             models.JSONField(
                 blank=True,
                 db_default=models.Value([], models.JSONField()),
-                help_text="All that was decided about it, the oldest first: what, by whom, with which note, when.",
+                help_text="All decisions about it, the oldest first: what, by whom, with which note, when.",
             ),
         ),
         migrations.AddConstraint(

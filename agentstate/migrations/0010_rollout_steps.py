@@ -32,12 +32,12 @@ class Migration(migrations.Migration):
                     models.TextField(
                         blank=True,
                         default="",
-                        help_text="Why the step was taken although not all conditions held; empty if they did.",
+                        help_text="Why the step was taken although a condition was not met; empty if all were.",
                     ),
                 ),
                 (
                     "conditions",
-                    models.JSONField(blank=True, default=list, help_text="The conditions as they stood."),
+                    models.JSONField(blank=True, default=list, help_text="The conditions when the step was taken."),
                 ),
                 ("completed_at", models.DateTimeField(blank=True, null=True)),
             ],

@@ -1,6 +1,6 @@
-"""A column for what the error's text said so far: the run was closed as stale.
+"""Add a column that says that a run was closed as stale, which only the error's text said before.
 
-The column has a default in the database, so that processes of the version before go on inserting runs. Reversed, the
+The column has a default in the database, so that processes of the version before can still insert runs. Reversed, the
 error's text still says it, and a later migration forward reads it from there.
 """
 
@@ -25,7 +25,7 @@ class Migration(migrations.Migration):
             [
                 RunLocking(
                     'ALTER TABLE "AgentWorkflowRun" ADD COLUMN closed_as_stale boolean NOT NULL DEFAULT false',
-                    'ALTER TABLE "AgentWorkflowRun" DROP COLUMN closed_as_stale',
+                    'ALTER TABLE IF EXISTS "AgentWorkflowRun" DROP COLUMN IF EXISTS closed_as_stale',
                 )
             ],
             [

@@ -1,4 +1,4 @@
-"""The tables: what stays of the legacy one, and ours beside it."""
+"""The models: the legacy table "Project", as two models, and the tables of agentstate."""
 
 from agentstate.models.flags import Flag, FlagChange
 from agentstate.models.passes import BackfillPass, LeftAside

@@ -1,4 +1,8 @@
-"""Expressions that indexes and queries must spell alike."""
+"""Expressions that indexes and queries must spell in the same way, or the index is not used.
+
+Indexes of lists hold a hash of an id, not the id. A synthetic id (``legacy_<project id>_<clock>``) takes about 50
+bytes, its hash 8, and always fits into an index row. The order among rows of one moment carries no meaning.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,7 @@ from django.db.models import BigIntegerField, F, Func, IntegerField, Q, TextFiel
 from django.db.models.functions import Cast, Left
 from django.db.models.lookups import Exact
 
-# As much of a workflow's name as an index holds: no name is too long to be stored for the sake of a list.
+# An index holds this many characters of a workflow's name. A row whose name is too long for an index cannot be stored.
 WORKFLOW_LETTERS = 100
 
 
@@ -15,21 +19,21 @@ def _hash(text: F | Value) -> Func:
 
 
 def id_hash() -> Func:
-    """Return a number that tells apart rows with the same time, whose ids may be too long to stand in an index."""
+    """Return a hash of the row's id, which orders rows that have the same time."""
     return _hash(F("id"))
 
 
 def project_hash() -> Func:
-    """Return a number that stands for a run's project in the index of a project's runs by time.
+    """Return a hash of the run's project, for the index of a project's runs by time.
 
-    An index on the project itself would tempt the planner to read and sort all of a project's runs where its newest
-    snapshot is asked for, which the index on the project and ``snapshot_at`` has at hand.
+    With the project itself in that index, the planner may choose it to find the newest snapshot, and then reads and
+    sorts all of the project's runs. The index on the project and ``snapshot_at`` finds the snapshot at once.
     """
     return _hash(F("project_id"))
 
 
 def of_project(project_id: str) -> Q:
-    """Return the condition that a run is a project's, in the words of the index of a project's runs by time."""
+    """Return the condition that a run belongs to a project, spelled so that the index of its runs by time is used."""
     return Q(Exact(project_hash(), _hash(Value(project_id))), project=project_id)
 
 
@@ -39,15 +43,15 @@ def lacks_snapshot() -> Func:
 
 
 def status_and_snapshot() -> Func:
-    """Return a run's status with 1 behind it if it carries no snapshot, else 0.
+    """Return a run's status followed by 1 if it carries no snapshot, else by 0.
 
-    The index of workflows has another spelling: where a workflow is asked for, the planner must not read all runs of a
-    status in the hope to meet some of that workflow soon.
+    The index by workflow spells this differently on purpose. A query for one workflow then cannot use the index by
+    status, in which the planner would scan all runs of a status until it meets enough of that workflow.
     """
     lacks = Cast(lacks_snapshot(), TextField())
     return Func(F("status"), lacks, template="(%(expressions)s)", arg_joiner=" || ", output_field=TextField())
 
 
 def workflow_start() -> Left:
-    """Return the workflow's name, as far as the index has it."""
+    """Return the beginning of the workflow's name that the index holds."""
     return Left("workflow_id", WORKFLOW_LETTERS)

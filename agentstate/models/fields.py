@@ -1,4 +1,4 @@
-"""Field types that the legacy schema and our ids call for."""
+"""Field types for the legacy schema, and ids."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ else:
 
 
 def new_id() -> str:
-    """Return a cuid, the kind of id that every live row of ours gets."""
+    """Return a cuid, the id of a new row that no backfill made."""
     return create_id()
 
 
 def possible_id(given: str) -> str | None:
-    """Return an id to look for; None, which finds nothing, where PostgreSQL can hold no such text.
+    """Return the id if PostgreSQL can store it, else None, which no row has.
 
-    That is one with a NUL character, or with half of a surrogate pair.
+    PostgreSQL stores neither NUL nor half of a surrogate pair, and refuses a query with either.
     """
     try:
         given.encode()
@@ -34,7 +34,7 @@ def possible_id(given: str) -> str | None:
 
 
 class PrismaDateTimeField(DateTimeField):
-    """A ``timestamp(3)`` without time zone that holds UTC, as Prisma makes them; aware UTC datetimes in Python."""
+    """A ``timestamp(3)`` without time zone that holds UTC, as Prisma makes it, as an aware UTC datetime in Python."""
 
     def db_type(self, connection: BaseDatabaseWrapper) -> str:
         return "timestamp(3) without time zone"

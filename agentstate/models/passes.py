@@ -1,4 +1,4 @@
-"""What the passes did, and the projects that they had to leave aside."""
+"""The ledger of passes, and the projects that a pass could not move."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 
 
 class Direction(models.TextChoices):
-    """Which way a pass moves state."""
+    """The direction in which a pass moves state."""
 
     FORWARD = "forward"
     REVERSE = "reverse"
 
 
 class BackfillPass(models.Model):
-    """One pass in the ledger. It is for people to read: no pass needs it to be safe."""
+    """One pass in the ledger. People read it; no pass relies on it."""
 
     class Outcome(models.TextChoices):
         RUNNING = "running"
@@ -57,11 +57,11 @@ class BackfillPass(models.Model):
 
 
 class EntryClosed(Exception):
-    """The entry was closed meanwhile: there is nothing left to decide about. Nothing was written."""
+    """A pass closed the entry first, so there is nothing to decide. Nothing was written."""
 
 
 class _WithDecision(Func):
-    """An entry's decisions with one more."""
+    """The entry's decisions with one more appended."""
 
     template = "(decisions || jsonb_build_object(%(expressions)s, 'at', clock_timestamp()))"
     output_field = models.JSONField()
@@ -72,26 +72,26 @@ class _WithDecision(Func):
 
 
 class LeftAsideQuerySet(models.QuerySet["LeftAside"]):
-    """Entries by what is to be done about them."""
+    """Entries by what has to be done about them."""
 
     def unclosed(self) -> Self:
-        """Return the entries of projects that still cannot be moved, whatever was decided about them."""
+        """Return the entries of projects that no pass could move since, accepted or not."""
         return self.filter(closed_at=None)
 
     def open(self) -> Self:
-        """Return the entries that wait for somebody: neither closed nor accepted."""
+        """Return the entries that an operator has to decide about: neither closed nor accepted."""
         return self.unclosed().filter(accepted_at=None)
 
     def accepted(self) -> Self:
-        """Return the entries that a person accepted, giving up what could not be moved."""
+        """Return the entries that an operator accepted, giving up the state that could not be moved."""
         return self.unclosed().filter(accepted_at__isnull=False)
 
     def close(self) -> int:
-        """Close these entries, and return how many that were."""
+        """Close these entries, and return their number."""
         return self.unclosed().update(closed_at=ClockTimestamp())
 
     def reopen(self, note: str, by: str) -> int:
-        """Take the acceptance of these entries back, closed ones included, and return how many that were."""
+        """Withdraw the acceptance of these entries, also of closed ones, and return their number."""
         return self.filter(accepted_at__isnull=False).update(
             accepted_at=None,
             note="",
@@ -105,11 +105,11 @@ class LeftAsideQuerySet(models.QuerySet["LeftAside"]):
 class LeftAside(models.Model):
     """A project that a pass could not move.
 
-    It is open until a later pass moves it or finds nothing left to move, which closes it, or until a person accepts
-    that it is not moved.
+    Open until an operator accepts that it is not moved, or until a later pass closes it, because it moved the project
+    or had nothing left to move.
     """
 
-    # No foreign key: the entry must never block the project's deletion.
+    # No foreign key: the entry must not block the deletion of the project.
     project_id = models.TextField()
     direction = models.TextField(choices=Direction)
     error_class = models.TextField()
@@ -121,19 +121,19 @@ class LeftAside(models.Model):
     accepted_at = models.DateTimeField(null=True, blank=True)
     note = models.TextField(blank=True, db_default="", help_text="Why it was accepted.")
     decided_by = models.TextField(blank=True, db_default="", help_text="Who accepted it.")
-    # What was given up. It is another content that a later pass stumbles over where these differ.
+    # Which state was given up. If a later pass fails on a state with another clock or digest, the acceptance is void.
     accepted_clock = models.DateTimeField(
         null=True,
         blank=True,
-        help_text="Of the state that was given up: the legacy home's, in reverse the newest snapshot's.",
+        help_text="The clock of the state that was given up: the legacy home's, in reverse the newest snapshot's.",
     )
-    accepted_chat = models.TextField(  # noqa: DJ001 - NULL says that there was none
+    accepted_chat = models.TextField(  # noqa: DJ001 - NULL: no chat was given up
         null=True, blank=True, help_text="The digest of the chat that was given up."
     )
     decisions = models.JSONField(
         blank=True,
         db_default=Value([], models.JSONField()),
-        help_text="All that was decided about it, the oldest first: what, by whom, with which note, when.",
+        help_text="All decisions about it, the oldest first: what, by whom, with which note, when.",
     )
 
     objects = LeftAsideQuerySet.as_manager()
@@ -142,7 +142,8 @@ class LeftAside(models.Model):
         db_table = "AgentStateLeftAside"
         verbose_name_plural = "left aside"
         constraints = [
-            # Hashed, since a project whose id is too long for an index is one of those that are left aside.
+            # Read by the passes, which record one entry a project and direction. Hashed: a project is left aside also
+            # because its id is too long for an index.
             models.UniqueConstraint(MD5("project_id"), F("direction"), name="AgentStateLeftAside_project_key"),
             models.CheckConstraint(
                 condition=Q(accepted_at=None) | ~Q(note=""), name="AgentStateLeftAside_accepted_check"
@@ -163,13 +164,13 @@ class LeftAside(models.Model):
         """Accept that the project is not moved.
 
         Args:
-            note: why.
+            note: the reason.
             by: who decided.
-            clock: of the state that is given up, None where that is not concerned.
-            chat: the digest of the chat that is given up, None where that is not concerned.
+            clock: the clock of the state that is given up, None if no state is.
+            chat: the digest of the chat that is given up, None if no chat is.
 
         Raises:
-            EntryClosed: there is nothing left to decide about.
+            EntryClosed: a pass closed the entry first.
         """
         accepted = self._this().update(
             accepted_at=ClockTimestamp(),
@@ -184,7 +185,7 @@ class LeftAside(models.Model):
         self.refresh_from_db()
 
     def reopen(self, note: str, by: str) -> None:
-        """Take an acceptance back, where there is one: what could not be moved is wanted again."""
+        """Withdraw the acceptance, if there is one: the project is to be moved after all."""
         self._this().reopen(note, by)
         self.refresh_from_db()
 

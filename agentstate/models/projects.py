@@ -1,4 +1,4 @@
-"""The legacy ``"Project"`` table, seen by two models: what stays, and the five columns that one day go."""
+"""The legacy table ``"Project"`` as two models: the columns that stay, and the five that the contract drops."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class ProjectQuerySet(models.QuerySet["Project"]):
     """Questions about projects."""
 
     def unknown(self, ids: Collection[str]) -> list[str]:
-        """Return those of the ids that no project has, in their order."""
+        """Return the ids that no project has, in the order given."""
         possible = [project_id for project_id in ids if possible_id(project_id) is not None]
         known = set(self.filter(pk__in=possible).values_list("pk", flat=True)) if possible else set()
         return [project_id for project_id in ids if project_id not in known]
@@ -32,7 +32,7 @@ class Project(models.Model):
         db_column="stateUpdatedAt",
         db_default=Now(),
         editable=False,
-        help_text="The legacy home's clock, moved by the database when any writer changes one of the five columns.",
+        help_text="The legacy home's clock. The database moves it when any writer changes one of the five columns.",
     )
 
     objects = ProjectQuerySet.as_manager()
@@ -47,10 +47,10 @@ class Project(models.Model):
 class LegacyState(models.Model):
     """The five legacy columns of the same row: the legacy home of a project's state.
 
-    Python reads both SQL NULL and JSON null as ``None`` and floats as floats. Where that matters, ask the database.
+    Python reads SQL NULL and JSON null both as ``None``, and numbers as floats. Where that matters, use SQL.
     """
 
-    # The legacy application deletes projects with plain SQL; this is the project's own row, so nothing is left to do.
+    # This is the project's own row: when the project is deleted, nothing is left to delete.
     project = models.OneToOneField(
         Project, primary_key=True, db_column="id", on_delete=models.DO_NOTHING, related_name="legacy_state"
     )

@@ -12,11 +12,11 @@ from agentstate.models.runs import ClockTimestamp
 
 
 class RolloutStep(models.Model):
-    """One step of the rollout: from where to where, when, by whom, and what the conditions said then.
+    """One step of the rollout: from where to where, when, by whom, and with which results of the conditions.
 
-    ``percent`` is the share of projects that read from the AgentKit home. A step that takes a while is under way until
-    ``completed_at``; interrupted, it can be gone on with. Which stage a database is in is read off its flags and its
-    catalog, never off this table.
+    ``percent`` is the share of projects that read from the AgentKit home. A step without ``completed_at`` is
+    unfinished, and can be resumed after an interruption. The stage of a database follows from its flags and its
+    catalog, never from this table.
     """
 
     at = models.DateTimeField()
@@ -26,9 +26,9 @@ class RolloutStep(models.Model):
     to_percent = models.DecimalField(max_digits=4, decimal_places=1)
     requested_by = models.TextField()
     override = models.TextField(
-        default="", blank=True, help_text="Why the step was taken although not all conditions held; empty if they did."
+        default="", blank=True, help_text="Why the step was taken although a condition was not met; empty if all were."
     )
-    conditions = models.JSONField(default=list, blank=True, help_text="The conditions as they stood.")
+    conditions = models.JSONField(default=list, blank=True, help_text="The conditions when the step was taken.")
     completed_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
@@ -39,26 +39,26 @@ class RolloutStep(models.Model):
 
     @classmethod
     def newest_to(cls, stage: str, percent: Decimal) -> RolloutStep | None:
-        """Return the newest step of all, if it led there: flags that were changed by hand since led elsewhere."""
+        """Return the newest step, if it led there; else None, since flags were changed by hand after it."""
         newest = cls._default_manager.order_by("-pk").first()
         return newest if newest and (newest.to_stage, newest.to_percent) == (stage, percent) else None
 
     @classmethod
     def newest_override_in(cls, stage: str) -> RolloutStep | None:
-        """Return the newest step by override of those that led to this stage and, since then, on within it."""
+        """Return the newest step by override among those that led to this stage, and since then stayed within it."""
         steps = cls._default_manager.order_by("-pk")
         elsewhere = steps.exclude(to_stage=stage).values("pk")[:1]
         within = steps.exclude(override="").filter(to_stage=stage)
         return within.filter(pk__gt=Coalesce(Subquery(elsewhere), 0)).first()
 
     def complete(self) -> None:
-        """Say that everything which the step brings with it is done."""
+        """Record that everything that the step includes is done."""
         type(self).objects.filter(pk=self.pk, completed_at=None).update(completed_at=ClockTimestamp())
         self.refresh_from_db(fields=["completed_at"])
 
 
 class Rollout(RolloutStep):
-    """The rollout as a whole, so that the admin has a page of it."""
+    """The rollout as a whole. A proxy without a table of its own, for its page in the admin."""
 
     class Meta:
         proxy = True

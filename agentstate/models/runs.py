@@ -56,14 +56,14 @@ class IllegalStatusChange(Exception):
 
 
 class ClockTimestamp(Func):
-    """The server's time at this moment, where ``Now`` gives that of the statement's start."""
+    """The server's time now. ``Now`` is the time at which the statement began."""
 
     function = "clock_timestamp"
     output_field = models.DateTimeField()
 
 
 class _WithOutput(Func):
-    """The run's result with another output, given as JSON text; whatever else is in it stays as it is."""
+    """The run's result with its output replaced by the given JSON text, and its other keys unchanged."""
 
     template = (
         "(CASE jsonb_typeof(result) WHEN 'object' THEN result ELSE '{}' END"
@@ -76,11 +76,11 @@ class AgentWorkflowRunQuerySet(models.QuerySet["AgentWorkflowRun"]):
     """Questions about runs."""
 
     def of_project(self, project_id: str) -> Self:
-        """Return the runs of a project, in an order by time if one is asked for."""
+        """Return the runs of a project. Ordered by ``started_at``, they come from an index."""
         return self.filter(of_project(project_id))
 
     def closed_as_stale(self) -> Self:
-        """Return the runs that were closed because they gave no sign of life."""
+        """Return the runs that were closed because they gave no sign of life for too long."""
         return self.filter(closed_as_stale=True)
 
     def unfinished(self) -> Self:
@@ -125,14 +125,14 @@ class AgentWorkflowRun(models.Model):
 
     id = models.TextField(primary_key=True, default=new_id)
     workflow_id = models.TextField()
-    # The database sets it to NULL when the legacy application deletes the project.
+    # The database sets it to NULL when the legacy application deletes the project, and follows a changed id.
     project = models.ForeignKey(
         Project, null=True, blank=True, on_delete=models.DO_NOTHING, db_index=False, related_name="runs"
     )
     status = models.TextField(choices=Status)
     input = models.JSONField(null=True, blank=True)
     result = models.JSONField(null=True, blank=True)
-    error = models.TextField(null=True, blank=True)  # noqa: DJ001 - NULL says that there was none
+    error = models.TextField(null=True, blank=True)  # noqa: DJ001 - NULL: no error
     # The run gave no sign of life and was failed for it. Events that still come are kept, and marked as late.
     closed_as_stale = models.BooleanField(default=False, db_default=False)
     started_at = models.DateTimeField()
@@ -145,9 +145,9 @@ class AgentWorkflowRun(models.Model):
     class Meta:
         db_table = "AgentWorkflowRun"
         indexes = [
-            # Read by the admin's list of runs, the newest first, of each status with and without a snapshot.
+            # Read by the admin's list of runs, newest first, for each status with and without a snapshot.
             models.Index(status_and_snapshot(), F("started_at"), id_hash(), name="AgentWorkflowRun_status_idx"),
-            # Read by the same list for one workflow, and by its filter, which names the workflows.
+            # Read by the same list for one workflow, and by its filter, which lists the workflows.
             models.Index(
                 workflow_start(),
                 F("status"),
@@ -156,11 +156,11 @@ class AgentWorkflowRun(models.Model):
                 id_hash(),
                 name="AgentWorkflowRun_workflow_idx",
             ),
-            # Read by a project's list of runs, and by the run before and the run after.
+            # Read by a project's list of runs, and by the links to its previous and next run.
             models.Index(project_hash(), F("started_at"), name="AgentWorkflowRun_started_idx"),
         ]
         constraints = [
-            # Its index serves the newest snapshot of a project and the foreign key's SET NULL.
+            # Read by the look-up of a project's newest snapshot, and by the foreign key's SET NULL and CASCADE.
             models.UniqueConstraint(fields=["project", "snapshot_at"], name="AgentWorkflowRun_project_snapshot_key"),
             models.CheckConstraint(
                 condition=Q(status__in=["pending", "running", "succeeded", "failed", "canceled"]),
@@ -170,7 +170,7 @@ class AgentWorkflowRun(models.Model):
                 condition=Q(snapshot_at=None)
                 | Q(
                     Q(legacy_at__isnull=False),
-                    # NULL, where there is no state, would let the row pass.
+                    # A check passes on NULL, which jsonb_typeof returns where there is no state.
                     Exact(
                         Coalesce(
                             Func(F("result__state"), function="jsonb_typeof", output_field=models.TextField()),
@@ -265,14 +265,14 @@ class AgentWorkflowRunEvent(models.Model):
     class Meta:
         db_table = "AgentWorkflowRunEvent"
         indexes = [
-            # Read by a project's history, its state at a moment and its scores, which want saves alone among the
+            # Read by a project's history, by its state at a moment and by its scores: they need only saves among the
             # events of its runs.
             models.Index(
                 fields=["run", "created_at"], condition=Q(type="state.changed"), name="AgentWorkflowRunEvent_save_idx"
             ),
         ]
         constraints = [
-            # Its index is the one that the plan asks for: a run's events in order. It serves the cascade too.
+            # Read by a run's events in order, and by the cascade when the run is deleted.
             models.UniqueConstraint(fields=["run", "created_at"], name="AgentWorkflowRunEvent_run_created_key"),
         ]
 

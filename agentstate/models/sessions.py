@@ -1,4 +1,4 @@
-"""Transcripts."""
+"""Sessions: conversations in a project."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from agentstate.models.runs import AgentWorkflowRun
 class AgentSession(models.Model):
     """A conversation in a project; ``transcript_json`` is an array of ``{"role", "content", "at"}``.
 
-    A session that the backfill made and nobody has written to since has ``updated_at`` equal to ``created_at``.
+    A session that the backfill made has ``updated_at`` equal to ``created_at`` until something else writes to it.
     """
 
     id = models.TextField(primary_key=True, default=new_id)
-    # The database deletes a project's sessions with it, and sets the run to NULL when that is deleted.
+    # The database deletes a project's sessions with the project, and sets agent_run to NULL when the run is.
     project = models.ForeignKey(Project, on_delete=models.DO_NOTHING, db_index=False, related_name="sessions")
     agent_run = models.ForeignKey(
         AgentWorkflowRun,
@@ -29,7 +29,7 @@ class AgentSession(models.Model):
         db_index=False,
         related_name="sessions",
     )
-    memory_id = models.TextField(null=True, blank=True)  # noqa: DJ001 - NULL says that there is none
+    memory_id = models.TextField(null=True, blank=True)  # noqa: DJ001 - NULL: no memory
     transcript_json = models.JSONField(default=list)
     metadata = models.JSONField(default=dict)
     created_at = models.DateTimeField()
@@ -38,10 +38,10 @@ class AgentSession(models.Model):
     class Meta:
         db_table = "AgentSession"
         indexes = [
-            # Read by the foreign key's cascade when a project is deleted, and by a project's list of sessions.
+            # Read by a project's list of sessions, and by the foreign key's cascades.
             models.Index(fields=["project"], name="AgentSession_project_idx"),
-            # Read by the admin's list of sessions, the newest first. With updated_at, each entry that is added would
-            # have to be written to every index.
+            # Read by the admin's list of sessions, newest first. Not updated_at: it changes with each appended entry,
+            # and an indexed column that changes rules out heap-only updates.
             models.Index(F("created_at"), id_hash(), name="AgentSession_created_idx"),
         ]
         constraints = [
