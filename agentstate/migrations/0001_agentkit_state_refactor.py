@@ -1,8 +1,7 @@
-"""The new tables, made beside the legacy one, which is adopted where it exists.
+"""Make our tables, and "Project" where it does not exist. Nothing here locks an existing "Project".
 
-They are made by SQL, since Django would add `_like` indexes that nothing reads, and has no delete rules in the
-database.
-Nothing here locks "Project".
+The tables are made by SQL: Django would add indexes that nothing reads, and has no delete rules in the database. See
+docs/decisions/0005-delete-rules-by-sql.md.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ from agentstate.migrations._adoption import refuse_unsuitable_database
 from agentstate.migrations._departure import refuse_to_lose_state
 from agentstate.migrations._operations import dropping
 
-# Where the search path finds one, it is adopted there: IF NOT EXISTS would look into the path's first schema only.
+# IF NOT EXISTS would look into the first schema of the search path only. A table anywhere on the path is adopted.
 LEGACY_TABLE = """
 DO $$ BEGIN
 IF to_regclass('"Project"') IS NULL THEN
@@ -139,7 +138,7 @@ DROP TABLE IF EXISTS "AgentStateLeftAside", "AgentStatePass", "AgentStateFlagCha
     "AgentStateReadCount", "AgentStateReadDifference", "AgentStateRolloutStep";
 """
 
-# Half the time of a pass goes into compressing these; lz4 takes a fraction of it.
+# Undone by 0017.
 COMPRESS_WITH_LZ4 = """
 ALTER TABLE "AgentWorkflowRun"
     ALTER COLUMN input SET COMPRESSION lz4,
@@ -472,7 +471,7 @@ class Migration(migrations.Migration):
             ],
         ),
         migrations.RunPython(compress_with_lz4, migrations.RunPython.noop),
-        # waffle's model cannot be swapped later, so ours is here from the first.
+        # WAFFLE_FLAG_MODEL cannot change after the first migration.
         migrations.CreateModel(
             name="Flag",
             fields=[
@@ -605,7 +604,7 @@ class Migration(migrations.Migration):
                 "abstract": False,
             },
         ),
-        # Last, so that it is the first thing that unapplying does.
+        # The last operation is the first one backwards.
         migrations.RunPython(migrations.RunPython.noop, check_state),
     ]
     operations = dropping(operations)

@@ -1,4 +1,7 @@
-"""The legacy home's clock: one column and one trigger, so that every writer, ours or not, moves it."""
+"""Add the legacy home's clock: one column, and one trigger that moves it for every writer.
+
+0013 replaces the function. See docs/decisions/0003-a-trigger-on-a-foreign-table.md.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +10,9 @@ from django.db.models.functions import Now
 
 from agentstate.migrations._operations import RunLocking
 
-# A column with a stable default rewrites nothing. The function reads no table, since it runs with the rights of the
-# role that writes; that role may know "Project" only. The trigger's name sorts last, so that it sees what other
-# triggers changed, and it fires always, or writers with the replica role would pass it by.
+# A column with a stable default does not rewrite the table. The function runs with the rights of the role that writes,
+# which may know "Project" only: it reads no table. The trigger's name sorts last, so that it sees what other triggers
+# changed. ENABLE ALWAYS makes it fire for replication roles too.
 CLOCK = """
 ALTER TABLE "Project" ADD COLUMN "stateUpdatedAt" timestamptz NOT NULL DEFAULT now();
 

@@ -1,4 +1,4 @@
-"""Foreign keys to "Project", not validated yet: made in an instant, and none ever makes a DELETE there fail."""
+"""Add foreign keys to "Project", without validation and so in an instant. None makes a DELETE of a project fail."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Validate the foreign keys, under a lock that reads and writes of "Project" don't notice."""
+"""Validate the foreign keys, under a lock that reads and writes of "Project" do not notice."""
 
 from __future__ import annotations
 
@@ -14,5 +14,5 @@ ALTER TABLE "AgentSession" VALIDATE CONSTRAINT "AgentSession_project_id_fkey";
 
 class Migration(migrations.Migration):
     dependencies = [("agentstate", "0003_foreign_keys")]
-    # Nothing to take back: a constraint that was validated may stay so until 0003 drops it.
+    # Nothing to reverse: a validated constraint may stay validated until 0003 drops it.
     operations = [RunLocking(VALIDATE, "SELECT 1")]

@@ -1,4 +1,4 @@
-"""The four gates' rows: everything legacy, until an operator says otherwise."""
+"""Add the rows of the four gates. Until an operator changes them, state is read and written in the legacy home."""
 
 from __future__ import annotations
 

@@ -1,16 +1,16 @@
-"""The history of the flags: every change is kept, whoever makes it."""
+"""Record every change of a flag in its history, whoever makes it. 0018 replaces the functions."""
 
 from __future__ import annotations
 
 from django.db import migrations
 
-# After each statement that touches a flag, its users or its groups, every flag is held against its newest entry, and
-# what differs becomes an entry. So the entries of a flag are a chain, and nothing that a statement can do is missed.
+# After each statement on flags, their users or their groups, every flag is compared with its newest entry. A
+# difference becomes an entry. The entries of a flag therefore form a chain, and no kind of statement is missed.
 #
-# Two transactions may change the members of one flag at once: each would see its own change only. So a change of
-# members locks the flag's row, as a change of the flag itself does, and the second sees the first.
+# Two transactions that change the members of one flag at once would each see only their own change. A change of
+# members therefore locks the flag's row, as a change of the flag does, and the second one sees the first one's change.
 #
-# agentstate.actor is what our own code sets, for one transaction; who does not set it is named by their role.
+# Our code sets agentstate.actor for one transaction. A writer that does not set it is recorded by its role.
 HISTORY = """
 CREATE OR REPLACE FUNCTION agentstate_keep_flag_changes() RETURNS trigger LANGUAGE plpgsql
 SET search_path FROM CURRENT AS $$
@@ -61,12 +61,12 @@ CREATE TRIGGER agentstate_lock_flag BEFORE INSERT OR UPDATE OR DELETE ON "AgentS
 CREATE TRIGGER agentstate_lock_flag BEFORE INSERT OR UPDATE OR DELETE ON "AgentStateFlag_groups"
     FOR EACH ROW EXECUTE FUNCTION agentstate_lock_flag();
 
--- The present settings are the first entries: a statement that changes no row fires the trigger too.
+-- Records the present settings as the first entries: a statement that changes no row fires the trigger too.
 SET LOCAL agentstate.actor = 'migration';
 UPDATE "AgentStateFlag" SET note = note WHERE false;
 """
 
-# The entries stay: they go with their table.
+# The entries stay until 0001 drops their table.
 NO_HISTORY = """
 DROP TRIGGER IF EXISTS agentstate_keep_flag_changes ON "AgentStateFlag";
 DROP TRIGGER IF EXISTS agentstate_keep_flag_changes ON "AgentStateFlag_users";

@@ -1,4 +1,4 @@
-"""What reads of both homes found."""
+"""Add the tables of shadow reads: counts and samples of differences."""
 
 from __future__ import annotations
 

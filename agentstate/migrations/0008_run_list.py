@@ -1,4 +1,4 @@
-"""Indexes of the lists of runs and of sessions, made while others write."""
+"""Add the indexes of the lists of runs and of sessions, without blocking writers."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from django.db import migrations, models
 from django.db.models import F, Func, Value
 from django.db.models.functions import Cast, Left
 
-# Each names its reader in the models. Ids stand in them as hashes, and workflows cut, so that no row becomes too long
-# to be stored.
+# The models name the reader of each. agentstate/models/expressions.py says why they hold hashes of ids and the
+# beginning of a workflow's name.
 INDEXES = {
     "AgentWorkflowRun_status_idx": (
         '"AgentWorkflowRun" ((status || num_nulls(snapshot_at)::text), started_at, hashtextextended(id, 0))'
@@ -22,7 +22,7 @@ INDEXES = {
 
 
 def make(name: str, columns: str) -> migrations.RunSQL:
-    """Make an index without holding up writers. One that an attempt left unfinished is made anew."""
+    """Make an index without blocking writers. An unfinished one of an earlier attempt is dropped first."""
     drop = f'DROP INDEX CONCURRENTLY IF EXISTS "{name}"'
     return migrations.RunSQL([drop, f'CREATE INDEX CONCURRENTLY "{name}" ON {columns}'], [drop])
 
@@ -36,7 +36,7 @@ def lacks_snapshot() -> Func:
 
 
 class Migration(migrations.Migration):
-    atomic = False  # as CONCURRENTLY wants it
+    atomic = False  # CREATE INDEX CONCURRENTLY runs in no transaction
     dependencies = [("agentstate", "0007_shadow_reads")]
     operations = [
         migrations.SeparateDatabaseAndState(
@@ -78,7 +78,7 @@ class Migration(migrations.Migration):
             ],
             database_operations=[
                 *(make(name, columns) for name, columns in INDEXES.items()),
-                # What stands in indexes and not in columns is unknown to the planner until then.
+                # Without it the planner has no statistics of the expressions in the indexes.
                 migrations.RunSQL('ANALYZE "AgentWorkflowRun"', migrations.RunSQL.noop),
             ],
         ),

@@ -1,7 +1,7 @@
-"""What a person decided about a project that was left aside.
+"""Add the operator's decision about a project that was left aside.
 
-New columns have defaults in the database, so that a pass of the version before can go on writing entries. Reversed,
-the decisions go, and what was accepted is open again.
+The columns have defaults in the database, so that a pass of the version before can still write entries. Reversed, the
+decisions are lost, and accepted entries are open again.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The steps of the rollout, as they were taken."""
+"""Add the history of the rollout's steps."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from django.db import migrations, models
 
 from agentstate.migrations._operations import RunLocking, dropping
 
-# Steps set and lift the freeze, never a migration; but a freeze would be in nobody's hands without what comes after.
+# Only steps set and lift the freeze. Without this table no step can lift it, so the reversal does.
 UNFREEZE = """
 DROP TRIGGER IF EXISTS agentstate_freeze ON "Project";
 DROP TRIGGER IF EXISTS agentstate_freeze_insert ON "Project";

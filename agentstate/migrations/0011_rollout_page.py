@@ -1,4 +1,4 @@
-"""The model of the rollout's page, which has no table of its own."""
+"""Add the proxy model of the rollout's page, which has no table of its own."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The index of what saves left in runs, made while others write."""
+"""Add the index of the saves among the events of runs, without blocking writers."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ DROP = 'DROP INDEX CONCURRENTLY IF EXISTS "AgentWorkflowRunEvent_save_idx"'
 
 
 class Migration(migrations.Migration):
-    atomic = False  # as CONCURRENTLY wants it
+    atomic = False  # CREATE INDEX CONCURRENTLY runs in no transaction
     dependencies = [("agentstate", "0011_rollout_page")]
     operations = [
         migrations.RunSQL(
-            # One that an attempt left unfinished is made anew.
+            # An unfinished index of an earlier attempt is dropped first.
             [
                 DROP,
                 """

@@ -105,6 +105,26 @@ def test_there_and_back(frozen: Database) -> None:
     assert frozen.manage("verify_agentkit_state").code == 0
 
 
+def test_a_database_contracted_by_an_earlier_version_is_known_as_contracted(prisma: Database) -> None:
+    prisma.migrate("agentstate", "0012")
+    prisma.execute(
+        f"""
+        CREATE FUNCTION agentstate_clock_without_columns() RETURNS trigger LANGUAGE plpgsql AS $$
+        BEGIN NEW."stateUpdatedAt" := OLD."stateUpdatedAt"; RETURN NEW; END $$;
+        CREATE OR REPLACE TRIGGER zz_agentstate_state_clock BEFORE UPDATE ON "Project"
+            FOR EACH ROW EXECUTE FUNCTION agentstate_clock_without_columns();
+        DROP VIEW "RecentProject";
+        ALTER TABLE "Project" {", ".join(f'DROP COLUMN "{column}"' for column in sorted(COLUMNS))}
+        """
+    )
+
+    prisma.migrate()
+    prisma.execute("""UPDATE "Project" SET name = 'other' WHERE id = 'nothing'""")
+
+    home = legacy_home(prisma)
+    assert (home["is_contracted"], home["is_as_we_left_it"]) == (True, True)
+
+
 def test_columns_that_another_tool_adds_after_the_contract_are_told_apart(frozen: Database) -> None:
     assert contract(frozen).code == 0
     frozen.execute('ALTER TABLE "Project" ADD COLUMN "factsJson" jsonb')
