@@ -34,7 +34,7 @@ print(json.dumps({name: getattr(home, name) for name in (
 
 def legacy_home(database: Database) -> dict[str, Any]:
     result = database.manage("shell", "-v0", "-c", READ)
-    assert (result.code, result.err) == (0, "")
+    assert result.code == 0, result.err
     answer = json.loads(result.out)
     assert isinstance(answer, dict)
     return answer

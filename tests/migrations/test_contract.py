@@ -118,9 +118,10 @@ def test_a_database_contracted_by_an_earlier_version_is_known_as_contracted(pris
         """
     )
 
-    prisma.migrate()
+    migrated = prisma.manage("migrate", "-v0")
     prisma.execute("""UPDATE "Project" SET name = 'other' WHERE id = 'nothing'""")
 
+    assert migrated.code == 0, migrated.err
     home = legacy_home(prisma)
     assert (home["is_contracted"], home["is_as_we_left_it"]) == (True, True)
 
