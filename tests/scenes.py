@@ -5,6 +5,7 @@ Documents are JSON text as the database prints it, so that nothing is compared t
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from contextlib import contextmanager
@@ -20,11 +21,15 @@ from agentstate.backfill import Outcome, PassOptions, Selection, run_pass
 from agentstate.models import AgentWorkflowRun, Flag
 from agentstate.models.fields import new_id
 from agentstate.models.passes import Direction
+from agentstate.samples import make_projects
 from agentstate.state.documents import decode
 from agentstate.state.homes import NEWEST, PROJECTS
 from agentstate.state.keys import STATE_KEYS
 from agentstate.state.standing import STANDING
 from tests.factories import COLUMNS, KEYS, write_columns
+from tests.sql import one
+from tests.sql import sql as rows
+from tests.sql import sql as run_sql
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -48,10 +53,59 @@ def reverse(*projects: str, **options: Any) -> Outcome:
 # -- writers
 
 
+def make_samples(number: int) -> None:
+    """Fill the legacy table with samples."""
+    make_projects(number, 7)
+
+
+def make_project(project: str, **state: object) -> None:
+    """Make a project; a state key that is not given is SQL NULL, None is JSON null, ``chat`` goes into ``meta``."""
+    meta = json.dumps({"chat": state.pop("chat")}) if "chat" in state else None
+    names = "".join(f', "{COLUMNS[key]}"' for key in state)
+    run_sql(
+        f'INSERT INTO "Project" (id, "userId", name, meta{names}) VALUES (%s, %s, %s, %s{", %s" * len(state)})',
+        project,
+        "user",
+        "A project",
+        meta,
+        *map(json.dumps, state.values()),
+    )
+
+
+def change_columns(project: str, **state: object) -> None:
+    """Write columns, as the legacy application does."""
+    changes = ", ".join(f'"{COLUMNS[key]}" = %s' for key in state)
+    run_sql(f'UPDATE "Project" SET {changes} WHERE id = %s', *map(json.dumps, state.values()), project)
+
+
 def empty_columns(*projects: str) -> None:
-    """Set all five columns to NULL by SQL."""
-    for project in projects:
+    """Set all five columns of the named projects, or of all, to SQL NULL."""
+    for project in projects or [project for (project,) in rows('SELECT id FROM "Project"')]:
         write_columns(project, dict.fromkeys(KEYS))
+
+
+def save_in_agentkit(where: str = "true", **state: object) -> None:
+    """Give projects with a snapshot another one a second later, in which some documents are new."""
+    run_sql(
+        f"""
+        INSERT INTO "AgentWorkflowRun"
+            (id, workflow_id, project_id, status, result, started_at, completed_at, snapshot_at, legacy_at)
+        SELECT 'live_' || id, 'intake', project_id, 'succeeded',
+               jsonb_build_object('state', result -> 'state' || %s::jsonb),
+               snapshot_at, snapshot_at + interval '1 s', snapshot_at + interval '1 s', legacy_at
+        FROM (
+            SELECT DISTINCT ON (project_id) * FROM "AgentWorkflowRun"
+            WHERE project_id IS NOT NULL AND snapshot_at IS NOT NULL ORDER BY project_id, snapshot_at DESC
+        ) newest WHERE {where}
+        """,
+        json.dumps(state),
+    )
+
+
+def make_fork(project: str, legacy: dict[str, object], agentkit: dict[str, object]) -> None:
+    """Save in AgentKit, then write other columns of a project that is in sync."""
+    save_in_agentkit(f"project_id = '{project}'", **agentkit)
+    change_columns(project, **legacy)
 
 
 def write_with_clock_set_back(project: str, documents: dict[str, str | None]) -> None:
@@ -332,32 +386,3 @@ def start_and_wait_for_lock(act: Callable[[], None]) -> threading.Thread:
         assert time.monotonic() < give_up_at
         time.sleep(0.01)
     return thread
-
-
-# -- SQL
-
-
-def run_sql(sql: str, *parameters: Any) -> None:
-    with connection.cursor() as cursor:
-        cursor.execute(sql, parameters or None)
-
-
-def rows(sql: str, *parameters: Any) -> list[Any]:
-    with connection.cursor() as cursor:
-        cursor.execute(sql, parameters or None)
-        return cursor.fetchall()
-
-
-def tell_planner(*tables: str) -> None:
-    """Let the planner know what tables hold now, and nothing of what other tests rolled back.
-
-    Index entries of rows that are gone still cost pages, and can make another index look cheaper.
-    """
-    for table in tables:
-        run_sql(f'REINDEX TABLE "{table}"')
-        run_sql(f'ANALYZE "{table}"')
-
-
-def one(sql: str, *parameters: Any) -> Any:
-    (row,) = rows(sql, *parameters)
-    return row

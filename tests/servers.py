@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from django.db import connection
 from psycopg.sql import SQL, Identifier
 
-from tests.rows import sql
+from tests.sql import sql
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -8,8 +8,8 @@ import pytest
 from django.db import DataError, connection, transaction
 
 from agentstate.isolation import one_round, read_committed, stricter_level
-from tests.rows import one, sql
 from tests.servers import default_isolation, server_side_binding
+from tests.sql import scalar, sql
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -20,7 +20,7 @@ STRICTER = ["repeatable read", "serializable"]
 def test_a_transaction_of_ours_is_read_committed(level: str) -> None:
     with default_isolation(level):
         with read_committed():
-            assert one("SHOW transaction_isolation") == "read committed"
+            assert scalar("SHOW transaction_isolation") == "read committed"
             assert stricter_level() is None
         with transaction.atomic():
             assert stricter_level() == level
@@ -49,7 +49,7 @@ def test_several_statements_are_one_query(is_server_side: bool, django_assert_nu
 def test_several_statements_are_all_or_none() -> None:
     with pytest.raises(DataError, match="division by zero"):
         one_round("""CREATE TABLE made_in_one_round (); SELECT 1 / 0""", {})
-    assert one("SELECT to_regclass('made_in_one_round')") is None
+    assert scalar("SELECT to_regclass('made_in_one_round')") is None
 
 
 def test_nothing_is_warned_of() -> None:

@@ -16,8 +16,8 @@ from agentstate.sessions import SessionNotFound, append, open_for, transcript
 from agentstate.state import ProjectNotFound, UnsuitableRun
 from tests.factories import ProjectFactory, RunFactory, SessionFactory
 from tests.flags import rolled_back
-from tests.rows import forward, make_project, one, sql
-from tests.scenes import start_and_wait_for_lock
+from tests.scenes import forward, make_project, start_and_wait_for_lock
+from tests.sql import scalar, sql
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -76,7 +76,7 @@ def test_the_newest_of_several() -> None:
 def test_the_legacy_chat_is_never_opened() -> None:
     make_project("p", chat=[{"role": "user", "content": "Hello"}])
     forward()
-    assert one('SELECT id FROM "AgentSession"') == "legacy_p"
+    assert scalar('SELECT id FROM "AgentSession"') == "legacy_p"
     session = open_for("p")
     assert session.pk != "legacy_p"
     assert open_for("p").pk == session.pk
@@ -204,7 +204,7 @@ def test_the_backfill_leaves_a_legacy_chat_alone_once_it_was_written_to(created:
     sql(f'UPDATE "Project" SET "createdAt" = {created}')
     forward()
     append("legacy_p", "user", "more")
-    assert one('SELECT updated_at > created_at FROM "AgentSession"')
+    assert scalar('SELECT updated_at > created_at FROM "AgentSession"')
     sql("""UPDATE "Project" SET meta = '{"chat": [{"role": "user", "content": "another"}]}'""")
     forward()
     assert [entry["content"] for entry in transcript("legacy_p")] == ["Hello", "more"]

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.backfill.test_left_aside import LONG
-from tests.rows import empty_columns, forward, make_project, reverse, save_in_agentkit, sql
+from tests.scenes import empty_columns, forward, make_project, reverse, save_in_agentkit
+from tests.sql import sql
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

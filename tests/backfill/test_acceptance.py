@@ -14,16 +14,8 @@ from agentstate.backfill.verification import Verification, verify
 from agentstate.models import LeftAside
 from agentstate.models.passes import Direction
 from tests.backfill.test_left_aside import delete_and_restore
-from tests.rows import (
-    change_columns,
-    dump,
-    empty_columns,
-    make_fork,
-    make_project,
-    one,
-    save_in_agentkit,
-    sql,
-)
+from tests.scenes import change_columns, empty_columns, make_fork, make_project, save_in_agentkit
+from tests.sql import dump, scalar, sql
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -152,7 +144,7 @@ class TestPassesAfterwards:
         assert (outcome.left_aside, outcome.accepted, outcome.failures) == (0, {long}, [])
         assert [failure.project for failure in outcome.counts.failures] == [long]
         assert (entry().status, entry().attempts, entry().note) == ("accepted", 2, NOTE)
-        assert one('SELECT left_aside FROM "AgentStatePass" ORDER BY id DESC LIMIT 1') == 0
+        assert scalar('SELECT left_aside FROM "AgentStatePass" ORDER BY id DESC LIMIT 1') == 0
 
     def test_a_dry_run_says_the_same(self, long: str) -> None:
         accept(entry(), NOTE)

@@ -16,7 +16,8 @@ from agentstate.backfill.forward import TakeIn
 from agentstate.backfill.settle import Settle
 from agentstate.models import LeftAside
 from agentstate.models.passes import Direction
-from tests.rows import change_columns, count, make_fork, make_project, save_in_agentkit, sql
+from tests.scenes import change_columns, make_fork, make_project, save_in_agentkit
+from tests.sql import count, sql
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

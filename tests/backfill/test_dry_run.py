@@ -10,19 +10,8 @@ from django.utils import timezone
 
 from agentstate.backfill import Outcome, PassOptions, Selection, run_pass
 from agentstate.models.passes import Direction
-from tests.rows import (
-    EVERYTHING,
-    change_columns,
-    count,
-    dump,
-    empty_columns,
-    make_fork,
-    make_project,
-    one,
-    save_in_agentkit,
-    seed,
-    sql,
-)
+from tests.scenes import change_columns, empty_columns, make_fork, make_project, make_samples, save_in_agentkit
+from tests.sql import EVERYTHING, count, dump, scalar, sql
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -32,7 +21,7 @@ CHAT = [{"role": "user", "content": "Hello"}, "odd"]
 @pytest.fixture(autouse=True)
 def moment_of_the_scene() -> datetime:
     """Make projects of every standing, and of every kind that needs a second look; return when all was in sync."""
-    seed(60)
+    make_samples(60)
     for name in ("ahead", "kept", "merges", "clashes", "both", "emptied", "unequal", "back", "gone"):
         make_project(name, facts=[name], coverage={"score": 0.5}, eligibility=[1, 2], chat=CHAT)
     for name in ("gone", "gone-other", "gone-deleted"):
@@ -47,7 +36,7 @@ def moment_of_the_scene() -> datetime:
     make_fork("merges", legacy={"coverage": 7}, agentkit={"facts": []})
     make_fork("clashes", legacy={"coverage": 7}, agentkit={"coverage": 8})
     make_fork("both", legacy={"coverage": 7, "facts": 0}, agentkit={"coverage": 8, "eligibility": 0})
-    empty_columns("id = 'emptied'")
+    empty_columns("emptied")
     sql("""UPDATE "AgentWorkflowRun" SET result = '{"state": {"facts": 0}}' WHERE project_id = 'unequal'""")
     # As after the server's clock was set back.
     sql(
@@ -140,10 +129,10 @@ def test_its_bytes_are_those_of_the_documents() -> None:
     outcome = run_pass(PassOptions(Direction.FORWARD, selection=Selection(("new",)), sessions=False, dry_run=True))
     run_pass(PassOptions(Direction.FORWARD, selection=Selection(("new",))))
 
-    documents = one(
+    documents = scalar(
         """SELECT sum(pg_column_size(result -> 'state')) FROM "AgentWorkflowRun" WHERE project_id = 'new'"""
     )
-    payloads = one(
+    payloads = scalar(
         """SELECT sum(pg_column_size(payload || '{}')) FROM "AgentWorkflowRunEvent" WHERE run_id LIKE 'legacy_new%%'"""
     )
     assert documents <= outcome.counts.size <= documents + payloads + 100

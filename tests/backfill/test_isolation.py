@@ -13,8 +13,9 @@ from agentstate.backfill.verification import verify
 from agentstate.models import LeftAside
 from agentstate.models.passes import BackfillPass
 from tests.faults.processes import is_waiting_for_a_lock, wait_until
-from tests.rows import empty_columns, forward, make_project, reverse, save_in_agentkit, second_connection, sql
+from tests.scenes import empty_columns, forward, make_project, reverse, save_in_agentkit
 from tests.servers import default_isolation
+from tests.sql import second_connection, sql
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -15,7 +15,8 @@ from django.utils import timezone
 from agentstate.backfill import PassOptions, Progress, Selection, UnknownProjects, run_pass
 from agentstate.models import BackfillPass
 from agentstate.models.passes import Direction
-from tests.rows import count, make_fork, make_project, save_in_agentkit, sql
+from tests.scenes import make_fork, make_project, save_in_agentkit
+from tests.sql import count, sql
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -16,7 +16,8 @@ from agentstate.backfill.verification import verify
 from agentstate.models import LeftAside
 from tests.backfill.test_acceptance import NOTE, entry, forward, what_was_decided
 from tests.factories import COLUMNS
-from tests.rows import change_columns, dump, empty_columns, make_project, one, save_in_agentkit, second_connection, sql
+from tests.scenes import change_columns, empty_columns, make_project, save_in_agentkit
+from tests.sql import dump, scalar, second_connection, sql
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,7 +34,7 @@ class TestRetrying:
         assert entry().status == "closed"
         assert verify().clean
         # In the ledger as any pass is.
-        assert one('SELECT requested_by FROM "AgentStatePass" ORDER BY id DESC LIMIT 1') == "ada"
+        assert scalar('SELECT requested_by FROM "AgentStatePass" ORDER BY id DESC LIMIT 1') == "ada"
 
     def test_one_that_fails_again_is_open_also_where_it_was_accepted(self, long: str) -> None:
         accept(entry(), NOTE, by="ada")
@@ -54,7 +55,7 @@ class TestRetrying:
     def test_each_in_its_own_direction(self, refused_columns: str) -> None:
         make_project("p2", facts=[2])
         forward()
-        empty_columns("id = 'p2'")
+        empty_columns("p2")
         forward()
         change_columns("p2", facts=[3])
         sql('ALTER TABLE "Project" DROP CONSTRAINT refused')

@@ -19,7 +19,8 @@ from agentstate.models import LeftAside
 from agentstate.models.passes import Direction
 from agentstate.row_security import RowsHidden
 from tests.management.commands import FORWARD, REVERSE, VERIFY, call
-from tests.rows import dump, empty_columns, forward, make_project, sql
+from tests.scenes import empty_columns, forward, make_project
+from tests.sql import dump, sql
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,7 +40,7 @@ def hidden() -> Iterator[None]:
     make_project("p1", facts=[1], chat=[{"role": "user", "content": "Hello"}])
     make_project("p2", facts=[2])
     forward()
-    empty_columns("id = 'p1'")
+    empty_columns("p1")
     forward()  # leaves p1 aside
     me = connection.settings_dict["USER"] or "postgres"
     sql(f"CREATE ROLE {OWNER}")

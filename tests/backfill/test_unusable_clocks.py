@@ -10,8 +10,16 @@ from agentstate.backfill.retry import retry
 from agentstate.backfill.verification import verify
 from agentstate.models import LeftAside
 from tests.management.commands import FORWARD, REVERSE, VERIFY, call
-from tests.rows import change_columns, count, forward, make_project, one, reverse, save_in_agentkit, sql
-from tests.scenes import behind_the_trigger, standing_of
+from tests.scenes import (
+    behind_the_trigger,
+    change_columns,
+    forward,
+    make_project,
+    reverse,
+    save_in_agentkit,
+    standing_of,
+)
+from tests.sql import count, scalar, sql
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -115,7 +123,7 @@ class TestReverse:
         assert outcome.counts.written == 4
         (failure,) = outcome.failures
         assert failure.error_class == "UnusableClock"
-        run = one("""SELECT id FROM "AgentWorkflowRun" WHERE id LIKE 'live\\_legacy\\_p2%%'""")
+        run = scalar("""SELECT id FROM "AgentWorkflowRun" WHERE id LIKE 'live\\_legacy\\_p2%%'""")
         assert ("p2", "clock", run) in verify().offenders
         call(VERIFY, "--audit")
 
@@ -138,6 +146,6 @@ def test_a_chat_of_a_project_made_in_such_a_year(created: str) -> None:
     assert forward().counts.sessions == 1
     assert forward().counts.sessions == 0
     year = {"infinity": 9999, "57123-04-05": 9999}.get(created, 2)
-    assert one('SELECT extract(year FROM created_at)::int FROM "AgentSession"') == year
-    assert one("""SELECT transcript_json -> 0 ->> 'at' FROM "AgentSession" """).startswith(f"{year:04}-01-01T")
+    assert scalar('SELECT extract(year FROM created_at)::int FROM "AgentSession"') == year
+    assert scalar("""SELECT transcript_json -> 0 ->> 'at' FROM "AgentSession" """).startswith(f"{year:04}-01-01T")
     assert verify().clean

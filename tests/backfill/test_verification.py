@@ -12,21 +12,17 @@ from agentstate.backfill import UnknownProjects
 from agentstate.backfill.verification import Offender, Verification, audit, verify
 from agentstate.state.keys import STATE_KEYS
 from tests.management.commands import call
-from tests.rows import (
-    EVERYTHING,
+from tests.scenes import (
     change_columns,
-    count,
-    dump,
     empty_columns,
     forward,
     make_fork,
     make_project,
+    make_samples,
     reverse,
     save_in_agentkit,
-    second_connection,
-    seed,
-    sql,
 )
+from tests.sql import EVERYTHING, count, dump, second_connection, sql
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -71,7 +67,7 @@ def test_an_empty_database_is_clean() -> None:
 
 
 def test_samples_are_clean_once_they_are_moved() -> None:
-    seed(300)
+    make_samples(300)
     before = verify()
     assert before.standing["legacy_ahead"] + before.standing["empty"] == 300
     assert not before.clean

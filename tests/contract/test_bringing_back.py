@@ -24,7 +24,7 @@ from tests import scenes
 from tests.contract.scenes import as_somebody_else, columns_return, freeze_columns, projects
 from tests.factories import ProjectFactory, write_columns
 from tests.faults.processes import Command, is_waiting_for_a_lock, wait_until
-from tests.rows import second_connection
+from tests.sql import second_connection
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

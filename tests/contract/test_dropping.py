@@ -19,7 +19,7 @@ from tests import scenes
 from tests.contract.scenes import as_somebody_else, columns_return, freeze_columns, projects
 from tests.factories import ProjectFactory
 from tests.faults.processes import wait_until
-from tests.rows import second_connection
+from tests.sql import second_connection
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

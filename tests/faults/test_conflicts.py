@@ -13,18 +13,8 @@ from agentstate.backfill import Outcome, PassOptions, run_pass
 from agentstate.backfill.verification import verify
 from agentstate.models.passes import Direction
 from tests.faults.processes import FORWARD, REVERSE, Command, is_waiting_for_a_lock, wait_until
-from tests.rows import (
-    change_columns,
-    count,
-    forward,
-    make_fork,
-    make_project,
-    one,
-    reverse,
-    save_in_agentkit,
-    second_connection,
-    sql,
-)
+from tests.scenes import change_columns, forward, make_fork, make_project, reverse, save_in_agentkit
+from tests.sql import count, scalar, second_connection, sql
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -142,7 +132,7 @@ def test_a_deadlock_over_the_columns(projects: None) -> None:
 
 
 def deadlocks_so_far() -> int:
-    return int(one("SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()"))
+    return int(scalar("SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()"))
 
 
 @pytest.fixture
@@ -171,7 +161,7 @@ def test_a_serialization_failure(projects: None, fails_once_to_serialize: None) 
     counts = reverse().counts
 
     assert (counts.written, counts.failures) == (5, [])
-    assert one("SELECT last_value FROM updates_seen") == 6
+    assert scalar("SELECT last_value FROM updates_seen") == 6
 
 
 @pytest.mark.parametrize("isolation", ["repeatable read", "serializable"])
@@ -194,7 +184,7 @@ def test_a_save_that_reverse_waits_for_is_seen_whatever_the_default_isolation(pr
         outcome = under_way.end()
 
     assert (outcome.counts.written, outcome.counts.failures) == (5, [])
-    assert one("""SELECT "factsJson"::text FROM "Project" WHERE id = 'p3'""") == '["newer"]'
+    assert scalar("""SELECT "factsJson"::text FROM "Project" WHERE id = 'p3'""") == '["newer"]'
     assert verify().clean
 
 
@@ -244,7 +234,7 @@ def test_reverse_does_not_overwrite_a_change_that_comes_in_between(projects: Non
 
     assert (outcome.counts.written, outcome.counts.failures) == (4, [])
     assert outcome.forked == (1, ["p3"])
-    assert one("""SELECT "factsJson" FROM "Project" WHERE id = 'p3'""") == '["legacy\'s"]'
+    assert scalar("""SELECT "factsJson" FROM "Project" WHERE id = 'p3'""") == '["legacy\'s"]'
     assert verify().standing == {"empty": 0, "legacy_ahead": 0, "in_sync": 4, "agentkit_ahead": 0, "forked": 1}
 
 
@@ -268,7 +258,7 @@ def test_reverse_takes_a_save_that_comes_in_between(projects: None) -> None:
         outcome = under_way.end()
 
     assert (outcome.counts.written, outcome.counts.failures) == (5, [])
-    assert one("""SELECT "factsJson" FROM "Project" WHERE id = 'p3'""") == '["second"]'
+    assert scalar("""SELECT "factsJson" FROM "Project" WHERE id = 'p3'""") == '["second"]'
     assert verify().clean
 
 
@@ -284,7 +274,7 @@ def test_a_fork_whose_columns_change_before_it_is_locked_is_merged_as_it_is_then
 
     assert (outcome.counts.merged, outcome.counts.failures) == (1, [])
     assert (
-        one("""SELECT (result -> 'state') - 'facts' FROM "AgentWorkflowRun" WHERE workflow_id = 'legacy_merge'""")
+        scalar("""SELECT (result -> 'state') - 'facts' FROM "AgentWorkflowRun" WHERE workflow_id = 'legacy_merge'""")
         == '{"coverage": {"score": 0.2}, "eligibility": ["AgentKit\'s"]}'
     )
 
@@ -340,7 +330,7 @@ def test_a_worker_loses_its_connection(projects: None) -> None:
     assert command.stderr.startswith("CommandError: The database server failed: terminating connection")
     change_columns("p1", facts=["once more"])
     reverse()
-    assert one("""SELECT "factsJson" FROM "Project" WHERE id = 'p5'""") == '["new"]'
+    assert scalar("""SELECT "factsJson" FROM "Project" WHERE id = 'p5'""") == '["new"]'
 
 
 def test_the_connection_beside_the_workers_is_lost(projects: None) -> None:

@@ -11,9 +11,9 @@ from agentstate.sessions import open_for
 from agentstate.state import ProjectNotFound
 from tests.factories import ProjectFactory, RunFactory
 from tests.recording.recorded import in_threads
-from tests.rows import sql
 from tests.scenes import start_and_wait_for_lock
 from tests.servers import default_isolation
+from tests.sql import sql
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

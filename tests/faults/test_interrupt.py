@@ -8,7 +8,8 @@ import pytest
 
 from agentstate.backfill.verification import verify
 from tests.faults.processes import FORWARD, REVERSE, Command, is_waiting_for_a_lock, run, wait_until
-from tests.rows import count, forward, one, reverse, save_in_agentkit, second_connection, seed, sql
+from tests.scenes import forward, make_samples, reverse, save_in_agentkit
+from tests.sql import count, scalar, second_connection, sql
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -28,13 +29,13 @@ def started(*command: str) -> Command:
 @pytest.mark.parametrize("workers", ["1", "2"])
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_forward_ends_after_its_batch_and_goes_on_later(number: signal.Signals, workers: str) -> None:
-    seed(600)
+    make_samples(600)
     command = started(FORWARD, "--workers", workers)
     command.signal(number)
 
     assert command.end() == 130
     moved = count("AgentWorkflowRun")
-    candidates = one('SELECT candidates FROM "AgentStatePass"')
+    candidates = scalar('SELECT candidates FROM "AgentStatePass"')
     assert 0 < moved < candidates
     assert command.stdout.startswith(f"{moved:,} of {candidates:,} projects moved, {moved:,} runs, ")
     assert command.stdout.endswith("Interrupted after the batch under way. Run the command again to go on.\n")
@@ -49,7 +50,7 @@ def test_forward_ends_after_its_batch_and_goes_on_later(number: signal.Signals, 
 
 
 def test_reverse_ends_after_its_batch_and_goes_on_later() -> None:
-    seed(600)
+    make_samples(600)
     forward()
     save_in_agentkit(facts={"org": {}})
     ahead = count("AgentWorkflowRun", "workflow_id = 'intake'")
@@ -61,14 +62,14 @@ def test_reverse_ends_after_its_batch_and_goes_on_later() -> None:
     seeded = count("AgentWorkflowRun", "workflow_id = 'intake' AND legacy_at = snapshot_at")
     assert 0 < seeded < ahead
     assert command.stdout.startswith(f"{seeded:,} of {ahead:,} projects seeded, ")
-    assert one(LAST_OUTCOME) == "interrupted"
+    assert scalar(LAST_OUTCOME) == "interrupted"
 
     reverse()
     assert verify().clean
 
 
 def test_the_json_summary_says_what_was_moved_until_then() -> None:
-    seed(600)
+    make_samples(600)
     command = started(FORWARD, "--format", "json")
     command.signal(signal.SIGINT)
 
@@ -78,10 +79,10 @@ def test_the_json_summary_says_what_was_moved_until_then() -> None:
 
 
 def test_a_dry_run_can_be_interrupted_too() -> None:
-    seed(2000)
+    make_samples(2000)
     command = Command(FORWARD, "--dry-run", "--batch-size", "1")
     wait_until(
-        lambda: one(
+        lambda: scalar(
             "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid() "
             "AND query LIKE '%pg_column_size%'"
         )
@@ -95,7 +96,7 @@ def test_a_dry_run_can_be_interrupted_too() -> None:
 @pytest.mark.parametrize("workers", ["1", "2"])
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_second_time_ends_it_at_once(number: signal.Signals, workers: str) -> None:
-    seed(60)
+    make_samples(60)
     with second_connection() as other:
         # A transaction that stays open keeps the batch from ending.
         other.execute("BEGIN")
@@ -111,6 +112,6 @@ def test_a_second_time_ends_it_at_once(number: signal.Signals, workers: str) -> 
         other.execute("ROLLBACK")
 
     assert command.stderr == ("CommandError: Interrupted at once.\n" if number == signal.SIGINT else "")
-    assert one(LAST_OUTCOME) == ("interrupted" if number == signal.SIGINT else "running")
+    assert scalar(LAST_OUTCOME) == ("interrupted" if number == signal.SIGINT else "running")
     forward()
     assert verify().clean

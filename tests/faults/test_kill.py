@@ -9,7 +9,8 @@ import pytest
 
 from agentstate.backfill.verification import verify
 from tests.faults.processes import FORWARD, REVERSE, Command, others_on_the_server, run, wait_until
-from tests.rows import EVERYTHING, MOVED, count, dump, forward, one, reverse, save_in_agentkit, seed, sql
+from tests.scenes import forward, make_samples, reverse, save_in_agentkit
+from tests.sql import EVERYTHING, MOVED, count, dump, scalar, sql
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -20,7 +21,7 @@ SMALL_BATCHES = ("--batch-size", "5")
 
 @pytest.fixture
 def projects() -> None:
-    seed(PROJECTS)
+    make_samples(PROJECTS)
 
 
 @pytest.fixture
@@ -38,7 +39,7 @@ def forget_what_was_moved() -> None:
 def kill_at(progress: int, moved: str, *command: str) -> bool:
     """Start a command, kill it when so many rows were moved, and return whether that was before its end."""
     command_under_way = Command(*command)
-    wait_until(lambda: not command_under_way.is_running or one(moved) >= progress)
+    wait_until(lambda: not command_under_way.is_running or scalar(moved) >= progress)
     command_under_way.process.kill()
     exit_code = command_under_way.end()
     wait_until(lambda: not others_on_the_server())

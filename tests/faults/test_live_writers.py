@@ -12,7 +12,8 @@ import pytest
 
 from agentstate.backfill.verification import verify
 from tests.faults.processes import FORWARD, REVERSE, run
-from tests.rows import count, forward, reverse, save_in_agentkit, second_connection, seed, sql
+from tests.scenes import forward, make_samples, reverse, save_in_agentkit
+from tests.sql import count, second_connection, sql
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -77,7 +78,7 @@ def notes() -> Iterator[None]:
 
 
 def test_forward_beside_writers(notes: None) -> None:
-    seed(500)
+    make_samples(500)
     with going_on(write_a_column, delete_a_project):
         for _ in range(2):
             under_way = run(FORWARD, *SMALL_BATCHES)
@@ -99,7 +100,7 @@ def test_forward_beside_writers(notes: None) -> None:
 
 
 def test_reverse_beside_writers(notes: None) -> None:
-    seed(500)
+    make_samples(500)
     forward()
     save_in_agentkit(coverage={"score": 0.99})
     with going_on(write_a_column, delete_a_project):

@@ -6,7 +6,8 @@ import psutil
 import pytest
 
 from tests.faults.processes import FORWARD, REVERSE, VERIFY, Command, wait_until
-from tests.rows import count, save_in_agentkit, seed, sql
+from tests.scenes import make_samples, save_in_agentkit
+from tests.sql import count, sql
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -31,7 +32,7 @@ def peak(*command: str) -> int:
 
 
 def test_memory_stays_under_150_megabytes() -> None:
-    seed(2000)
+    make_samples(2000)
     sql(
         """
         UPDATE "Project" SET "factsJson" =

@@ -8,7 +8,8 @@ from django.db import connection
 from agentstate.models import BackfillPass
 from tests.faults.processes import FORWARD, REVERSE, VERIFY, Command
 from tests.pooler import Pooler, needs_pooler, pooler
-from tests.rows import make_project, one
+from tests.scenes import make_project
+from tests.sql import scalar
 
 pytestmark = [pytest.mark.django_db(transaction=True), needs_pooler]
 
@@ -24,7 +25,7 @@ def run(pool: Pooler, *arguments: str, **parameters: str) -> Command:
 
 def advisory_locks() -> int:
     return int(
-        one(
+        scalar(
             "SELECT count(*) FROM pg_locks JOIN pg_database ON pg_database.oid = database "
             "WHERE locktype = 'advisory' AND datname = current_database()"
         )

@@ -16,7 +16,7 @@ from django.db import OperationalError, connection
 from agentstate.models import AgentWorkflowRun
 from agentstate.recording import close_stale_runs, record
 from tests.faults.processes import CLONE, database_url, others_on_the_server, run, wait_until
-from tests.rows import one, sql
+from tests.sql import scalar, sql
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -66,7 +66,7 @@ class Agent:
     def signal(self, number: signal.Signals) -> str:
         """Send a signal once it has recorded something, wait for the end, and return its errors."""
         try:
-            wait_until(lambda: one('SELECT count(*) FROM "AgentWorkflowRunEvent"') > 5 or self.process.poll())
+            wait_until(lambda: scalar('SELECT count(*) FROM "AgentWorkflowRunEvent"') > 5 or self.process.poll())
             self.process.send_signal(number)
             return self.process.communicate(timeout=60)[1]
         finally:
@@ -143,10 +143,10 @@ def test_a_run_that_writes_all_the_while_is_never_closed() -> None:
             closer.join(20)
     assert errors == []
     # A pause of the machine may outlast the patience; then everything is kept and marked.
-    late = one("""SELECT count(*) FROM "AgentWorkflowRunEvent" WHERE payload ? '$late'""")
+    late = scalar("""SELECT count(*) FROM "AgentWorkflowRunEvent" WHERE payload ? '$late'""")
     run = AgentWorkflowRun.objects.get()
     assert (run.status, late > 0) in {("succeeded", False), ("failed", True)}
-    assert one("""SELECT count(*) FROM "AgentWorkflowRunEvent" WHERE type = 'step'""") == 300
+    assert scalar("""SELECT count(*) FROM "AgentWorkflowRunEvent" WHERE type = 'step'""") == 300
 
 
 def test_an_event_that_comes_between_the_look_and_the_lock_keeps_its_run_open() -> None:
@@ -169,5 +169,5 @@ def test_an_event_that_comes_between_the_look_and_the_lock_keeps_its_run_open() 
             barrier.wait()
             recorder.event("step")
             closer.join(20)
-            late = one("""SELECT payload ? '$late' FROM "AgentWorkflowRunEvent" WHERE type = 'step'""")
-            assert one('SELECT status FROM "AgentWorkflowRun"') == ("failed" if late else "running")
+            late = scalar("""SELECT payload ? '$late' FROM "AgentWorkflowRunEvent" WHERE type = 'step'""")
+            assert scalar('SELECT status FROM "AgentWorkflowRun"') == ("failed" if late else "running")

@@ -13,19 +13,8 @@ from agentstate.backfill.locks import NAMESPACE
 from agentstate.backfill.verification import verify
 from agentstate.models.passes import Direction
 from tests.faults.processes import FORWARD, REVERSE, Command, others_on_the_server, run, wait_until
-from tests.rows import (
-    LEDGER,
-    MOVED,
-    count,
-    dump,
-    forward,
-    one,
-    reverse,
-    save_in_agentkit,
-    second_connection,
-    seed,
-    sql,
-)
+from tests.scenes import forward, make_samples, reverse, save_in_agentkit
+from tests.sql import LEDGER, MOVED, count, dump, scalar, second_connection, sql
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -35,7 +24,7 @@ SMALL_BATCHES = ("--batch-size", "5")
 @pytest.fixture
 def undisturbed() -> dict[str, tuple[int, str]]:
     """The rows that one pass makes; the projects wait to be moved again."""
-    seed(400)
+    make_samples(400)
     forward()
     rows = dump("Project", *MOVED)
     for table in reversed(MOVED):
@@ -78,7 +67,7 @@ def test_two_forward_threads_are_harmless(undisturbed: dict[str, tuple[int, str]
 
 
 def test_two_reverse_processes_are_harmless() -> None:
-    seed(400)
+    make_samples(400)
     forward()
     save_in_agentkit(facts={"org": {"mission": "new"}})
     ahead = count("AgentWorkflowRun", "workflow_id = 'intake'")
@@ -92,7 +81,7 @@ def test_two_reverse_processes_are_harmless() -> None:
 
 @pytest.mark.parametrize(("first", "second"), [(FORWARD, REVERSE), (REVERSE, FORWARD)])
 def test_the_directions_exclude_each_other(first: str, second: str) -> None:
-    seed(30)
+    make_samples(30)
     forward()
     save_in_agentkit(facts={})
     sql("""UPDATE "Project" SET "factsJson" = '[]' WHERE id IN (SELECT id FROM "Project" LIMIT 10)""")
@@ -122,7 +111,7 @@ def test_the_directions_exclude_each_other(first: str, second: str) -> None:
 
 
 def test_the_lock_of_a_killed_pass_is_gone_with_it() -> None:
-    seed(30)
+    make_samples(30)
     with second_connection() as other:
         other.execute("BEGIN")
         other.execute('LOCK TABLE "AgentWorkflowRun" IN SHARE MODE')
@@ -132,7 +121,7 @@ def test_the_lock_of_a_killed_pass_is_gone_with_it() -> None:
         other.execute("ROLLBACK")
     # The batches that were under way in the server end first.
     wait_until(lambda: not others_on_the_server())
-    assert one('SELECT outcome FROM "AgentStatePass"') == "running"
+    assert scalar('SELECT outcome FROM "AgentStatePass"') == "running"
 
     reverse()
     assert sql('SELECT direction, outcome, ended_at IS NOT NULL FROM "AgentStatePass" ORDER BY id') == [
@@ -142,7 +131,7 @@ def test_the_lock_of_a_killed_pass_is_gone_with_it() -> None:
 
 
 def test_a_pass_that_lives_is_never_called_killed() -> None:
-    seed(30)
+    make_samples(30)
     with second_connection() as other:
         other.execute("BEGIN")
         other.execute('LOCK TABLE "AgentWorkflowRun" IN SHARE MODE')
@@ -161,7 +150,7 @@ def test_a_pass_that_lives_is_never_called_killed() -> None:
 
 def test_a_refused_pass_does_not_disturb_the_one_under_way() -> None:
     """It has taken its own lock for an instant, and the workers' connections must not mind."""
-    seed(30)
+    make_samples(30)
     with second_connection() as other:
 
         def refused_at_the_start_of_each_step(progress: Progress) -> None:

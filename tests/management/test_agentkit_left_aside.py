@@ -12,7 +12,8 @@ from agentstate.models import LeftAside
 from tests.backfill.test_left_aside import LONG
 from tests.faults.processes import run
 from tests.management.commands import FORWARD, VERIFY, Ended, call
-from tests.rows import change_columns, dump, empty_columns, make_project, save_in_agentkit, sql
+from tests.scenes import change_columns, empty_columns, make_project, save_in_agentkit
+from tests.sql import dump, sql
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -26,7 +27,7 @@ def entries() -> list[int]:
     for number in range(3):
         make_project(f"p{number}", facts=[number])
     call(FORWARD)
-    empty_columns("id IN ('p1', 'p2')")
+    empty_columns("p1", "p2")
     make_project(LONG, facts=["too long an id"])
     assert call(FORWARD).code == 1
     # The order in which a pass comes to them is its own.

@@ -15,7 +15,8 @@ from django.utils import timezone
 
 from tests.faults.processes import CLONE, database_url, run
 from tests.management.commands import FORWARD, REVERSE, call
-from tests.rows import change_columns, count, empty_columns, make_fork, make_project, one, save_in_agentkit, sql
+from tests.scenes import change_columns, empty_columns, make_fork, make_project, save_in_agentkit
+from tests.sql import count, scalar, sql
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -119,7 +120,7 @@ class TestOptions:
         call(FORWARD)
         restored = call(REVERSE, "--force", "--all", "--as-of", f"{then:%Y-%m-%dT%H:%M:%S.%f}", "--format", "json")
         assert restored.json["written"] == 1
-        assert one("""SELECT "factsJson" FROM "Project" WHERE id = 'p1'""") == "[1]"
+        assert scalar("""SELECT "factsJson" FROM "Project" WHERE id = 'p1'""") == "[1]"
 
 
 class TestSummary:
@@ -205,7 +206,7 @@ class TestSummary:
         make_fork("p1", legacy={"facts": 1}, agentkit={"facts": 2})
         ended = call(REVERSE, "--prefer", "agentkit", "--all", "--format", "json")
         assert (ended.json["candidates"], ended.json["written"], ended.json["merged"]) == (1, 1, 1)
-        assert one("""SELECT "factsJson" FROM "Project" WHERE id = 'p1'""") == "2"
+        assert scalar("""SELECT "factsJson" FROM "Project" WHERE id = 'p1'""") == "2"
 
     def test_who_is_left_aside(self, projects: None) -> None:
         call(FORWARD)
@@ -239,7 +240,7 @@ class TestSummary:
 
     def test_a_restore_names_who_has_no_earlier_snapshot(self, projects: None) -> None:
         call(FORWARD)
-        empty_columns("id = 'p1'")
+        empty_columns("p1")
         make_project("o'neill", facts=1)
         then = timezone.now() - timedelta(days=1)
 

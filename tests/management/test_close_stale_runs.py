@@ -14,7 +14,7 @@ from agentstate.models import AgentWorkflowRun
 from agentstate.recording import Recorder, RunFinished, close_stale_runs
 from tests.factories import EventFactory, RunFactory
 from tests.management.commands import call
-from tests.rows import one, second_connection, sql
+from tests.sql import scalar, second_connection, sql
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -101,7 +101,7 @@ def test_a_heartbeat_keeps_a_run_alive() -> None:
     sql("""UPDATE "AgentWorkflowRunEvent" SET created_at = created_at - interval '2 hours'""")
     recorder.heartbeat()
     assert close_stale_runs(AN_HOUR) == []
-    assert one('SELECT count(*) FROM "AgentWorkflowRunEvent"') == 1
+    assert scalar('SELECT count(*) FROM "AgentWorkflowRunEvent"') == 1
 
 
 def test_a_run_that_somebody_writes_to_is_left_alone() -> None:

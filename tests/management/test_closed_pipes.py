@@ -10,8 +10,8 @@ import pytest
 
 from agentstate.models import AgentWorkflowRun, LeftAside
 from tests.faults.processes import CLONE, database_url
-from tests.rows import count, empty_columns, forward, make_project, sql
-from tests.scenes import open_gates
+from tests.scenes import empty_columns, forward, make_project, open_gates
+from tests.sql import count, sql
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -76,7 +76,7 @@ def test_a_pass_goes_on_to_its_end(output: str, *, stderr_too: bool) -> None:
 @pytest.mark.parametrize("stderr_too", [False, True])
 def test_each_command_ends_as_it_would(command: list[str], code: int, *, stderr_too: bool) -> None:
     forward()
-    empty_columns("id = 'p1'")
+    empty_columns("p1")
     forward()
     open_gates(agentkit_writes=True)
     sql('DELETE FROM "AgentStateReadCount"')
@@ -88,7 +88,7 @@ def test_each_command_ends_as_it_would(command: list[str], code: int, *, stderr_
 
 def test_a_decision_is_kept() -> None:
     forward()
-    empty_columns("id = 'p1'")
+    empty_columns("p1")
     forward()
     entry = LeftAside.objects.get()
     code, stderr = run_unread("agentkit_left_aside", "accept", str(entry.pk), "--note", "Nobody misses it.")

@@ -9,8 +9,8 @@ import pytest
 from agentstate.backfill.verification import AUDIT_RUNS
 from tests.faults.processes import run
 from tests.management.commands import FORWARD, VERIFY, call
-from tests.rows import change_columns, count, make_fork, make_project, seed, sql
-from tests.scenes import open_gates
+from tests.scenes import change_columns, make_fork, make_project, make_samples, open_gates
+from tests.sql import count, sql
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -120,7 +120,7 @@ def test_audit_in_json(projects: None) -> None:
 
 
 def test_a_process_says_the_same() -> None:
-    seed(30)
+    make_samples(30)
     unclean = run(VERIFY, "--format", "json", "--audit")
     assert (unclean.process.returncode, unclean.stderr) == (1, "")
     assert set(json.loads(unclean.stdout)) == {

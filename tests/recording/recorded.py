@@ -14,7 +14,7 @@ from agentstate.models import AgentWorkflowRun
 from agentstate.recording import (
     close_stale_runs,
 )
-from tests.rows import sql
+from tests.sql import sql
 
 if TYPE_CHECKING:
     from collections.abc import Callable

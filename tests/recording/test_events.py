@@ -19,8 +19,8 @@ from agentstate.recording import (
 from tests.factories import EventFactory, RunFactory
 from tests.flags import rolled_back
 from tests.recording.recorded import events_of, in_threads, the_run
-from tests.rows import second_connection, sql
-from tests.scenes import start_and_wait_for_lock, tell_planner
+from tests.scenes import start_and_wait_for_lock
+from tests.sql import second_connection, sql, tell_planner
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

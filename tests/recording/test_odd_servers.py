@@ -15,8 +15,8 @@ from agentstate.state import UnsuitableTransaction, load
 from tests.factories import ProjectFactory
 from tests.flags import turn
 from tests.recording.recorded import close_as_stale, events_of, in_threads, silence, the_run
-from tests.rows import one, sql
 from tests.servers import default_isolation, server_side_binding
+from tests.sql import scalar, sql
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -138,7 +138,7 @@ def test_flags_that_many_change_at_once() -> None:
             Flag.objects.filter(name="agentkit_reads").update(note=str(number))
 
     in_threads(change, 4)
-    assert one("""SELECT count(*) > 40 FROM "AgentStateFlagChange" WHERE flag = 'agentkit_reads'""")
+    assert scalar("""SELECT count(*) > 40 FROM "AgentStateFlagChange" WHERE flag = 'agentkit_reads'""")
 
 
 @pytest.mark.parametrize("level", STRICTER)

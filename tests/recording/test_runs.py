@@ -22,7 +22,7 @@ from agentstate.state import ProjectNotFound
 from tests.factories import ProjectFactory, RunFactory
 from tests.flags import rolled_back
 from tests.recording.recorded import events_of, in_threads, read_page, the_run
-from tests.rows import second_connection, sql
+from tests.sql import second_connection, sql
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

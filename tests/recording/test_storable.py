@@ -18,14 +18,14 @@ from hypothesis import strategies as st
 
 from agentstate.recording import storable as module
 from agentstate.recording.storable import MARK, storable, storable_text
-from tests.rows import one
+from tests.sql import scalar
 
 pytestmark = pytest.mark.django_db
 
 
 def stored(value: object) -> str:
     """Return the text of what jsonb makes of a value."""
-    return str(one("SELECT %s::jsonb::text", storable(value)))
+    return str(scalar("SELECT %s::jsonb::text", storable(value)))
 
 
 def marked(kind: str, value: object) -> dict[str, object]:

@@ -13,7 +13,7 @@ from agentstate.state import UnsuitableRun, load
 from tests.factories import ProjectFactory
 from tests.flags import turn
 from tests.recording.recorded import close_as_stale, events_of, in_threads, silence, the_run
-from tests.rows import one, sql
+from tests.sql import scalar, sql
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -140,7 +140,7 @@ def test_an_output_goes_into_an_object(result: str | None) -> None:
         sql('UPDATE "AgentWorkflowRun" SET result = %s::jsonb', result)
         recorder.set_output([1])
         recorder.set_output(None)
-    assert one('SELECT result::text FROM "AgentWorkflowRun"') == '{"output": null}'
+    assert scalar('SELECT result::text FROM "AgentWorkflowRun"') == '{"output": null}'
 
 
 def test_input_that_cannot_be_stored_is_marked() -> None:

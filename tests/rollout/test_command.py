@@ -17,7 +17,7 @@ from tests.faults.processes import Command, run, wait_until
 from tests.flags import turn
 from tests.management.commands import Ended, call
 from tests.rollout.ladder import FLAGS, found_by_reads, let_time_pass, place, stand_at
-from tests.rows import second_connection
+from tests.sql import second_connection
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("thawed")]
 

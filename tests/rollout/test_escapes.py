@@ -18,6 +18,7 @@ from tests.asking import BY_BUCKET
 from tests.factories import ProjectFactory, RunFactory, write_columns
 from tests.flags import turn
 from tests.rollout.ladder import stand_at
+from tests.sql import tell_planner
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -269,7 +270,7 @@ def test_a_hundred_thousand_runs_are_not_read_through() -> None:
         SELECT id, id, 'state.changed', '{}', started_at FROM "AgentWorkflowRun"
         """
     )
-    scenes.tell_planner("AgentWorkflowRun", "AgentWorkflowRunEvent", "Project")
+    tell_planner("AgentWorkflowRun", "AgentWorkflowRunEvent", "Project")
     projects = [in_sync() for _ in range(3)]
     stand_at("dual_write")
     for project in projects:

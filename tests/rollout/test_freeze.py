@@ -18,7 +18,7 @@ from agentstate.state.columns import MOVES_STATE
 from tests import scenes
 from tests.factories import COLUMNS, KEYS, ProjectFactory, write_columns
 from tests.rollout.ladder import stand_at
-from tests.rows import second_connection
+from tests.sql import second_connection
 
 if TYPE_CHECKING:
     from collections.abc import Callable

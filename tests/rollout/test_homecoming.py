@@ -20,7 +20,7 @@ from tests import scenes
 from tests.factories import write_columns
 from tests.faults.processes import wait_until
 from tests.rollout.ladder import place, saved_in_agentkit_only, stand_at, steps_taken
-from tests.rows import second_connection
+from tests.sql import second_connection
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

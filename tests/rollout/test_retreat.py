@@ -24,7 +24,7 @@ from tests.faults.processes import wait_until
 from tests.flags import turn
 from tests.rollout.ladder import in_sync, place, saved_in_agentkit_only, stand_at, steps_taken
 from tests.rollout.test_steps import Telling
-from tests.rows import second_connection
+from tests.sql import second_connection
 
 if TYPE_CHECKING:
     from agentstate.backfill import Progress

@@ -32,7 +32,7 @@ from tests.rollout.ladder import (
     stand_at,
     steps_taken,
 )
-from tests.rows import second_connection
+from tests.sql import second_connection
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

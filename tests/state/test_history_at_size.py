@@ -15,6 +15,7 @@ from agentstate.state.history import around
 from agentstate.state.scores import scores
 from tests import scenes
 from tests.factories import ProjectFactory
+from tests.sql import tell_planner
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -45,7 +46,7 @@ def test_no_other_event_is_read(reader: str) -> None:
         run.save(coverage={"score": 0.3})
         # These come after the newest snapshot, so that its clock alone keeps nobody from reading them.
         run.events([("draft.progress", {"n": number}) for number in range(OTHER_EVENTS)])
-    scenes.tell_planner("AgentWorkflowRun", "AgentWorkflowRunEvent")
+    tell_planner("AgentWorkflowRun", "AgentWorkflowRunEvent")
     with CaptureQueriesContext(connection) as queries:
         READERS[reader](project)
 

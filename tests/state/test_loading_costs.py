@@ -13,6 +13,7 @@ from agentstate.models import Project
 from agentstate.state.loading import LOAD
 from tests import scenes
 from tests.factories import RunFactory
+from tests.sql import tell_planner
 from tests.state.loads import (
     STANDINGS,
     project_that_is,
@@ -120,7 +121,7 @@ def test_ten_thousand_runs_cost_one_index_row(reads_agentkit: bool, each_other_h
         """,
         each_other_has,
     )
-    scenes.tell_planner("Project", "AgentWorkflowRun")
+    tell_planner("Project", "AgentWorkflowRun")
 
     plan = explain(project, reads_agentkit)
 

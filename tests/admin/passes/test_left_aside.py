@@ -16,7 +16,7 @@ from agentstate.models import BackfillPass, LeftAside
 from tests import scenes
 from tests.admin.viewers import superuser, viewer
 from tests.factories import ProjectFactory, write_columns
-from tests.rows import second_connection
+from tests.sql import second_connection
 
 if TYPE_CHECKING:
     from django.http import HttpResponse

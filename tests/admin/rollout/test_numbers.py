@@ -14,7 +14,7 @@ from tests.admin.viewers import superuser
 from tests.factories import ProjectFactory, write_columns
 from tests.flags import turn
 from tests.rollout.ladder import stand_at
-from tests.rows import second_connection
+from tests.sql import second_connection
 
 if TYPE_CHECKING:
     pass

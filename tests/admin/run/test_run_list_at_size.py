@@ -17,6 +17,7 @@ from agentstate.admin.run.admin import WORKFLOWS
 from agentstate.models import AgentWorkflowRun
 from tests import scenes
 from tests.admin.viewers import superuser
+from tests.sql import tell_planner
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -55,7 +56,7 @@ def many(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
         yield
         scenes.run_sql("""DELETE FROM "AgentWorkflowRun" WHERE id LIKE 'many%'""")
         scenes.run_sql("""DELETE FROM "Project" WHERE id LIKE 'many%'""")
-        scenes.tell_planner("AgentWorkflowRun", "Project")
+        tell_planner("AgentWorkflowRun", "Project")
 
 
 def scans(plan: dict[str, Any]) -> list[dict[str, Any]]:

@@ -18,7 +18,7 @@ from tests.admin.run.run_pages import NASTY, address, get, lines, text_of
 from tests.admin.run.timeline.scenes import START, add_call, add_event, add_events, make_run
 from tests.admin.viewers import superuser
 from tests.factories import ProjectFactory, RunFactory
-from tests.rows import sql
+from tests.sql import sql
 
 if TYPE_CHECKING:
     from agentstate.models import AgentWorkflowRun

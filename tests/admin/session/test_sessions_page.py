@@ -21,6 +21,7 @@ from agentstate.admin.session.conversation import CHARACTERS, ENTRIES, LONG_CHAR
 from tests import scenes
 from tests.admin.viewers import superuser, viewer
 from tests.factories import ProjectFactory, RunFactory, SessionFactory
+from tests.sql import tell_planner
 
 pytestmark = pytest.mark.django_db
 
@@ -323,7 +324,7 @@ def test_a_page_of_the_list_reads_its_rows_through_an_index() -> None:
            SELECT 's' || i, 'p', '[]', '{}', now() - i % 500 * interval '1 minute', now()
            FROM generate_series(1, 20000) i"""
     )
-    scenes.tell_planner("AgentSession")
+    tell_planner("AgentSession")
     client = superuser()
     place = client.get(LIST).context["cl"].page.after
     with CaptureQueriesContext(connection) as queries:

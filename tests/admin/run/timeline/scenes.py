@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from agentstate.admin.run.timeline import Filter, Page, Place, header_of, page_of
 from tests.factories import RunFactory
-from tests.rows import sql
+from tests.sql import sql
 
 if TYPE_CHECKING:
     from agentstate.admin.run.timeline.calls import Row

@@ -20,8 +20,7 @@ from agentstate.admin.run.timeline import (
 )
 from tests.admin.run.timeline.scenes import START, add_events, make_run, moment, page
 from tests.factories import ProjectFactory, RunFactory
-from tests.rows import one, sql
-from tests.scenes import tell_planner
+from tests.sql import scalar, sql, tell_planner
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -51,7 +50,7 @@ def looked_at(act: Callable[[], object]) -> list[tuple[str, int, int]]:
         act()
     found = []
     for query in queries:
-        plan = one(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {query['sql']}")
+        plan = scalar(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {query['sql']}")
         root = (json.loads(plan) if isinstance(plan, str) else plan)[0]["Plan"]
         found.append((query["sql"], _most_rows(root), root["Shared Hit Blocks"] + root["Shared Read Blocks"]))
     return found

@@ -11,7 +11,7 @@ from agentstate.admin.run.timeline import other_half
 from agentstate.admin.run.timeline.calls import Outcome
 from agentstate.recording import record
 from tests.admin.run.timeline.scenes import add_call, add_event, add_events, make_run, moment, only_row, rows
-from tests.rows import sql
+from tests.sql import sql
 
 pytestmark = pytest.mark.django_db
 

@@ -10,7 +10,7 @@ import pytest
 
 from agentstate.admin.run.timeline import run_as_json
 from tests.admin.run.timeline.scenes import add_event, add_events, make_run
-from tests.rows import sql
+from tests.sql import sql
 
 pytestmark = pytest.mark.django_db
 

@@ -7,7 +7,7 @@ import pytest
 from agentstate.admin.run.timeline import EventNotFound, Filter, Page, counts_of, pulse_of
 from agentstate.admin.run.timeline.kinds import CAP
 from tests.admin.run.timeline.scenes import add_call, add_event, add_events, make_run, moment, page
-from tests.rows import sql
+from tests.sql import sql
 
 pytestmark = pytest.mark.django_db
 

@@ -11,7 +11,7 @@ from agentstate.admin.run.timeline import Filter
 from agentstate.admin.run.timeline.filters import Search, search
 from agentstate.admin.shared.time_limit import TookTooLong, time_limit
 from tests.admin.run.timeline.scenes import add_event, add_events, make_run, moment
-from tests.rows import one, sql
+from tests.sql import scalar, sql
 
 pytestmark = pytest.mark.django_db
 
@@ -73,13 +73,13 @@ def test_a_search_through_everything_says_so() -> None:
 
 
 def test_a_time_limit_ends_with_its_block() -> None:
-    before = one("SHOW statement_timeout")
+    before = scalar("SHOW statement_timeout")
     with time_limit(5) as cursor:
         cursor.execute("SHOW statement_timeout")
         assert cursor.fetchone() == ("5s",)
-    assert one("SHOW statement_timeout") == before
+    assert scalar("SHOW statement_timeout") == before
     with pytest.raises(TookTooLong), time_limit(0.01) as cursor:
         cursor.execute("SELECT pg_sleep(1)")
-    assert one("SHOW statement_timeout") == before
+    assert scalar("SHOW statement_timeout") == before
     assert connection.in_atomic_block
     assert sql("SELECT 1") == [(1,)]

@@ -6,7 +6,7 @@ import pytest
 
 from agentstate.admin.run.timeline.summaries import LONGEST
 from tests.admin.run.timeline.scenes import add_event, add_events, make_run, only_row, rows
-from tests.rows import sql
+from tests.sql import sql
 
 pytestmark = pytest.mark.django_db
 

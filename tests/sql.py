@@ -1,0 +1,69 @@
+"""SQL of tests: run it, read rows and values, count, compare whole tables."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+from django.db import connection
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+MOVED = ("AgentWorkflowRun", "AgentWorkflowRunEvent", "AgentSession")
+LEDGER = ("AgentStatePass", "AgentStateLeftAside")
+EVERYTHING = ("Project", *MOVED, *LEDGER)
+
+
+def sql(query: str, *parameters: object) -> list[Any]:
+    """Run a statement, and return its rows if it has any."""
+    with connection.cursor() as cursor:
+        cursor.execute(query, parameters or None)
+        return cursor.fetchall() if cursor.description else []
+
+
+def one(query: str, *parameters: object) -> Any:
+    """Return the only row of a query."""
+    (row,) = sql(query, *parameters)
+    return row
+
+
+def scalar(query: str, *parameters: object) -> Any:
+    """Return the only value of a query."""
+    ((found,),) = sql(query, *parameters)
+    return found
+
+
+def count(table: str, where: str = "true") -> int:
+    return int(scalar(f'SELECT count(*) FROM "{table}" WHERE {where}'))
+
+
+def dump(*tables: str) -> dict[str, tuple[int, str]]:
+    """Return each table's number of rows, and a digest of all that they hold."""
+    return {
+        table: sql(f"SELECT count(*), coalesce(md5(string_agg(t::text, ' ' ORDER BY t.id)), '') FROM \"{table}\" t")[0]
+        for table in tables
+    }
+
+
+def tell_planner(*tables: str) -> None:
+    """Update what the planner knows about tables, and remove what other tests rolled back.
+
+    Index entries of rows that are gone still cost pages, and can make another index look cheaper.
+    """
+    for table in tables:
+        sql(f'REINDEX TABLE "{table}"')
+        sql(f'ANALYZE "{table}"')
+
+
+@contextmanager
+def second_connection(**options: str) -> Iterator[psycopg.Connection]:
+    """Connect to the same database once more, outside Django."""
+    parameters = connection.get_connection_params()
+    wanted = {"host", "port", "dbname", "user", "password"}
+    settings = " ".join(f"-c {name}={value}" for name, value in options.items())
+    with psycopg.connect(
+        **{name: value for name, value in parameters.items() if name in wanted}, options=settings, autocommit=True
+    ) as other:
+        yield other
