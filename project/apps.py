@@ -5,7 +5,7 @@ from django.db.backends.signals import connection_created
 
 
 class ProjectConfig(AppConfig):
-    """The project as an app: it has checks and commands of its own, and no models."""
+    """The site as an app: checks and commands, no models."""
 
     name = "project"
 

@@ -1,4 +1,4 @@
-"""Checks of the set-up that are worth a word, not a refusal."""
+"""Checks of ``DATABASE_URL``. docs/checks.md lists them."""
 
 from __future__ import annotations
 
@@ -23,21 +23,21 @@ PRISMA_PARAMETERS = frozenset(
 
 @register()
 def dropped_parameters(**kwargs: Any) -> list[CheckMessage]:
-    """Name the parameters of `DATABASE_URL` that have no effect here."""
+    """Report parameters of ``DATABASE_URL`` that have no effect."""
     dropped = set(settings.DATABASE.dropped)
     messages: list[CheckMessage] = []
     if known := sorted(dropped & PRISMA_PARAMETERS):
         messages.append(
             Info(
-                f"DATABASE_URL has parameters that only Prisma knows; they are left out: {', '.join(known)}.",
-                hint="Nothing needs to be done. To choose how the connection is encrypted, use sslmode.",
+                f"DATABASE_URL has parameters that only Prisma knows; they are ignored: {', '.join(known)}.",
+                hint="Leave them. To choose the encryption of the connection, use sslmode.",
                 id="project.I001",
             )
         )
     if unknown := sorted(dropped - PRISMA_PARAMETERS):
         messages.append(
             Warning(
-                f"DATABASE_URL has parameters that PostgreSQL does not know; they are left out: {', '.join(unknown)}.",
+                f"DATABASE_URL has parameters that PostgreSQL does not know; they are ignored: {', '.join(unknown)}.",
                 hint="Check their spelling, or remove them.",
                 id="project.W001",
             )

@@ -1,4 +1,4 @@
-"""`DATABASE_URL`, in the forms that people have, as Django's settings."""
+"""Read ``DATABASE_URL``, Prisma's form included, into Django's settings."""
 
 from __future__ import annotations
 
@@ -22,26 +22,26 @@ EXAMPLE = "postgres://user:password@host:5432/name"
 
 
 class Database(NamedTuple):
-    """Django's settings of the database, and the names of the URL's parameters that they leave out."""
+    """Django's settings of a database, and the URL's parameters that have no effect."""
 
     settings: dict[str, Any]
     dropped: tuple[str, ...] = ()
 
 
 class BadDatabaseURLError(ImproperlyConfigured):
-    """`DATABASE_URL` cannot be used. The message never repeats the URL, which may hold a password."""
+    """``DATABASE_URL`` cannot be used. The message never repeats the URL, which may hold a password."""
 
     def __init__(self, fact: str) -> None:
         super().__init__(f"DATABASE_URL {fact}.")
 
 
 def database_from_url(url: str) -> Database:
-    """Read a PostgreSQL URL as libpq does, after Prisma's own parameters are taken out of it.
+    """Parse a PostgreSQL URL as libpq does, without the parameters that only Prisma knows.
 
-    An empty one stands for the embedded PostgreSQL.
+    An empty URL means the embedded PostgreSQL.
 
     Raises:
-        BadDatabaseURLError: It is not the URL of a PostgreSQL database.
+        BadDatabaseURLError: the text is not the URL of a PostgreSQL database.
     """
     if not url:
         return Database(dict(EMBEDDED))
@@ -63,7 +63,7 @@ def database_from_url(url: str) -> Database:
         "HOST": parts.pop("host", ""),
         "PORT": parts.pop("port", ""),
         "OPTIONS": parts,
-        # A transaction pooler hands the next query to another connection, without the cursor.
+        # A transaction pooler may run the next statement on another connection, which lacks the cursor.
         "DISABLE_SERVER_SIDE_CURSORS": is_pooled,
     }
     if schema and is_pooled:
@@ -72,7 +72,7 @@ def database_from_url(url: str) -> Database:
 
 
 def _split(url: str) -> tuple[str, dict[str, str]]:
-    """Part the query from the address, where libpq does: a question mark in the password is not it."""
+    """Split the URL into address and query where libpq does: not at a question mark in the password."""
     scheme, separator, rest = url.partition("://")
     if not separator:
         raise BadDatabaseURLError(f"is not a URL such as {EXAMPLE}")
@@ -122,7 +122,7 @@ def _for_command_line(value: str) -> str:
 
 
 def connection_failure(error: OperationalError) -> str | None:
-    """Say in one sentence why no connection could be made; None if the error is another one."""
+    """Return in one sentence why the connection failed; None for any other error."""
     if not any(frame.name == "get_new_connection" for frame in traceback.extract_tb(error.__traceback__)):
         return None
     database = settings.DATABASES["default"]
@@ -136,6 +136,6 @@ def connection_failure(error: OperationalError) -> str | None:
 
 
 def _reason(message: str) -> str:
-    """Take the last cause out of a report that may have a line for each address that was tried."""
+    """Return the last cause in a report that has a line for each address tried."""
     causes = re.findall(r".*(?:FATAL|failed|error): +(\S.*)", message) or [message.partition("\n")[0]]
     return str(causes[-1]).strip().rstrip(".")

@@ -1,4 +1,4 @@
-"""The admin login that local use makes for itself."""
+"""The admin login for local use."""
 
 from __future__ import annotations
 
@@ -22,10 +22,9 @@ class Login(NamedTuple):
 
 
 def ensure_local_login(data_dir: Path) -> Login | None:
-    """Make the login, with a password kept in the data folder, where the database has no superuser yet.
+    """Create the login if the database has no superuser; keep its password in the data folder.
 
-    Returns None where superusers are there and the kept password is not, or no longer, one of theirs:
-    no account that somebody made or changed is touched.
+    Accounts that exist are not changed. Returns None if none of them is this login with the kept password.
     """
     password = read_or_create(data_dir / FILE_NAME, lambda: secrets.token_urlsafe(12))
     superusers = User.objects.filter(is_superuser=True)

@@ -1,4 +1,4 @@
-"""Small files that only their owner may read."""
+"""Files that only their owner may read."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def read_or_create(path: Path, make_text: Callable[[], str]) -> str:
-    """Return the file's text; where there is none it is written first, and was never readable to others."""
+    """Return the file's text. Create the file first if it is missing, readable by its owner only from the start."""
     if not path.exists() or not path.stat().st_size:
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)

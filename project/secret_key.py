@@ -1,4 +1,4 @@
-"""The secret key: production brings its own, and local use has one made for it in the data folder."""
+"""The secret key: production sets one, local use keeps a generated one in the data folder."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ FILE_NAME = "secret-key"
 
 
 def local_secret_key(data_dir: Path) -> str:
-    """Return the key made for local use, or an empty string where there is none."""
+    """Return the generated key; an empty string if there is none."""
     path = data_dir / FILE_NAME
     return path.read_text() if path.exists() else ""
 
@@ -27,10 +27,10 @@ def ensure_local_secret_key(data_dir: Path) -> None:
 
 
 def require_secret_key() -> None:
-    """Refuse to serve without a key at the start, not at the first login.
+    """Refuse to serve without a key when the server starts, rather than at the first login.
 
     Raises:
-        ImproperlyConfigured: There is no key.
+        ImproperlyConfigured: there is no key.
     """
     try:
         settings.SECRET_KEY  # noqa: B018

@@ -1,4 +1,4 @@
-"""Settings: each comes from the environment, or else from `.env`; `.env.example` explains them."""
+"""Settings, from the environment or else from ``.env``. ``.env.example`` explains them."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ env.read_env(BASE_DIR / ".env")
 DEBUG = env.bool("DEBUG", default=False)
 ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"])
 
-# The folder of what local use makes: the embedded PostgreSQL, a secret key, a login's password.
+# Data of local use: the embedded PostgreSQL, the secret key, the password of the login.
 AGENTSTATE_DATA_DIR = BASE_DIR / Path(env.str("AGENTSTATE_DATA_DIR", default="") or ".data").expanduser()
 AGENTSTATE_OPEN_PARENT_FOLDERS = env.bool("AGENTSTATE_OPEN_PARENT_FOLDERS", default=False)
 
-# Empty where there is none: only what needs the key, such as serving, is refused then.
+# Without a key, only commands that need one, such as serving, are refused.
 SECRET_KEY = env.str("SECRET_KEY", default="") or local_secret_key(AGENTSTATE_DATA_DIR)
 
 DATABASE = database_from_url(env.str("DATABASE_URL", default="").strip())
@@ -58,7 +58,7 @@ MIDDLEWARE = [
     "csp.middleware.CSPMiddleware",
 ]
 
-# No inline script, no inline style: whatever a payload holds, it is text.
+# No inline script or style: what a payload holds is never run.
 CONTENT_SECURITY_POLICY = {
     "DIRECTIVES": {
         "default-src": [NONE],
@@ -109,7 +109,7 @@ USE_TZ = True
 STATIC_URL = "static/"
 STATIC_ROOT = BASE_DIR / "staticfiles"
 
-# A flag that was toggled reaches every process when its own short-lived cache has run out.
+# Each process has its own short-lived cache of flags, so a change reaches every process within its TIMEOUT.
 WAFFLE_FLAG_MODEL = "agentstate.Flag"
 WAFFLE_CACHE_NAME = "flags"
 CACHES = {
@@ -124,24 +124,24 @@ CACHES = {
 # Lets manage.py migrate make an empty "Project" although another schema of the database has one.
 AGENTSTATE_NEW_PROJECT_TABLE = env.bool("AGENTSTATE_NEW_PROJECT_TABLE", default=False)
 
-# What the steps of manage.py agentkit_rollout ask for.
+# Thresholds of the steps of manage.py agentkit_rollout.
 AGENTSTATE_ROLLOUT_LAG_MINUTES = env.int("AGENTSTATE_ROLLOUT_LAG_MINUTES", default=thresholds.LAG_MINUTES)
 AGENTSTATE_ROLLOUT_COMPARED = env.int("AGENTSTATE_ROLLOUT_COMPARED", default=thresholds.COMPARED)
 AGENTSTATE_ROLLOUT_HOURS = env.float("AGENTSTATE_ROLLOUT_HOURS", default=thresholds.HOURS)
 
-# Everything that tells browsers to stay on HTTPS hangs on one switch.
+# One switch for everything that keeps browsers on HTTPS.
 AGENTSTATE_HTTPS = env.bool("AGENTSTATE_HTTPS", default=False)
 SECURE_SSL_REDIRECT = AGENTSTATE_HTTPS
 SESSION_COOKIE_SECURE = AGENTSTATE_HTTPS
 CSRF_COOKIE_SECURE = AGENTSTATE_HTTPS
 SECURE_HSTS_SECONDS = 365 * 24 * 60 * 60 if AGENTSTATE_HTTPS else 0
-# Subdomains and browsers' preload lists are for the owner of the whole domain to decide.
+# The owner of the whole domain decides on subdomains and preload lists.
 SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W021"]
-# Only behind a proxy that sets this header itself: else any client could claim HTTPS.
+# Only behind a proxy that sets this header itself. Otherwise any client could claim HTTPS.
 if env.bool("AGENTSTATE_BEHIND_PROXY", default=False):
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
 
-# Django's own would mail errors to nobody and print nothing while DEBUG is off.
+# While DEBUG is off, Django's default prints no errors and mails them to ADMINS, of which there are none.
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,

@@ -1,11 +1,11 @@
-"""The PostgreSQL that comes with the dependencies, for local use: a Django database backend.
+"""A Django database backend with the PostgreSQL that comes with the dependencies, for local use.
 
-The first connection of a process starts the server, unless another process did. Three locks in the data folder
-say who is there; the kernel takes them from a process that ends, however it ends:
+The first connection of a process starts the server if it is not running. Three lock files in the data folder
+coordinate the processes. The kernel releases the lock of a process that ends, even of one that is killed:
 
-- `users`: held (shared) by each process that has ever connected;
-- `keeper`: held by the keeper, a small process of its own that stops the server when `users` is free;
-- `transition`: held for as long as it takes to start or to stop.
+- ``users``: shared by each process that has connected;
+- ``keeper``: held by the keeper, a process that stops the server once ``users`` is free;
+- ``transition``: held while the server is started or stopped.
 
-Nothing here is imported while `DATABASE_URL` is set.
+Nothing here is imported if ``DATABASE_URL`` is set.
 """

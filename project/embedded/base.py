@@ -1,4 +1,4 @@
-"""Django's PostgreSQL backend, with the embedded server at the other end."""
+"""Django's PostgreSQL backend, connected to the embedded server."""
 
 from __future__ import annotations
 

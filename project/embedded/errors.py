@@ -4,4 +4,4 @@ from django.core.exceptions import ImproperlyConfigured
 
 
 class EmbeddedPostgresError(ImproperlyConfigured):
-    """The embedded PostgreSQL cannot be used as things are. The message is one sentence with the way out."""
+    """The embedded PostgreSQL cannot be used. The message is one sentence with the way out."""

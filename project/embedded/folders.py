@@ -1,6 +1,6 @@
-"""The folders that PostgreSQL must be able to enter when root starts it, as it then runs as a system user.
+"""Folders that PostgreSQL must be able to enter if root starts it, since it then runs as a system user.
 
-A closed one above its data or its programs is opened and named; one in somebody's home only if we are told to.
+A closed folder above its data or programs is opened and reported; one in a home only if the settings allow it.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 
-def open_folders_above(paths: Iterable[Path], *, told: bool) -> None:
-    """Let everybody enter the folders above these paths, after looking at all of them.
+def open_folders_above(paths: Iterable[Path], *, may_open_homes: bool) -> None:
+    """Let every user enter the folders above these paths. Check all of them before changing any.
 
     Raises:
-        EmbeddedPostgresError: One of them is in a home, and nobody told us to open it.
+        EmbeddedPostgresError: a closed folder is in a home, and the settings do not allow opening it.
     """
     closed = closed_folders_above(paths)
     private = in_homes(closed, home_folders())
-    if private and not told:
+    if private and not may_open_homes:
         raise EmbeddedPostgresError(
             f"The embedded PostgreSQL, which root runs as a system user, cannot enter {private[0]}: "
             "keep the project and AGENTSTATE_DATA_DIR outside of this home, or set AGENTSTATE_OPEN_PARENT_FOLDERS=1 "
@@ -45,10 +45,10 @@ def closed_folders_above(paths: Iterable[Path]) -> list[Path]:
 
 
 def in_homes(folders: Iterable[Path], homes: set[Path]) -> list[Path]:
-    """Return those folders that are homes, or lie in one."""
+    """Return the folders that are homes or lie in one."""
     return [folder for folder in folders if not homes.isdisjoint((folder, *folder.parents))]
 
 
 def home_folders() -> set[Path]:
-    """Return everybody's home, apart from the root of the file system, where some system users live."""
+    """Return the homes of all users, without the root of the file system, which some system users have."""
     return {Path(user.pw_dir) for user in pwd.getpwall()} - {Path("/")}

@@ -1,6 +1,6 @@
-"""The keeper: a process that outlives those that use the server, and then stops it.
+"""The keeper: a process that outlives the users of the server, then stops it.
 
-It imports nothing heavy, so that it is there in a moment.
+It imports little, so it starts fast.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from project.embedded.locks import Locks, owned, try_to_own
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-# Commands that follow one another share a server.
+# Commands that follow one another use the same server.
 LINGER_SECONDS = 1.5
 
 
 def ensure_keeper(locks: Locks, account: Account, socket_folder: Path, stop_command: list[str]) -> None:
-    """Start a keeper, unless there is one. Call this with the transition lock held."""
+    """Start a keeper if there is none. The caller holds the transition lock."""
     descriptor = os.open(locks.keeper, os.O_RDONLY)
     try:
         if try_to_own(descriptor):
@@ -34,9 +34,9 @@ def ensure_keeper(locks: Locks, account: Account, socket_folder: Path, stop_comm
 
 
 def _spawn(keeper_lock: int, *arguments: str) -> None:
-    """Run this module, in a session of its own, which Ctrl-C does not reach.
+    """Run this module in a session of its own, which Ctrl-C does not reach.
 
-    The lock belongs to the open file, not to the process, so it lives on in the child.
+    The child inherits the lock: it belongs to the open file, not to the process.
     """
     subprocess.run(
         [sys.executable, "-m", "project.embedded.keeper", str(keeper_lock), *arguments],
@@ -59,7 +59,7 @@ def stop_when_unused(locks: Locks, keeper_lock: int, stop: Callable[[], None]) -
             users_lock = os.open(locks.users, os.O_RDONLY)
             if try_to_own(users_lock):
                 stop()
-                # Before the transition ends: whoever waits for it must not find a keeper that is about to leave.
+                # Before the transition ends, or the next process would find a keeper that is about to exit.
                 os.close(keeper_lock)
                 return
             os.close(users_lock)
@@ -68,13 +68,13 @@ def stop_when_unused(locks: Locks, keeper_lock: int, stop: Callable[[], None]) -
 def main() -> None:
     keeper_lock, locks_folder, uid, gid, socket_folder, *stop_command = sys.argv[1:]
     if os.fork():
-        os._exit(0)  # The process that wants a keeper goes on, and is nobody's parent.
+        os._exit(0)  # The process that started the keeper goes on, and has no child to wait for.
     os.chdir("/")
 
     def stop() -> None:
         subprocess.run(stop_command, check=False, **Account(int(uid), int(gid)).subprocess_options())
         with suppress(OSError):
-            Path(socket_folder).rmdir()  # If it is not the data folder, it was made for the socket only.
+            Path(socket_folder).rmdir()  # Empty unless it is the data folder: then it was made for the socket.
 
     stop_when_unused(Locks(Path(locks_folder)), int(keeper_lock), stop)
 

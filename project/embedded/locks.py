@@ -1,4 +1,4 @@
-"""Locks between processes, which the kernel takes from a process that ends."""
+"""Locks between processes. The kernel releases those of a process that ends."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class Locks:
-    """The lock files of one server; the package says what each is for."""
+    """The lock files of one server. The package's docstring describes each."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -28,14 +28,14 @@ class Locks:
 
 
 def share(path: Path) -> int:
-    """Take a part in the lock. It ends with the returned file descriptor, so with the process at the latest."""
+    """Share the lock until the returned file descriptor is closed, at the latest when the process ends."""
     descriptor = os.open(path, os.O_RDONLY)
     fcntl.flock(descriptor, fcntl.LOCK_SH)
     return descriptor
 
 
 def try_to_own(descriptor: int) -> bool:
-    """Take the lock alone, if nobody else has a part in it."""
+    """Take the lock exclusively if no other process holds or shares it; return whether that succeeded."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -45,7 +45,7 @@ def try_to_own(descriptor: int) -> bool:
 
 @contextmanager
 def owned(path: Path) -> Iterator[None]:
-    """Hold the lock alone, after waiting for those who have it."""
+    """Hold the lock exclusively. Waits for the processes that hold or share it."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)

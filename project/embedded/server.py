@@ -1,4 +1,4 @@
-"""The server of a data folder, as the processes that need it share it."""
+"""Share the server of a data folder between processes."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ _one_thread = threading.Lock()
 
 
 def use_server(data_dir: Path, *, may_open_folders: bool) -> Path:
-    """Return the folder of the server's socket; the server then stays until this process has ended.
+    """Return the folder of the server's socket. The server runs until this process has ended.
 
     Raises:
-        EmbeddedPostgresError: There is no server and none can be started.
+        EmbeddedPostgresError: no server is running, and none can be started.
     """
     data_dir = data_dir.resolve()
     pgdata = data_dir / "postgres"
@@ -33,9 +33,9 @@ def use_server(data_dir: Path, *, may_open_folders: bool) -> Path:
 
 
 def _join(data_dir: Path, pgdata: Path, may_open_folders: bool) -> Path:
-    """Become one of the server's users, and see to it that there is a keeper, then a server."""
+    """Register as a user of the server, then start the keeper and the server if they are missing."""
     if os.geteuid() == 0:
-        open_folders_above([pgdata, postgres.PROGRAMS], told=may_open_folders)
+        open_folders_above([pgdata, postgres.PROGRAMS], may_open_homes=may_open_folders)
     locks = Locks(data_dir / "locks")
     try:
         _make_folder(data_dir)
@@ -56,5 +56,5 @@ def _join(data_dir: Path, pgdata: Path, may_open_folders: bool) -> Path:
 def _make_folder(data_dir: Path) -> None:
     if not data_dir.exists():
         data_dir.mkdir(parents=True, exist_ok=True)
-        # The server may be another user, whatever the umask says; what is private in there says so itself.
+        # Whatever the umask is: the server may run as another user. Private files have modes of their own.
         data_dir.chmod(0o755)

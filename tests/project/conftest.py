@@ -27,7 +27,7 @@ def scratch() -> Iterator[Path]:
     folder.chmod(0o755)
     if os.geteuid() == 0:
         # Of the clone itself it is said here, once, and not in the output that a test looks at.
-        open_folders_above([PROGRAMS], told=bool(ENVIRONMENT["AGENTSTATE_OPEN_PARENT_FOLDERS"]))
+        open_folders_above([PROGRAMS], may_open_homes=bool(ENVIRONMENT["AGENTSTATE_OPEN_PARENT_FOLDERS"]))
     yield folder
     assert is_gone(folder)
     shutil.rmtree(folder)

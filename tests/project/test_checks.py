@@ -19,11 +19,11 @@ def test_mentions_what_only_prisma_knows(settings: Settings) -> None:
     [message] = dropped_parameters()
     assert message.id == "project.I001"
     assert not message.is_serious()
-    assert "left out: connection_limit, pool_timeout." in message.msg
+    assert "ignored: connection_limit, pool_timeout." in message.msg
 
 
 def test_warns_about_what_nobody_knows(settings: Settings) -> None:
     settings.DATABASE = database_from_url("postgres://h/db?sslmod=require")
     [message] = dropped_parameters()
     assert message.id == "project.W001"
-    assert "left out: sslmod." in message.msg
+    assert "ignored: sslmod." in message.msg

@@ -47,13 +47,13 @@ def test_finds_it_behind_a_symbolic_link(closed: Path, data_dir: Path) -> None:
 
 
 def test_opens_and_names_a_closed_folder_outside_of_homes(closed: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    folders.open_folders_above([closed / "data"], told=False)
+    folders.open_folders_above([closed / "data"], may_open_homes=False)
     assert mode(closed) == 0o701
     assert capsys.readouterr().err == f"Note: the embedded PostgreSQL, run by root, lets every user enter {closed}.\n"
 
 
 def test_says_nothing_where_everything_is_open(data_dir: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    folders.open_folders_above([data_dir], told=False)
+    folders.open_folders_above([data_dir], may_open_homes=False)
     assert capsys.readouterr().err == ""
 
 
@@ -65,10 +65,10 @@ def test_refuses_a_closed_folder_in_a_home_unless_told(
     outside = data_dir.parent.with_name("outside")
     outside.mkdir(mode=0o700, exist_ok=True)
     with pytest.raises(EmbeddedPostgresError, match="AGENTSTATE_OPEN_PARENT_FOLDERS=1"):
-        folders.open_folders_above([outside / "data", closed / "data"], told=False)
+        folders.open_folders_above([outside / "data", closed / "data"], may_open_homes=False)
     assert (mode(outside), mode(closed)) == (0o700, 0o700)
 
-    folders.open_folders_above([outside / "data", closed / "data"], told=True)
+    folders.open_folders_above([outside / "data", closed / "data"], may_open_homes=True)
     assert (mode(outside), mode(closed)) == (0o701, 0o701)
     outside.rmdir()
 

@@ -10,7 +10,7 @@ from project.secret_key import ensure_local_secret_key
 
 
 class Command(BaseCommand):
-    help = "Makes what a server for local use needs and has not: a secret key, and an admin login."
+    help = "Creates what a local server needs, if it is missing: a secret key and an admin login."
 
     def handle(self, *args: Any, **options: Any) -> None:
         ensure_local_secret_key(settings.AGENTSTATE_DATA_DIR)
@@ -18,4 +18,4 @@ class Command(BaseCommand):
         if login:
             self.stdout.write(f"Admin login: {login.name}, with the password {login.password}")
         else:
-            self.stdout.write("Admin login: an account that is in the database already.")
+            self.stdout.write("Admin login: use an account that the database already has.")
