@@ -1,4 +1,4 @@
-# Everything runs in .venv, which is made anew whenever the lock changes.
+# Everything runs in .venv, which is created again whenever the lock changes.
 #
 #   make demo         a tour: sample projects, the backfill, its verification, live runs
 #   make run          the admin at http://127.0.0.1:8000/
@@ -7,8 +7,8 @@
 #   make test-matrix  the tests on the oldest and newest Python and Django and each PostgreSQL here; TESTS="tests/state -n 2"
 #   make sql          writes docs/sql/: the statements of load, save and the passes
 #   make bench        measures the speed
-#   make screenshots  takes the README's pictures of the admin anew, with the Chromium on the PATH
-#   make lock         pins the dependencies anew (make lock UPGRADE=1: their newest versions)
+#   make screenshots  takes the pictures of the admin for the README, with the Chromium on the PATH
+#   make lock         updates the locks from pyproject.toml (UPGRADE=1: to the newest versions)
 
 VENV := .venv
 PY := $(VENV)/bin/python
@@ -34,7 +34,7 @@ run: $(INSTALLED)
 	@echo "Open http://$(ADDRESS)/ (Ctrl-C ends it)."
 	@$(PY) manage.py runserver --noreload --insecure $(ADDRESS)
 
-# The tests bring their own database, whatever .env says.
+# On the embedded PostgreSQL, whatever .env says.
 test: export DATABASE_URL :=
 test: lint types
 	$(PY) manage.py check --fail-level WARNING

@@ -1,4 +1,4 @@
-"""The application's configuration."""
+"""The configuration of the app."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from django.db.models.signals import pre_migrate
 
 
 class AgentStateConfig(AppConfig):
-    """AgentKit state for projects."""
+    """The AgentKit state of projects."""
 
     name = "agentstate"
     verbose_name = "AgentKit state"

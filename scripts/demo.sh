@@ -1,7 +1,7 @@
 #!/bin/sh
-# A tour on the embedded PostgreSQL; each run adds 2,000 sample projects, moves them, and lets a few live on.
+# A tour on the embedded PostgreSQL. Each run adds 2,000 sample projects, backfills them and records a few live runs.
 set -eu
-export DATABASE_URL= # never a database of one's own, whatever .env says
+export DATABASE_URL= # the embedded PostgreSQL, whatever .env says
 
 heading() { printf '\n%s\n\n' "── $1"; }
 manage() {
@@ -12,7 +12,7 @@ manage() {
 heading "A database with a legacy \"Project\" table, and our tables beside it"
 manage migrate --verbosity 0
 is_first=$(.venv/bin/python manage.py agentkit_rollout --format json | grep -c '"stage": "legacy"' || true)
-if [ "$is_first" = 0 ]; then # what the tour before left forked
+if [ "$is_first" = 0 ]; then # settle what an earlier tour left forked
     manage backfill_agentkit_state --prefer agentkit --all
     manage reverse_backfill_agentkit_state
 fi

@@ -1,8 +1,8 @@
 #!/bin/sh
-# Makes a virtual environment and installs a lock into it: install.sh VENV LOCK
-# PYTHON names the Python to use; without it, the first one here that will do is taken.
+# Create a virtual environment and install a lock into it: install.sh VENV LOCK
+# PYTHON names the Python to use. The default is the first suitable one on the PATH.
 set -eu
-umask 022 # root's PostgreSQL runs as another user, who must be able to read what is installed
+umask 022 # for root, PostgreSQL runs as another user and must be able to read its programs
 venv=$1
 lock=$2
 

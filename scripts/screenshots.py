@@ -1,4 +1,4 @@
-"""Take the README's pictures of the admin: a database of samples, a server, and the Chromium on the PATH."""
+"""Take the pictures of the admin in the README, with a database of samples and the Chromium on the PATH."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def main() -> None:
     FOLDER.mkdir(exist_ok=True)
     with sample_database(), server() as url:
         pages, session = pages_of(live_on()), log_in()
-        with sync_playwright() as playwright:  # in which this thread asks the database nothing
+        with sync_playwright() as playwright:  # this thread must not query the database inside
             browser = playwright.chromium.launch(executable_path=path, args=OPTIONS)
             take(browser, url, session, pages)
             browser.close()
@@ -62,9 +62,9 @@ def main() -> None:
 
 @contextmanager
 def sample_database() -> Iterator[None]:
-    """Work in a new, migrated database, and drop it at the end."""
+    """Create and migrate a database, and drop it at the end."""
     connection.settings_dict["TEST"]["NAME"] = DATABASE
-    readings_made.disconnect(dispatch_uid=DISPATCH_UID)  # its thread would keep a connection to the end
+    readings_made.disconnect(dispatch_uid=DISPATCH_UID)  # its thread would keep a connection open
     connection.creation.create_test_db(verbosity=0, autoclobber=True, serialize=False)
     try:
         yield
@@ -73,7 +73,7 @@ def sample_database() -> Iterator[None]:
 
 
 def live_on() -> Scene:
-    """Do what the demo does."""
+    """Fill the database as the demo does."""
     with acting_as("ada"):
         call_command("seed_legacy_projects", count=2_000, seed=SEED, verbosity=0)
         call_command("backfill_agentkit_state", verbosity=0)
@@ -83,7 +83,7 @@ def live_on() -> Scene:
 
 @contextmanager
 def server() -> Iterator[str]:
-    """Serve the admin, and give its address."""
+    """Serve the admin and yield its address."""
     thread = LiveServerThread("127.0.0.1", StaticFilesHandler)
     thread.daemon = True
     thread.start()
@@ -97,7 +97,7 @@ def server() -> Iterator[str]:
 
 
 def pages_of(scene: Scene) -> dict[str, str]:
-    """Return the address of each picture's page by the picture's name."""
+    """Return the address of each page by the name of its picture."""
     run = AgentWorkflowRun.objects.get(project=scene.succeeded, workflow_id="wf_normalize_rfp")
     return {
         "runs": reverse("admin:agentstate_agentworkflowrun_changelist"),
