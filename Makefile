@@ -7,6 +7,7 @@
 #   make test-matrix  the tests on the oldest and newest Python and Django and each PostgreSQL here; TESTS="tests/state -n 2"
 #   make sql          writes docs/sql/: the statements of load, save and the passes
 #   make bench        measures the speed
+#   make intake-report  compares labelled documents: what is found, missed, wrong
 #   make screenshots  takes the pictures of the admin for the README, with the Chromium on the PATH
 #   make lock         updates the locks from pyproject.toml (UPGRADE=1: to the newest versions)
 
@@ -16,7 +17,7 @@ INSTALLED := $(VENV)/.installed
 ADDRESS ?= 127.0.0.1:8000
 UV ?= uv
 
-.PHONY: help demo run test test-faults test-matrix lint types sql bench screenshots lock
+.PHONY: help demo run test test-faults test-matrix lint types sql bench intake-report screenshots lock
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -61,6 +62,9 @@ sql: $(INSTALLED)
 
 bench: $(INSTALLED)
 	$(PY) -m benchmarks
+
+intake-report: $(INSTALLED)
+	@$(PY) -m benchmarks.intake_report
 
 # On the embedded PostgreSQL, in a database of their own.
 screenshots: export DATABASE_URL :=
