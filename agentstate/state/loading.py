@@ -60,6 +60,19 @@ class ProjectState(Documents):
 _COLUMNS = ", ".join(f"CASE WHEN source = 'legacy' THEN \"{key.column}\"::text END" for key in STATE_KEYS)
 
 
+# Which home answers, and why the legacy home does although AgentKit was asked.
+FELL_BACK = """CASE
+    WHEN NOT asked THEN NULL
+    WHEN snapshot_at IS NULL THEN 'no_snapshot'
+    WHEN standing = 'legacy_ahead' AND has_columns THEN 'legacy_ahead'
+    WHEN jsonb_typeof(result -> 'state') IS DISTINCT FROM 'object' THEN 'malformed'
+    END"""
+SOURCE = """CASE
+    WHEN asked AND fell_back IS NULL THEN 'agentkit'
+    WHEN standing = 'empty' THEN 'none'
+    ELSE 'legacy' END"""
+
+
 # The CASEs detoast only the documents of the home that answers. OFFSET 0 is an optimization fence, see
 # docs/architecture.md.
 def _loading(differences: str) -> str:
@@ -67,15 +80,9 @@ def _loading(differences: str) -> str:
     SELECT id, standing, source, fell_back, clock, {readable("snapshot_at")}, shadowed, {differences},
            CASE WHEN source = 'agentkit' THEN (result -> 'state')::text END, {_COLUMNS}
     FROM (
-        SELECT *, CASE WHEN asked AND fell_back IS NULL THEN 'agentkit'
-                       WHEN standing = 'empty' THEN 'none'
-                       ELSE 'legacy' END AS source
+        SELECT *, {SOURCE} AS source
         FROM (
-            SELECT *, CASE WHEN NOT asked THEN NULL
-                           WHEN snapshot_at IS NULL THEN 'no_snapshot'
-                           WHEN standing = 'legacy_ahead' AND has_columns THEN 'legacy_ahead'
-                           WHEN jsonb_typeof(result -> 'state') IS DISTINCT FROM 'object' THEN 'malformed'
-                      END AS fell_back
+            SELECT *, {FELL_BACK} AS fell_back
             FROM (
                 SELECT p.id, {readable(CLOCK)} AS clock, {COLUMNS}, p.has_columns, newest.snapshot_at, newest.result,
                        wanted.asked OR NOT p.has_columns AS asked, wanted.shadowed AND p.has_columns AS shadowed,
@@ -174,7 +181,7 @@ def _state(row: _Loaded) -> ProjectState:
         as_of={"agentkit": row.snapshot_at, "legacy": row.clock, "none": None}[row.source],
         standing=Standing(row.standing),
         fell_back=row.fell_back,
-        behind=_is_behind(Standing(row.standing), row.source, row.clock, row.snapshot_at),
+        behind=is_behind(Standing(row.standing), row.source, row.clock, row.snapshot_at),
     )
 
 
@@ -195,7 +202,7 @@ def _notify(readings: Sequence[Reading]) -> None:
         readings_made.send_robust(sender=None, readings=informative)
 
 
-def _is_behind(standing: Standing, source: str, clock: datetime, snapshot_at: datetime | None) -> bool:
+def is_behind(standing: Standing, source: str, clock: datetime, snapshot_at: datetime | None) -> bool:
     if standing == Standing.AGENTKIT_AHEAD:
         return source == "legacy"
     if standing == Standing.FORKED and snapshot_at is not None:

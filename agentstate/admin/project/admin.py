@@ -22,16 +22,14 @@ from django.utils.http import urlencode
 from django.utils.text import Truncator
 from django.views.decorators.http import require_safe
 
-from agentstate import state
-from agentstate.admin.project import page
+from agentstate.admin.project.context import differing, panels_at, standing_summary
+from agentstate.admin.project.documents import LARGEST, document_text, read_documents
+from agentstate.admin.project.moments import position
 from agentstate.admin.shared.formats import indented
 from agentstate.admin.shared.paging import KeysetChangeList, KeysetPages
 from agentstate.models import AgentSession, AgentWorkflowRun, AgentWorkflowRunEvent, Project
-from agentstate.state import ABSENT, ProjectNotFound
-from agentstate.state.both_homes import both_homes
-from agentstate.state.documents import as_text
+from agentstate.state import ProjectNotFound
 from agentstate.state.homes import NEWEST, PROJECTS
-from agentstate.state.keys import STATE_KEYS
 from agentstate.state.standing import STANDING, Standing
 
 if TYPE_CHECKING:
@@ -46,7 +44,6 @@ P = ParamSpec("P")
 # How many runs, sessions and types of events a project's page names, and up to where it counts a run's events.
 NAMED, COUNTED = 20, 1_000
 LONGEST_NAME, LONGEST_TYPE = 200, 60
-_ATTRIBUTES = {key.name: key.attribute for key in STATE_KEYS}
 
 
 def _not_found_once_it_is_gone(view: Callable[P, HttpResponse]) -> Callable[P, HttpResponse]:
@@ -157,15 +154,15 @@ class ProjectAdmin(KeysetPages):
         if request.method not in ("GET", "HEAD"):
             raise PermissionDenied
         project = self._project(request, object_id)
-        homes = both_homes(project.pk, cut=page.BEGINNING)
+        state = self._state(request, project)
+        documents = state["homes"]
         context = {
-            **self._state(request, project),
-            **_activity(request, project, homes.run_id),
-            "homes": homes,
-            "differing": page.differing(project.pk, homes),
+            **state,
+            **_activity(request, project, documents.run_id),
+            "where": standing_summary(documents),
+            "differing": differing(documents),
             **(extra_context or {}),
         }
-        context["where"] = page.where(context["current"], homes)
         return self._respond(request, project, "change_form", context)
 
     @_not_found_once_it_is_gone
@@ -179,21 +176,18 @@ class ProjectAdmin(KeysetPages):
 
     @_not_found_once_it_is_gone
     def document_view(self, request: HttpRequest, object_id: str, key: str) -> HttpResponse:
-        """Return a whole document as indented JSON: as a home has it, or as it was at a moment."""
+        """Return a whole document as JSON, of a home or of a moment: indented, unless it is large."""
         project, key = self._project(request, object_id), unquote(key)
-        home = request.GET.get("home", "")
-        if "\0" in key:
-            raise Http404("No key has this character.")
-        text = page.document_text(project.pk, key, home) if home else self._document(request, project, key)
+        home = request.GET.get("home")
+        if "\0" in key or home not in (None, "legacy", "snapshot"):
+            raise Http404("There is no such document.")
+        moment = None if home else position(project.pk, request.GET).moment
+        place, at = ("chosen", moment.at) if moment else (home, None)
+        text = document_text(project.pk, request, key, place=place, chosen=at)
         if text is None:
             raise Http404("There is no such document.")
-        return HttpResponse(indented(text), content_type="application/json; charset=utf-8")
-
-    def _document(self, request: HttpRequest, project: Project, key: str) -> str | None:
-        place = page.position(project.pk, request.GET)
-        documents = page.documents_at(project.pk, place, state.load(project.pk, request, counts=False))
-        document = getattr(documents, _ATTRIBUTES[key]) if key in _ATTRIBUTES else ABSENT
-        return None if document is ABSENT else as_text(document)
+        shown = text if len(text) > LARGEST else indented(text)
+        return HttpResponse(shown, content_type="application/json; charset=utf-8")
 
     def _project(self, request: HttpRequest, object_id: str) -> Project:
         project: Project | None = self.get_object(request, unquote(object_id))
@@ -205,9 +199,10 @@ class ProjectAdmin(KeysetPages):
 
     def _state(self, request: HttpRequest, project: Project) -> dict[str, Any]:
         """Return the context of what the time slider changes."""
-        current = state.load(project.pk, request, counts=False)
-        place = page.position(project.pk, request.GET)
-        return {"current": current, "place": place, **page.panels_at(project.pk, place, current)}
+        place = position(project.pk, request.GET)
+        chosen, before = (moment.at if moment else None for moment in (place.moment, place.before))
+        documents = read_documents(project.pk, request, chosen=chosen, before=before)
+        return {"homes": documents, "place": place, **panels_at(project.pk, place, documents)}
 
     def _respond(self, request: HttpRequest, project: Project, template: str, context: dict[str, Any]) -> HttpResponse:
         context = {

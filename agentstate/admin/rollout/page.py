@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from django.urls import reverse
 from django.utils.http import urlencode
 
-from agentstate.admin.project.page import STANDINGS
+from agentstate.admin.shared.standings import STANDINGS
 from agentstate.rollout.evidence import MEANINGS
 from agentstate.rollout.stages import READ_SHARES, Stage, shown
 from agentstate.state.standing import Standing
@@ -159,7 +159,7 @@ def parts(standings: Mapping[Standing, int]) -> list[Part]:
         found.append(
             Part(
                 standing.value,
-                STANDINGS[standing.value],
+                STANDINGS[standing],
                 count,
                 _percent_of(count, total),
                 f"{before:.3f}%",

@@ -150,7 +150,7 @@ def test_the_page_says_where_the_state_comes_from(client: Client) -> None:
     project = ProjectFactory(documents={"facts": "1"}).id
     text = text_of(page_of(client, project))
     assert "legacy columns" in text
-    assert "this project has none" in text
+    assert "this project has no snapshot" in text
     assert "legacy ahead" in text
 
     scenes.forward(project, sessions=False)
@@ -220,7 +220,7 @@ def test_the_columns_may_have_been_dropped(client: Client) -> None:
 
     state.save(project, facts="later")
     text = text_of(page_of(client, project))
-    assert "the newest snapshot is the project&#x27;s state" in text
+    assert "The newest snapshot is the project&#x27;s state" in text
     for untrue in ("reverse backfill", "The other home is newer", "columns <time"):
         assert untrue not in text
 
