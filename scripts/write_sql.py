@@ -50,10 +50,10 @@ def files() -> dict[str, str]:
 
 
 def _statements() -> dict[str, list[tuple[str, str]]]:
+    from agentstate.backfill.chats import MakeSessions
     from agentstate.backfill.forward import Adopt, TakeIn
     from agentstate.backfill.options import PassOptions
     from agentstate.backfill.reverse import Seed
-    from agentstate.backfill.sessions import MakeSessions
     from agentstate.backfill.settle import Settle
     from agentstate.models.passes import Direction
     from agentstate.state import filling, live_events, loading, merging, restoring, saving

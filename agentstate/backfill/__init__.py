@@ -3,7 +3,7 @@
 from agentstate.backfill.errors import BackfillError, OtherDirectionRunning, UnknownProjects
 from agentstate.backfill.options import PassOptions, Selection
 from agentstate.backfill.outcome import Counts, Failure, Outcome
-from agentstate.backfill.passes import Progress, run_pass
+from agentstate.backfill.pass_runner import Progress, run_pass
 
 __all__ = [
     "BackfillError",

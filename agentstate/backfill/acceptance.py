@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, NamedTuple
 from django.db import connection
 
 from agentstate.actors import actor
+from agentstate.backfill.chats import CHATS, DIGEST, UNMADE
 from agentstate.backfill.errors import BackfillError
 from agentstate.backfill.given_up import GivenUp, given_up
 from agentstate.backfill.outcome import UNUSABLE_CLOCK
-from agentstate.backfill.sessions import CHATS, DIGEST, UNMADE
 from agentstate.backfill.transactions import pass_transaction
 from agentstate.models import LeftAside
 from agentstate.models.passes import EntryClosed

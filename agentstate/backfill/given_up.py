@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from django.db import connection
 
-from agentstate.backfill.sessions import CHAT, CHATS, DIGEST, UNMADE
+from agentstate.backfill.chats import CHAT, CHATS, DIGEST, UNMADE
 from agentstate.models import LeftAside
 from agentstate.models.passes import Direction
 from agentstate.state.acceptance import state_clock, state_is_left

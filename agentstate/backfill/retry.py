@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from agentstate.actors import actor
 from agentstate.backfill.errors import ColumnsDropped
 from agentstate.backfill.options import PassOptions, Selection
-from agentstate.backfill.passes import Progress, run_pass
+from agentstate.backfill.pass_runner import Progress, run_pass
 from agentstate.backfill.transactions import pass_transaction
 from agentstate.models import LeftAside, Project
 from agentstate.models.passes import Direction

@@ -51,8 +51,8 @@ def _counts(settled: Settled, written: int) -> Counts:
         events=settled.events,
         size=settled.size,
         forked=settled.forked,
-        failures=[_left_emptied(project_id) for project_id in settled.emptied]
-        + [unusable_clock(project_id) for project_id in settled.unusable],
+        failures=[_left_emptied(project_id) for project_id in sorted(settled.emptied)]
+        + [unusable_clock(project_id) for project_id in sorted(settled.unusable)],
     )
 
 

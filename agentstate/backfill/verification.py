@@ -10,9 +10,9 @@ from django.db import connection, transaction
 from django.db.backends.utils import CursorWrapper
 
 from agentstate.backfill.acceptance import valid_acceptances
+from agentstate.backfill.chats import CHATS, UNMADE
 from agentstate.backfill.errors import refuse_unknown
 from agentstate.backfill.options import SELECTED
-from agentstate.backfill.sessions import CHATS, UNMADE
 from agentstate.backfill.transactions import TUNE, pass_transaction
 from agentstate.row_security import SHOW_EVERY_ROW, refuse_hidden_rows
 from agentstate.state.columns import legacy_columns_are_there

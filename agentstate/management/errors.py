@@ -1,57 +1,59 @@
-"""Errors that an operator can mend, told in a sentence."""
+"""Errors that an operator can resolve, in a sentence each."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from django.core.management.base import CommandError
-from django.db import InternalError, OperationalError, ProgrammingError
+from django.db import DatabaseError, InternalError, OperationalError, ProgrammingError
 from psycopg.errors import InsufficientPrivilege, ReadOnlySqlTransaction, UndefinedColumn, UndefinedTable
 
 from agentstate.backfill import BackfillError
+from agentstate.management.interrupts import INTERRUPTED
 from agentstate.row_security import RowsHidden
 
-INTERRUPTED = 130
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 @contextmanager
 def operator_errors() -> Iterator[None]:
-    """Turn what an operator can mend into a ``CommandError``; what he cannot is a defect, and keeps its traceback.
+    """Turn an error that an operator can resolve into a ``CommandError``. Any other is a defect: it propagates.
 
     Raises:
-        CommandError: the thing, the fact and the way out.
+        CommandError: names the problem, the fact and what to do.
     """
     try:
         yield
     except KeyboardInterrupt:
-        raise CommandError("Interrupted at once.", returncode=INTERRUPTED) from None
+        raise CommandError("Interrupted. The server rolls unfinished batches back.", returncode=INTERRUPTED) from None
     except (BackfillError, RowsHidden) as error:
         raise CommandError(str(error)) from error
-    except ProgrammingError as error:
-        if isinstance(error.__cause__, UndefinedTable | UndefinedColumn):
-            raise CommandError(
-                f"This database lacks a table or column of agentstate ({_first_line(error)}): run manage.py migrate, "
-                "or let DATABASE_URL name another database or schema."
-            ) from error
-        if isinstance(error.__cause__, InsufficientPrivilege):
-            raise CommandError(
-                f"The database does not let this role do that ({_first_line(error)}): use the role that migrated, or "
-                "grant it the tables."
-            ) from error
+    except (ProgrammingError, InternalError, OperationalError) as error:
+        if sentence := _sentence(error):
+            raise CommandError(sentence) from error
         raise
-    except InternalError as error:
-        if isinstance(error.__cause__, ReadOnlySqlTransaction):
-            raise CommandError(
-                f"This database is read-only ({_first_line(error)}): let DATABASE_URL name the primary server."
-            ) from error
-        raise
-    except OperationalError as error:
-        raise CommandError(
-            f"The database server failed: {_first_line(error)}. What was moved stays moved: look at the server and at "
+
+
+def _sentence(error: DatabaseError) -> str | None:
+    fact = str(error).strip().splitlines()[0]
+    match error.__cause__:
+        case UndefinedTable() | UndefinedColumn():
+            return (
+                f"This database lacks a table or column of agentstate ({fact}). Run manage.py migrate, or correct the "
+                "database or schema in DATABASE_URL."
+            )
+        case InsufficientPrivilege():
+            return (
+                f"This role lacks a privilege ({fact}). Use the role that ran migrate, or grant the privilege on the "
+                "table."
+            )
+        case ReadOnlySqlTransaction():
+            return f"This database is read-only ({fact}). Name the primary server in DATABASE_URL."
+    if isinstance(error, OperationalError):
+        return (
+            f"The database server failed: {fact}. Projects that were moved stay moved. Check the server and "
             "DATABASE_URL, then run the command again."
-        ) from error
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0]
+        )
+    return None

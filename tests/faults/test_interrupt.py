@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: the batch under way is finished, the command says where it stands, and can go on later."""
+"""Ctrl-C and SIGTERM: the running batches end, the command reports its counts, and a later one continues."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_forward_ends_after_its_batch_and_goes_on_later(number: signal.Signals, 
     candidates = scalar('SELECT candidates FROM "AgentStatePass"')
     assert 0 < moved < candidates
     assert command.stdout.startswith(f"{moved:,} of {candidates:,} projects moved, {moved:,} runs, ")
-    assert command.stdout.endswith("Interrupted after the batch under way. Run the command again to go on.\n")
+    assert command.stdout.endswith("Interrupted. Run the command again to continue.\n")
     assert "Traceback" not in command.stderr
     assert sql('SELECT outcome, written, error, ended_at IS NOT NULL FROM "AgentStatePass"') == [
         ("interrupted", moved, "", True)
@@ -61,7 +61,7 @@ def test_reverse_ends_after_its_batch_and_goes_on_later() -> None:
     assert command.end() == 130
     seeded = count("AgentWorkflowRun", "workflow_id = 'intake' AND legacy_at = snapshot_at")
     assert 0 < seeded < ahead
-    assert command.stdout.startswith(f"{seeded:,} of {ahead:,} projects seeded, ")
+    assert command.stdout.startswith(f"{seeded:,} of {ahead:,} projects written back, ")
     assert scalar(LAST_OUTCOME) == "interrupted"
 
     reverse()
@@ -111,7 +111,9 @@ def test_a_second_time_ends_it_at_once(number: signal.Signals, workers: str) -> 
         assert command.end(seconds=5) == (130 if number == signal.SIGINT else -signal.SIGTERM)
         other.execute("ROLLBACK")
 
-    assert command.stderr == ("CommandError: Interrupted at once.\n" if number == signal.SIGINT else "")
+    assert command.stderr == (
+        "CommandError: Interrupted. The server rolls unfinished batches back.\n" if number == signal.SIGINT else ""
+    )
     assert scalar(LAST_OUTCOME) == ("interrupted" if number == signal.SIGINT else "running")
     forward()
     assert verify().clean

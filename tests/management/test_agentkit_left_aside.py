@@ -89,7 +89,7 @@ class TestList:
         accept(entries[1])
         change_columns("p1", facts=["back"])
         assert call(LEFT_ASIDE, "list").lines[-1] == (
-            "2 open, 0 accepted, 1 accepted and changed since, which count as open."
+            "2 open, 0 accepted, 1 accepted but changed since, which count as open."
         )
         assert {each["id"]: each["status"] for each in listed()["entries"]}[entries[1]] == "outdated"
 
@@ -108,20 +108,23 @@ class TestAccept:
         assert first.endswith(f"forward): accepted by {process_owner()}. What is given up:")
         assert "(facts; 29 bytes) are not taken into the history." in content
         assert "reads stay with the columns" in project
-        assert last.endswith(f"manage.py agentkit_left_aside retry {entries[0]} takes it back.")
+        assert last.endswith(f"Run manage.py agentkit_left_aside retry {entries[0]} to revoke it.")
 
     def test_with_all_accepted_passes_and_verification_are_clean(self, entries: list[int]) -> None:
         for number in entries:
             accept(number)
         forward = call(FORWARD)
         assert forward.code == 0
-        assert forward.lines[1:] == ["3 accepted as not moved: see manage.py agentkit_left_aside list."]
+        assert forward.lines[1:] == ["3 excluded by decision. Run manage.py agentkit_left_aside list to see them."]
         again = call(FORWARD, "--format", "json")
         assert (again.code, again.json["left_aside"], again.json["accepted"], again.json["failures"]) == (0, 0, 3, [])
 
         verified = call(VERIFY)
         assert verified.code == 0
-        assert verified.lines[-2:] == ["3 accepted as not moved: see manage.py agentkit_left_aside list.", "Clean."]
+        assert verified.lines[-2:] == [
+            "3 excluded by decision. Run manage.py agentkit_left_aside list to see them.",
+            "Clean.",
+        ]
         assert call(VERIFY, "--format", "json").json["accepted"] == 3
 
     def test_one_that_nobody_accepted_is_told_as_ever(self, entries: list[int]) -> None:
@@ -129,7 +132,7 @@ class TestAccept:
         ended = call(FORWARD)
         assert ended.code == 1
         assert ended.lines[1:3] == [
-            "1 accepted as not moved: see manage.py agentkit_left_aside list.",
+            "1 excluded by decision. Run manage.py agentkit_left_aside list to see them.",
             "2 projects left aside:",
         ]
         assert not any(LONG in line for line in ended.lines)
@@ -149,7 +152,7 @@ class TestAccept:
         sql('UPDATE "AgentStateLeftAside" SET closed_at = now()')
         closed = accept(entries[0])
         assert (closed.code, closed.stdout) == (1, "")
-        assert closed.stderr.startswith(f"Closed already: {entries[0]}. The project was moved,")
+        assert closed.stderr.startswith(f"Already closed: {entries[0]}. The project was moved,")
 
 
 class TestRetry:
@@ -186,12 +189,12 @@ class TestRetry:
         change_columns("p1", facts=["theirs"])
         ended = call(LEFT_ASIDE, "retry", str(entries[1]))
         assert ended.code == 1
-        assert "still forked. Settle it with manage.py backfill_agentkit_state --prefer" in ended.lines[0]
+        assert "still forked. Run manage.py backfill_agentkit_state --prefer" in ended.lines[0]
 
     def test_numbers_or_all_and_not_both(self, entries: list[int]) -> None:
         for options in ([], ["--all", str(entries[0])]):
             ended = call(LEFT_ASIDE, "retry", *options)
-            assert (ended.code, ended.stderr) == (2, "Name entries by their numbers, or say --all.\n")
+            assert (ended.code, ended.stderr) == (2, "Name entries by their numbers, or use --all.\n")
 
     def test_one_that_is_unknown_and_nothing_is_tried(self, entries: list[int]) -> None:
         ended = call(LEFT_ASIDE, "retry", str(entries[0]), "999999999")
@@ -208,10 +211,47 @@ def test_a_process_does_the_same(entries: list[int]) -> None:
     assert run(LEFT_ASIDE, "accept", str(entries[0])).process.returncode == 2
     short = run(LEFT_ASIDE, "accept", str(entries[0]), "--note", " ab ")
     assert short.process.returncode == 2
-    assert "a note says why, in 3 characters or more" in short.stderr
+    assert "a note must say why, in at least 3 characters" in short.stderr
 
     accepted = run(LEFT_ASIDE, "accept", str(entries[0]), "--note", NOTE, "--by", "ada")
     assert (accepted.process.returncode, accepted.stderr) == (0, "")
     kept = json.loads(run(LEFT_ASIDE, "list", "--format", "json").stdout)["entries"]
     assert {each["id"]: each["decided_by"] for each in kept}[entries[0]] == "ada"
     assert run(LEFT_ASIDE, "retry", str(entries[0])).process.returncode == 1
+
+
+class TestVeryManyEntries:
+    """The output is bounded, whatever a pass had to leave aside."""
+
+    @pytest.fixture(autouse=True)
+    def many(self) -> None:
+        sql(
+            """INSERT INTO "Project" (id, "userId", name, "factsJson") SELECT 'p' || n, 'u', 'p', '[1]'
+            FROM generate_series(1, 1200) n"""
+        )
+        call(FORWARD)
+        sql('UPDATE "Project" SET "factsJson" = NULL')
+
+    def test_a_pass(self) -> None:
+        text, as_json = call(FORWARD), call(FORWARD, "--format", "json").json
+        assert len(text.lines) == 13
+        assert text.lines[1] == "1,200 projects left aside:"
+        assert text.lines[-1] == "  … and 1,190 more. Run manage.py agentkit_left_aside list to see them."
+        assert (as_json["left_aside"], len(as_json["failures"]), as_json["more_failures"]) == (1200, 1000, 200)
+
+    def test_the_list_and_a_retry(self) -> None:
+        call(FORWARD)
+        lines = call(LEFT_ASIDE, "list").lines
+        assert (len(lines), lines[-2:]) == (
+            302,
+            ["… and 1,100 more. Use --limit to list them.", "1,200 open, 0 accepted."],
+        )
+        assert len(call(LEFT_ASIDE, "list", "--limit", "1200").lines) == 3601
+        found = listed()
+        assert (len(found["entries"]), found["more"]) == (1000, 200)
+        assert "more" not in listed("--limit", "1200")
+        retried = call(LEFT_ASIDE, "retry", "--all").lines
+        assert retried[100:] == [
+            "… and 1,100 more. Run manage.py agentkit_left_aside list to see them.",
+            "0 closed, 1,200 open.",
+        ]

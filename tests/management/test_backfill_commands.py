@@ -47,17 +47,17 @@ class TestOptions:
     @pytest.mark.parametrize(
         ("options", "sentence"),
         [
-            (["--batch-size", "0"], "argument --batch-size: '0' is not a whole number from 1 on"),
-            (["--batch-size", "1.5"], "argument --batch-size: '1.5' is not a whole number from 1 on"),
-            (["--limit", "-1"], "argument --limit: '-1' is not a whole number from 1 on"),
-            (["--workers", "none"], "argument --workers: 'none' is not a whole number from 1 on"),
-            (["--workers", "33"], "argument --workers: 33 connections are more than 32, the most that a pass takes"),
+            (["--batch-size", "0"], "argument --batch-size: '0' is not a positive integer"),
+            (["--batch-size", "1.5"], "argument --batch-size: '1.5' is not a positive integer"),
+            (["--limit", "-1"], "argument --limit: '-1' is not a positive integer"),
+            (["--workers", "none"], "argument --workers: 'none' is not a positive integer"),
+            (["--workers", "33"], "argument --workers: 33 is more than 32, the largest number of connections"),
             (["--project", "p1", "--all"], "argument --all: not allowed with argument --project"),
             (["--prefer", "mine", "--all"], "argument --prefer: invalid choice: 'mine'"),
             (["--format", "xml"], "argument --format: invalid choice: 'xml'"),
             (
                 ["--prefer", "legacy"],
-                "--prefer legacy decides for each project that it settles: name them with --project, or say --all.",
+                "--prefer legacy decides for each project that it settles. Name them with --project, or use --all.",
             ),
             (["--project", "nobody"], "No project has the id nobody. Nothing was done."),
         ],
@@ -71,12 +71,12 @@ class TestOptions:
     @pytest.mark.parametrize(
         ("options", "sentence"),
         [
-            (["--force"], "--force overwrites columns: name the projects with --project, or say --all."),
+            (["--force"], "--force overwrites columns. Name the projects with --project, or use --all."),
             (
                 ["--force", "--all", "--prefer", "legacy"],
-                "--force restores snapshots and --prefer settles forks: run one, then the other.",
+                "--force restores snapshots and --prefer settles forks. Run one, then the other.",
             ),
-            (["--as-of", "2025-10-07"], "--as-of says which state --force restores: give both."),
+            (["--as-of", "2025-10-07"], "--as-of names the state that --force restores. Use both."),
             (
                 ["--as-of", "yesterday", "--force", "--all"],
                 "argument --as-of: 'yesterday' is not a time such as 2025-10-07T17:55:00Z",
@@ -98,11 +98,11 @@ class TestOptions:
         refused = run(REVERSE, "--force")
         assert (refused.process.returncode, refused.stdout) == (1, "")
         assert refused.stderr == (
-            "CommandError: --force overwrites columns: name the projects with --project, or say --all.\n"
+            "CommandError: --force overwrites columns. Name the projects with --project, or use --all.\n"
         )
         misspelt = run(FORWARD, "--workers", "0")
         assert misspelt.process.returncode == 2
-        assert misspelt.stderr.endswith("error: argument --workers: '0' is not a whole number from 1 on\n")
+        assert misspelt.stderr.endswith("error: argument --workers: '0' is not a positive integer\n")
 
     def test_no_sessions_leaves_the_chats(self, projects: None) -> None:
         assert call(FORWARD, "--no-sessions", "--format", "json").json["sessions"] == 0
@@ -134,7 +134,7 @@ class TestSummary:
         save_in_agentkit("project_id = 'p1'", facts="new")
         ended = call(REVERSE)
         assert ended.code == 0
-        assert re.fullmatch(r"1 of 1 project seeded, 0 runs, 0 events, 0 sessions, \d+\.\d s\.\n", ended.stdout)
+        assert re.fullmatch(r"1 of 1 project written back, 0 runs, 0 events, 0 sessions, \d+\.\d s\.\n", ended.stdout)
 
     def test_a_dry_run(self, projects: None) -> None:
         ended = call(FORWARD, "--dry-run")
@@ -143,7 +143,7 @@ class TestSummary:
         assert re.fullmatch(
             r"3 of 3 projects would be moved, 3 runs, 6 events, 3 sessions, [\d,]+ bytes before compression\.", said
         )
-        assert nothing_changed == "A dry run: nothing was changed."
+        assert nothing_changed == "Dry run: nothing was changed."
 
     def test_a_dry_run_and_verification_need_no_right_to_write(self, projects: None) -> None:
         read_only = {"default_transaction_read_only": "on"}
@@ -152,8 +152,8 @@ class TestSummary:
         refused = run(FORWARD, **read_only)
         assert (refused.process.returncode, refused.stdout) == (1, "")
         assert refused.stderr == (
-            "CommandError: This database is read-only (cannot execute INSERT in a read-only transaction): let "
-            "DATABASE_URL name the primary server.\n"
+            "CommandError: This database is read-only (cannot execute INSERT in a read-only transaction). Name "
+            "the primary server in DATABASE_URL.\n"
         )
 
     @BOTH
@@ -185,7 +185,10 @@ class TestSummary:
         make_fork("p1", legacy={"facts": 1}, agentkit={"facts": 2})
         dry_run = call(FORWARD, "--dry-run")
         ended = call(FORWARD)
-        fork = "1 project forked: p1. Settle what both homes changed with --prefer legacy or --prefer agentkit."
+        fork = (
+            "1 project forked: p1. Both homes changed the same document. Use --prefer legacy or --prefer agentkit to "
+            "settle it."
+        )
 
         assert (ended.code, ended.lines[1:]) == (0, [fork])
         assert ended.lines[0].startswith("0 of 2 projects moved, 1 merged, 2 runs, 3 events, 0 sessions, ")
@@ -193,8 +196,8 @@ class TestSummary:
         assert dry_run.lines[1] == fork
         reverse = call(REVERSE)
         assert reverse.lines[1] == (
-            "1 project forked: p1. Merge them with manage.py backfill_agentkit_state first, or settle them with "
-            "--prefer."
+            "1 project forked: p1. Run manage.py backfill_agentkit_state to merge them, or use --prefer to settle "
+            "them."
         )
         assert (
             call(FORWARD, "--prefer", "agentkit", "--project", "p1").lines[0].startswith("0 of 1 project moved, 1 m")
@@ -235,7 +238,7 @@ class TestSummary:
         empty_columns()
         ended = call(FORWARD)
         assert len(ended.lines) == 2 + 10 + 1
-        assert ended.lines[-1] == "  … and more: --format json lists them all, as does the admin under Left aside."
+        assert ended.lines[-1] == "  … and 2 more. Run manage.py agentkit_left_aside list to see them."
         assert len(call(FORWARD, "--format", "json").json["failures"]) == 12
 
     def test_a_restore_names_who_has_no_earlier_snapshot(self, projects: None) -> None:
@@ -247,10 +250,10 @@ class TestSummary:
         ended = call(REVERSE, "--force", "--all")
         assert ended.code == 0
         assert ended.stderr.startswith("Restoring 1 project.\n")
-        assert ended.lines[0].startswith("1 of 1 project seeded, 2 runs, 2 events, 0 sessions, ")
-        assert ended.lines[1:] == ["""1 project left alone, without an earlier snapshot: 'o'"'"'neill'."""]
+        assert ended.lines[0].startswith("1 of 1 project written back, 2 runs, 2 events, 0 sessions, ")
+        assert ended.lines[1:] == ["""1 project without an earlier snapshot: 'o'"'"'neill'."""]
         nothing = call(REVERSE, "--force", "--project", "p1", "--as-of", then.isoformat())
-        assert nothing.lines[1:] == ["1 project left alone, without an earlier snapshot: p1."]
+        assert nothing.lines[1:] == ["1 project without an earlier snapshot: p1."]
 
 
 class TestProgress:
@@ -314,8 +317,8 @@ class TestTrouble:
         ended = run(*command, database=database_url().replace(f"/{name}?", "/postgres?"))
         assert (ended.process.returncode, ended.stdout) == (1, "")
         assert re.fullmatch(
-            r'CommandError: This database lacks a table or column of agentstate \(relation "\w+" does not exist\): '
-            r"run manage\.py migrate, or let DATABASE_URL name another database or schema\.\n",
+            r'CommandError: This database lacks a table or column of agentstate \(relation "\w+" does not exist\)\. '
+            r"Run manage\.py migrate, or correct the database or schema in DATABASE_URL\.\n",
             ended.stderr,
         )
 
@@ -326,7 +329,7 @@ class TestTrouble:
         finally:
             sql("DROP ROLE reader_of_nothing")
         assert (ended.process.returncode, ended.stdout) == (1, "")
-        assert ended.stderr.startswith("CommandError: The database does not let this role do that (permission denied ")
+        assert ended.stderr.startswith("CommandError: This role lacks a privilege (permission denied ")
         assert ended.stderr.count("\n") == 1
 
     def test_a_server_that_is_not_there(self) -> None:

@@ -144,7 +144,7 @@ def test_what_is_no_length_of_time(text: str) -> None:
     silent_run(id="silent")
     ended = call(CLOSE, f"--older-than={text}")
     assert ended.code == 1
-    assert f"{text!r} is not a length of time such as 90s, 30m, 1h or 2d" in ended.stderr
+    assert f"{text!r} is not a duration such as 90s, 30m, 1h or 2d" in ended.stderr
     assert statuses() == {"silent": "running"}
 
 

@@ -56,7 +56,7 @@ def test_not_clean(trouble: None) -> None:
         "  1 event",
     ]
     assert verdict[1] == "  1 legacy_ahead: run manage.py backfill_agentkit_state"
-    assert verdict[2].endswith("what stays forked needs --prefer legacy or --prefer agentkit")
+    assert verdict[2].endswith("then settle the rest with --prefer legacy or --prefer agentkit")
 
 
 def test_json_when_clean(projects: None) -> None:
@@ -144,8 +144,6 @@ def test_writes_that_bypassed_us_are_counted_and_are_no_problem_once_taken_in(pr
     ended = call(VERIFY)
 
     assert ended.code == 0
-    assert (
-        "1 write bypassed agentkit_writes since it reached their project, 0 of them not taken in yet" in ended.stdout
-    )
+    assert "1 write bypassed agentstate since dual writing started; 0 still to be taken in" in ended.stdout
     assert call(VERIFY, "--format", "json").json["escapes"] == 1
     assert "escapes" not in call(VERIFY, "--project", "p1", "--format", "json").json

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from django.core.management.base import CommandError, CommandParser
 
 from agentstate.management.base import OperatorCommand
-from agentstate.management.errors import INTERRUPTED, operator_errors
-from agentstate.management.passes import stopped_by_signals
+from agentstate.management.errors import operator_errors
+from agentstate.management.interrupts import INTERRUPTED, stopped_by_signals
 from agentstate.management.progress import ProgressReport
 from agentstate.management.rollout import refusal_as_json, step_as_json, write_refusal, write_status, write_step
 from agentstate.management.text import counted, stream_of

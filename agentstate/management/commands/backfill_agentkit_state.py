@@ -7,23 +7,25 @@ from typing import Any
 from django.core.management.base import CommandParser
 
 from agentstate.backfill import PassOptions
-from agentstate.management.passes import BackfillCommand, make_selection
+from agentstate.management.backfill_command import BackfillCommand, make_selection
 from agentstate.models.passes import Direction
 
 
 class Command(BackfillCommand):
     help = (
         "Moves the legacy columns of every project that is legacy_ahead into a run with its events, merges forked "
-        "projects where both homes changed different documents, then makes sessions of the legacy chats. Safe to "
+        "projects whose homes changed different documents, then makes sessions of the legacy chats. Safe to "
         "interrupt, to kill and to repeat."
     )
     direction = Direction.FORWARD
     did = "moved"
-    forks_call_for = "Settle what both homes changed with --prefer legacy or --prefer agentkit."
+    forks_call_for = "Both homes changed the same document. Use --prefer legacy or --prefer agentkit to settle it."
 
     def add_arguments(self, parser: CommandParser) -> None:
         super().add_arguments(parser)
-        parser.add_argument("--no-sessions", action="store_false", dest="sessions", help="Leave the chats alone.")
+        parser.add_argument(
+            "--no-sessions", action="store_false", dest="sessions", help="Make no sessions of the chats."
+        )
 
     def handle(
         self,

@@ -1,4 +1,4 @@
-"""Seed the legacy columns again from the newest snapshots."""
+"""Write the newest snapshots back into the legacy columns."""
 
 from __future__ import annotations
 
@@ -8,19 +8,20 @@ from typing import Any
 from django.core.management.base import CommandError, CommandParser
 
 from agentstate.backfill import PassOptions
-from agentstate.management.passes import BackfillCommand, make_selection, moment
+from agentstate.management.arguments import moment
+from agentstate.management.backfill_command import BackfillCommand, make_selection
 from agentstate.models.passes import Direction
 
 
 class Command(BackfillCommand):
     help = (
         "Writes the newest snapshot of every project that is agentkit_ahead into the legacy columns. With --force, "
-        "restores damaged columns from the newest snapshot, or from the state at a time. Safe to interrupt, to kill "
-        "and to repeat."
+        "restores damaged columns from the newest snapshot, or from the state at a given time. Safe to interrupt, to "
+        "kill and to repeat."
     )
     direction = Direction.REVERSE
-    did = "seeded"
-    forks_call_for = "Merge them with manage.py backfill_agentkit_state first, or settle them with --prefer."
+    did = "written back"
+    forks_call_for = "Run manage.py backfill_agentkit_state to merge them, or use --prefer to settle them."
 
     def add_arguments(self, parser: CommandParser) -> None:
         super().add_arguments(parser)
@@ -28,19 +29,19 @@ class Command(BackfillCommand):
             "--no-sessions",
             action="store_false",
             dest="sessions",
-            help="Taken so that both commands have the same options: this one never touches chats or sessions.",
+            help="Accepted because the forward command has it. This command never touches chats or sessions.",
         )
         parser.add_argument(
             "--force",
             action="store_true",
-            help="Restore whatever the standing: the present columns are kept first, then the newest snapshot goes "
-            "into the columns and becomes a new snapshot. Needs --project or --all.",
+            help="Restore projects of any standing: the columns are backed up as a run, then the newest snapshot is "
+            "written into the columns and becomes a new snapshot. Requires --project or --all.",
         )
         parser.add_argument(
             "--as-of",
             type=moment,
             metavar="TIME",
-            help="With --force: restore the state at this time (ISO 8601; UTC where it names no zone).",
+            help="With --force: restore the state at this time (ISO 8601, UTC without a zone).",
         )
 
     def handle(
@@ -60,11 +61,11 @@ class Command(BackfillCommand):
         **_: Any,
     ) -> None:
         if force and not (projects or everyone):
-            raise CommandError("--force overwrites columns: name the projects with --project, or say --all.")
+            raise CommandError("--force overwrites columns. Name the projects with --project, or use --all.")
         if force and prefer:
-            raise CommandError("--force restores snapshots and --prefer settles forks: run one, then the other.")
+            raise CommandError("--force restores snapshots and --prefer settles forks. Run one, then the other.")
         if as_of and not force:
-            raise CommandError("--as-of says which state --force restores: give both.")
+            raise CommandError("--as-of names the state that --force restores. Use both.")
         options = PassOptions(
             direction=self.direction,
             selection=make_selection(projects, limit),

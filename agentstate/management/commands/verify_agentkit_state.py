@@ -1,4 +1,4 @@
-"""Say whether the two homes agree, and where they do not."""
+"""Report whether the two homes agree, and where they do not."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from django.core.management.base import CommandParser
 
 from agentstate.backfill import verification
 from agentstate.backfill.verification import Audit, Verification
+from agentstate.management.backfill_command import excluded
 from agentstate.management.base import OperatorCommand
 from agentstate.management.errors import operator_errors
 from agentstate.management.text import counted, print_table, stream_of
@@ -18,25 +19,25 @@ from agentstate.state.standing import Standing
 
 WAYS_OUT = {
     "legacy_ahead": "run manage.py backfill_agentkit_state",
-    "forked": "run manage.py backfill_agentkit_state; what stays forked needs --prefer legacy or --prefer agentkit",
-    "unequal": "changed behind the trigger's back: settle with --prefer legacy or --prefer agentkit",
+    "forked": "run manage.py backfill_agentkit_state, then settle the rest with --prefer legacy or --prefer agentkit",
+    "unequal": "changed without the trigger; settle with --prefer legacy or --prefer agentkit",
     "clock": 'set a valid one: UPDATE "Project" SET "stateUpdatedAt" = now() for the id, or correct the run',
-    "event": "not the events that the snapshot's content calls for: somebody changed the event table",
+    "event": "the event table was changed: these are not the events of the snapshot's content",
     "session": "run manage.py backfill_agentkit_state",
     "missing_project": 'runs or sessions name projects that this "Project" does not have: complete that table',
-    "left_aside": "manage.py agentkit_left_aside list names the errors: mend and retry, or accept",
+    "left_aside": "run manage.py agentkit_left_aside list for the errors, then fix and retry, or accept",
 }
 
 
 class Command(OperatorCommand):
     help = (
-        "Compares the legacy columns with the AgentKit tables, from one view of the database, and changes nothing. "
+        "Compares the legacy columns with the AgentKit tables in one repeatable-read transaction. Changes nothing. "
         "Exits with 0 if everything is clean, with 1 if not."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument(
-            "--project", action="append", dest="projects", metavar="ID", help="Only this project. Can be repeated."
+            "--project", action="append", dest="projects", metavar="ID", help="Only this project. Repeatable."
         )
         parser.add_argument(
             "--format", choices=["text", "json"], default="text", dest="output", help="Findings as text or JSON."
@@ -44,7 +45,7 @@ class Command(OperatorCommand):
         parser.add_argument(
             "--audit",
             action="store_true",
-            help="Run the migration plan's auditing queries too, and show their first rows.",
+            help="Also run the migration plan's auditing queries, and show their first rows.",
         )
 
     def handle(self, *, projects: list[str] | None, output: str, audit: bool, **_: Any) -> None:
@@ -52,7 +53,7 @@ class Command(OperatorCommand):
         with operator_errors():
             found = verification.verify(selected)
             audits = verification.audit(selected) if audit else None
-            # Of all projects only: they tell of the rollout.
+            # The rollout waits for these, for all projects together.
             bypassed = Escapes() if selected else count_escapes()
         if output == "json":
             self.stdout.write(json.dumps(as_json(found, audits, bypassed), default=str))
@@ -73,12 +74,12 @@ class Command(OperatorCommand):
                 [(key, equal, in_sync) for key, equal in found.equal.items()],
             )
         else:
-            self.stdout.write("The legacy columns have been dropped: there is nothing to compare.")
+            self.stdout.write("The legacy columns have been dropped, so nothing is compared.")
         print_table(stream, "Rows", ["table", "rows"], found.tables.items())
         if found.offenders:
             print_table(
                 stream,
-                "What is wrong, the first of each kind",
+                "Problems, the first of each kind",
                 ["kind", "project", "path"],
                 [(each.kind, shlex.quote(each.project or "-"), each.path or "") for each in found.offenders],
             )
@@ -88,14 +89,14 @@ class Command(OperatorCommand):
                 self.stdout.write("… and more rows.")
         if bypassed.count:
             self.stdout.write(
-                f"{counted(bypassed.count, 'write')} bypassed agentkit_writes since it reached their project, "
-                f"{bypassed.open:,} of them not taken in yet: see manage.py agentkit_rollout."
+                f"{counted(bypassed.count, 'write')} bypassed agentstate since dual writing started; "
+                f"{bypassed.open:,} still to be taken in. Run manage.py agentkit_rollout for the details."
             )
         self._write_verdict(found)
 
     def _write_verdict(self, found: Verification) -> None:
         if found.accepted:
-            self.stdout.write(f"{found.accepted:,} accepted as not moved: see manage.py agentkit_left_aside list.")
+            self.stdout.write(excluded(found.accepted))
         if found.clean:
             self.stdout.write(self.style.SUCCESS("Clean."))
             if not found.tables["Project"]:

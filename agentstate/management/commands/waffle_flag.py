@@ -1,4 +1,4 @@
-"""waffle's own command, which tells what a share can be."""
+"""waffle's own command, with a check of the percentage."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from agentstate.management.base import OperatorCommand
 
 
 class Command(OperatorCommand, WaffleCommand):
-    """Refuse what the database would refuse, before anything is changed."""
+    """Refuse a percentage that the database would refuse, before anything is changed."""
 
     def handle(self, *args: Any, percent: int | None = None, **options: Any) -> None:
         if percent is not None and not 0 <= percent <= 100:
-            raise CommandError(f"--percent {percent} is no share of the projects: give a number from 0 to 100.")
+            raise CommandError(f"--percent {percent} is not a percentage of the projects. Use a number from 0 to 100.")
         super().handle(*args, percent=percent, **options)

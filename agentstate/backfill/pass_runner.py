@@ -13,13 +13,13 @@ from django.db import connection
 from agentstate.backfill import ledger, locks
 from agentstate.backfill.acceptance import still_accepted
 from agentstate.backfill.batches import Batch, Mover, plan
+from agentstate.backfill.chats import MakeSessions
 from agentstate.backfill.errors import ColumnsDropped, refuse_unknown
 from agentstate.backfill.forward import Adopt, TakeIn
 from agentstate.backfill.options import SELECTED, PassOptions
 from agentstate.backfill.outcome import Counts, Failure, Outcome
 from agentstate.backfill.restore import Restore, without_earlier_state
 from agentstate.backfill.reverse import Seed
-from agentstate.backfill.sessions import MakeSessions
 from agentstate.backfill.settle import Settle
 from agentstate.backfill.step import Step
 from agentstate.backfill.transactions import pass_transaction
