@@ -1,4 +1,4 @@
-"""`manage.py check --database default`: it says it when the flags contradict each other, and only then."""
+"""Contradicting flags are reported by ``manage.py check --database default``, others are not."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def initial_rows() -> None:
         turn(gate.name, everyone=gate.initially or None)
 
 
-def found() -> dict[str, str]:
+def reported() -> dict[str, str]:
     """Return what the checks say, by their ids' last part."""
     messages = run_checks(databases=["default"], tags=[Tags.database])
     assert all(message.hint and message.id for message in messages)
@@ -113,14 +113,14 @@ def test_contradictions_are_named_and_nothing_else(flags: dict[str, dict[str, An
     for name, settings in flags.items():
         turn(name, **settings)
 
-    assert found().keys() == ids
+    assert reported().keys() == ids
 
 
 def test_members_of_a_gate_of_writes_are_named() -> None:
     turn("legacy_writes", everyone=True, users=[User.objects.create(username="ada")])
     turn("agentkit_reads", groups=[Group.objects.create(name="testers")])
 
-    assert found() == {"W007": "legacy_writes has settings that this gate does not read: users."}
+    assert reported() == {"W007": "legacy_writes has settings that this gate does not read: users."}
 
 
 @pytest.mark.parametrize(
@@ -138,14 +138,14 @@ def test_members_of_a_gate_of_writes_are_named() -> None:
 def test_the_projects_are_named(settings: dict[str, Any], where: str) -> None:
     turn("agentkit_reads", **settings)
 
-    assert where in found()["W001"]
+    assert where in reported()["W001"]
 
 
 def test_state_that_readers_do_not_see_is_named() -> None:
     turn("agentkit_writes", everyone=True)
     project = ahead()
 
-    assert f"such as {project}:" in found()["W003"]
+    assert f"such as {project}:" in reported()["W003"]
 
 
 @pytest.mark.parametrize("reads", [{"everyone": True}, {"percent": 0.1}, {"project_ids": [LOW]}], ids=str)
@@ -154,10 +154,10 @@ def test_state_that_readers_see_is_not(reads: dict[str, Any]) -> None:
     turn("agentkit_reads", **reads)
     ahead(id=LOW)
 
-    assert "W003" not in found()
+    assert "W003" not in reported()
     if reads != {"everyone": True}:
         ahead(id=HIGH)
-        assert f"such as {HIGH}:" in found()["W003"]
+        assert f"such as {HIGH}:" in reported()["W003"]
 
 
 def test_projects_of_any_other_standing_are_fine() -> None:
@@ -170,7 +170,7 @@ def test_projects_of_any_other_standing_are_fine() -> None:
     before = forked.state_updated_at - clock
     RunFactory(project=forked, state={}, started_at=forked.state_updated_at + clock, legacy_at=before)
 
-    assert found() == {}
+    assert reported() == {}
 
 
 def test_missing_rows_are_named_and_how_to_make_them(capsys: pytest.CaptureFixture[str]) -> None:
@@ -185,7 +185,7 @@ def test_missing_rows_are_named_and_how_to_make_them(capsys: pytest.CaptureFixtu
     for message in messages:
         assert message.hint
         call_command(*message.hint.removeprefix("Run manage.py ").removesuffix(" to make it.").split())
-    assert found() == {}
+    assert reported() == {}
     assert gates.legacy_writes("p1")
     assert not gates.agentkit_reads("p1")
 
@@ -193,7 +193,7 @@ def test_missing_rows_are_named_and_how_to_make_them(capsys: pytest.CaptureFixtu
 def test_flags_that_are_no_gates_are_left_alone() -> None:
     turn("another", everyone=True, testing=True)
 
-    assert found() == {}
+    assert reported() == {}
 
 
 def test_it_costs_few_queries(django_assert_num_queries: DjangoAssertNumQueries) -> None:
@@ -224,14 +224,14 @@ LOCAL, SHARED = (f"django.core.cache.backends.{name}" for name in ("locmem.LocMe
         ({"BACKEND": SHARED, "LOCATION": "t"}, ""),
     ],
 )
-def test_a_cache_that_hides_toggles_is_said(settings: SettingsWrapper, cache: dict[str, Any], said: str) -> None:
+def test_a_cache_that_hides_toggles_is_reported(settings: SettingsWrapper, cache: dict[str, Any], said: str) -> None:
     settings.CACHES = {"default": {"BACKEND": LOCAL}, "flags": cache}
     messages = run_checks(tags=[Tags.caches])
     assert [message.id for message in messages] == (["agentstate.W009"] if said else [])
     assert all(said in message.msg and message.hint for message in messages)
 
 
-def test_a_cache_that_is_not_there_is_said(settings: SettingsWrapper) -> None:
+def test_a_cache_that_is_not_there_is_reported(settings: SettingsWrapper) -> None:
     settings.CACHES = {"default": {"BACKEND": LOCAL}}
     (message,) = run_checks(tags=[Tags.caches])
     assert message.id == "agentstate.E009"

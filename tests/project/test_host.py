@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import os
 import zipfile
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from psycopg import IsolationLevel
 
 from tests.migrations.databases import Database, new_database, server
 from tests.project.host import CRAWL, Host, build_wheel, lines_of_the_readme, statements_of_the_readme
@@ -23,6 +24,7 @@ if "CI" not in os.environ:
 pytestmark = pytest.mark.django_db
 
 PRISMA = (CLONE / "tests" / "migrations" / "prisma.sql").read_text()
+TOUR = (CLONE / "tests" / "faults" / "storms" / "tour.py").read_text() + "\ntour()"
 # What nobody may do there, and what answers to a form only.
 NOT_OPENED = ("_add", "_delete", "_retry")
 
@@ -43,9 +45,14 @@ def database() -> Iterator[Database]:
 def host(tmp_path: Path, wheel: Path, database: Database) -> Host:
     """A bare project on a database of the legacy application."""
     host = Host(tmp_path, wheel)
-    address = {name.upper(): value for name, value in server().items()}
-    host.use_database({"ENGINE": "django.db.backends.postgresql", "NAME": database.name, **address})
+    host.use_database(parameters_of(database))
     return host
+
+
+def parameters_of(database: Database) -> dict[str, Any]:
+    """Return the settings with which a host reaches a database of the tests."""
+    address = {name.upper(): value for name, value in server().items()}
+    return {"ENGINE": "django.db.backends.postgresql", "NAME": database.name, **address}
 
 
 def test_the_wheel_holds_the_package_and_nothing_else(wheel: Path) -> None:
@@ -82,6 +89,32 @@ def test_a_bare_project_migrates_backfills_and_shows_every_page(host: Host, data
     assert 'rel="icon"' not in crawled["index"]
     assert "seed_legacy_projects" not in host.manage("help", "--commands").stdout
     assert "admin.css" in host.manage("findstatic", "agentstate/admin.css").stdout
+
+
+def test_what_a_host_may_set_for_its_database_changes_nothing_that_users_see(host: Host) -> None:
+    host.add_settings(lines_of_the_readme())
+    host.add_settings('INSTALLED_APPS += ["agentstate.samples"]')
+    tours = []
+    for settings in (
+        {},
+        {
+            "ATOMIC_REQUESTS": True,
+            "CONN_HEALTH_CHECKS": True,
+            "CONN_MAX_AGE": None,
+            "DISABLE_SERVER_SIDE_CURSORS": False,
+            "OPTIONS": {"server_side_binding": True, "isolation_level": IsolationLevel.SERIALIZABLE.value},
+            "TIME_ZONE": "Asia/Kathmandu",
+        },
+    ):
+        with new_database() as database:
+            host.use_database(parameters_of(database) | settings)
+            host.add_settings('SILENCED_SYSTEM_CHECKS = ["agentstate.W012"]')
+            host.manage("migrate", "--verbosity", "0")
+            lines = host.manage("shell", "-v0", "-c", TOUR).stdout.splitlines()
+            tours.append([line for line in lines if "silenced" not in line])
+
+    assert tours[0]
+    assert tours[0] == tours[1]
 
 
 NAMES = """
