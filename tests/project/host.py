@@ -41,7 +41,8 @@ def statements_of_the_readme() -> str:
 
 
 def _readme() -> str:
-    return (CLONE / "README.md").read_text()
+    """Return the README and the pages that it leads to."""
+    return "".join(page.read_text() for page in (CLONE / "README.md", *sorted((CLONE / "docs").glob("*.md"))))
 
 
 class Host:
