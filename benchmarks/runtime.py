@@ -9,6 +9,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from itertools import count
 from typing import Any, TextIO
 
 import psycopg
@@ -97,15 +98,16 @@ def loads(bare: psycopg.Connection[Any], projects: list[str]) -> Iterator[Work]:
 
 def saves(bare: psycopg.Connection[Any], projects: list[str]) -> Iterator[Work]:
     """Save another score in projects in turns: in both homes by two bare statements, and by a save."""
+    scores = (number / 7 for number in count())
 
     def by_hand(number: int) -> None:
         project = projects[number % len(projects)]
         with bare.transaction():
-            bare.execute(SET_COLUMN, [json.dumps({"score": number / 7}), project])
+            bare.execute(SET_COLUMN, [json.dumps({"score": next(scores)}), project])
             bare.execute(SNAPSHOT, [new_id(), project])
 
     def save(number: int) -> None:
-        state.save(projects[number % len(projects)], coverage={"score": number / 7})
+        state.save(projects[number % len(projects)], coverage={"score": next(scores)})
 
     yield Work("save by hand", by_hand)
     yield Work("save, both homes", save, gates={"agentkit_writes": True, "legacy_writes": True})
