@@ -261,7 +261,7 @@ def test_large_payloads_are_loaded_when_they_are_unfolded(page: Page, accessible
 def test_without_scripts_everything_is_a_link_away(page: Page) -> None:
     run = make_run(status="running")
     add_event(run, "note", json.dumps({"text": "x" * 10_000}), 1)
-    page.route("**/timeline.js", lambda route: route.fulfill(body="", content_type="text/javascript"))
+    page.route("**/run.js", lambda route: route.fulfill(body="", content_type="text/javascript"))
     open_run(page, run.pk)
     add_event(run, "note", '"second"', 2)
     page.get_by_role("link", name="Reload").click()

@@ -63,7 +63,7 @@ def test_the_wheel_holds_the_package_and_nothing_else(wheel: Path) -> None:
     }
     names = set(zipfile.ZipFile(wheel).namelist())
     assert {name for name in names if ".dist-info/" not in name} == package
-    for kind in ("py.typed", "templates/admin/agentstate/page.html", "static/agentstate/admin.css"):
+    for kind in ("py.typed", "templates/admin/agentstate/page.html", "static/agentstate/shared.css"):
         assert f"agentstate/{kind}" in names
 
 
@@ -88,7 +88,7 @@ def test_a_bare_project_migrates_backfills_and_shows_every_page(host: Host, data
     assert "<title>Site administration | Django site admin</title>" in crawled["index"]
     assert 'rel="icon"' not in crawled["index"]
     assert "seed_legacy_projects" not in host.manage("help", "--commands").stdout
-    assert "admin.css" in host.manage("findstatic", "agentstate/admin.css").stdout
+    assert "shared.css" in host.manage("findstatic", "agentstate/shared.css").stdout
 
 
 def test_what_a_host_may_set_for_its_database_changes_nothing_that_users_see(host: Host) -> None:

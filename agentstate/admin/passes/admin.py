@@ -51,6 +51,9 @@ class BackfillPassAdmin(KeysetPages):
         "error",
     )
 
+    class Media:
+        css = {"all": ["agentstate/passes.css"]}
+
     @admin.display(description="pass")
     def number(self, entry: BackfillPass) -> str:
         return f"{entry.pk:,}"
@@ -132,6 +135,9 @@ class LeftAsideAdmin(DecisionPages, KeysetPages):
     search_help_text = "A project's id."
     # No index has this order: an entry a project is few enough to sort.
     keyset = ("-last_seen_at", "-id")
+
+    class Media:
+        css = {"all": ["agentstate/passes.css"]}
 
     def for_list(self, queryset: QuerySet[Any]) -> QuerySet[Any]:
         entries: QuerySet[Any] = queryset.defer("error").annotate(error_start=Left("error", 300))

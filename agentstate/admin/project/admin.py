@@ -98,6 +98,9 @@ class ProjectAdmin(KeysetPages):
     search_fields = ("=id",)
     search_help_text = "A project's id, or how it begins, or a part of its name"
 
+    class Media:
+        css = {"all": ["agentstate/project.css"]}
+
     def get_queryset(self, request: HttpRequest) -> QuerySet[Model]:
         # meta holds the chat.
         return Project.objects.only("id", "name", "created_at")

@@ -28,7 +28,10 @@ if TYPE_CHECKING:
 
 @admin.register(Rollout)
 class RolloutAdmin(ReadOnlyAdmin):
-    """The page that says where the rollout stands. It takes no steps."""
+    """The page of the rollout. It takes no steps."""
+
+    class Media:
+        css = {"all": ["agentstate/rollout.css"]}
 
     def has_view_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
         return may_see(RolloutStep, request.user)
@@ -73,6 +76,9 @@ class RolloutStepAdmin(KeysetPages):
     list_display = ("taken", "step", "requested_by", "overridden", "completed")
     fields = ("taken", "step", "requested_by", "override", "completed", "as_they_stood")
     readonly_fields = ("taken", "step", "completed", "as_they_stood")
+
+    class Media:
+        css = {"all": ["agentstate/rollout.css"]}
 
     @admin.display(description="taken")
     def taken(self, step: RolloutStep) -> str:

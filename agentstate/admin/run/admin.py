@@ -114,6 +114,9 @@ class AgentWorkflowRunAdmin(FoundByProject, TimelinePages):
     search_help_text = "A run's id, or a project's: its id, how that begins, or a part of its name."
     keyset = ("-started_at", "-id_hash")
 
+    class Media:
+        css = {"all": ["agentstate/run.css"]}
+
     def get_queryset(self, request: HttpRequest) -> Runs:
         # A list of runs shows no document, and one of them can be megabytes.
         return AgentWorkflowRun.objects.defer("input", "result").alias(id_hash=id_hash())

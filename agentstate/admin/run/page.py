@@ -149,6 +149,7 @@ class TimelinePages(ReadOnlyAdmin):
         return {
             **self.admin_site.each_context(request),
             "opts": self.opts,
+            "media": self.media,
             "title": f"{run.workflow_id} {run.id}",
             "run": run,
             "project_url": run.project_id and address_of(Project, run.project_id, request.user),
@@ -205,6 +206,7 @@ class TimelinePages(ReadOnlyAdmin):
         context |= {
             **self.admin_site.each_context(request),
             "opts": self.opts,
+            "media": self.media,
             "title": title,
             "run_id": run_id,
             "event_id": event_id,

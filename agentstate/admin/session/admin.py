@@ -43,6 +43,9 @@ class AgentSessionAdmin(FoundByProject):
     search_help_text = "A session's id, or a project's: its id, how that begins, or a part of its name."
     keyset = ("-created_at", "-id_hash")
 
+    class Media:
+        css = {"all": ["agentstate/session.css"]}
+
     def get_queryset(self, request: HttpRequest) -> QuerySet[AgentSession]:
         # A list of sessions shows no transcript.
         return AgentSession.objects.defer("transcript_json", "metadata").alias(id_hash=id_hash())
