@@ -124,6 +124,9 @@ CACHES = {
 # Lets manage.py migrate make an empty "Project" although another schema of the database has one.
 AGENTSTATE_NEW_PROJECT_TABLE = env.bool("AGENTSTATE_NEW_PROJECT_TABLE", default=False)
 
+# Lets manage.py migrate rename the tables of runs, events and sessions that Prisma made, and copy their rows.
+AGENTSTATE_ADOPT_PRISMA_RUNS = env.bool("AGENTSTATE_ADOPT_PRISMA_RUNS", default=False)
+
 # Thresholds of the steps of manage.py agentkit_rollout.
 AGENTSTATE_ROLLOUT_LAG_MINUTES = env.int("AGENTSTATE_ROLLOUT_LAG_MINUTES", default=thresholds.LAG_MINUTES)
 AGENTSTATE_ROLLOUT_COMPARED = env.int("AGENTSTATE_ROLLOUT_COMPARED", default=thresholds.COMPARED)

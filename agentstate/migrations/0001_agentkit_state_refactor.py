@@ -22,6 +22,7 @@ import agentstate.models.fields
 from agentstate.migrations._adoption import refuse_unsuitable_database
 from agentstate.migrations._departure import refuse_to_lose_state
 from agentstate.migrations._operations import dropping
+from agentstate.migrations._prisma_runs import give_back, set_aside
 
 # IF NOT EXISTS would look into the first schema of the search path only. A table anywhere on the path is adopted.
 LEGACY_TABLE = """
@@ -177,6 +178,7 @@ class Migration(migrations.Migration):
     ]
     operations = [
         migrations.RunPython(check_database, migrations.RunPython.noop),
+        migrations.RunPython(set_aside, give_back),
         migrations.SeparateDatabaseAndState(
             state_operations=[
                 migrations.CreateModel(

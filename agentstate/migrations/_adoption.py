@@ -10,6 +10,7 @@ from django.core.management import CommandError
 from django.db import OperationalError, connections, transaction
 
 from agentstate.migrations._departure import refuse_to_lose_state
+from agentstate.migrations._prisma_runs import prisma_tables, problems_of_prisma_tables
 from agentstate.row_security import tables_that_hide
 
 if TYPE_CHECKING:
@@ -244,12 +245,14 @@ def _misplaced_tables(connection: BaseDatabaseWrapper) -> list[str]:
 
 
 def _tables_with_our_names(connection: BaseDatabaseWrapper) -> list[str]:
+    made_by_prisma = prisma_tables(connection)
+    problems = problems_of_prisma_tables(connection, made_by_prisma) if made_by_prisma else []
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT name FROM unnest(%s::text[]) name WHERE to_regclass(quote_ident(name)) IS NOT NULL",
-            [list(OUR_TABLES)],
+            [[name for name in OUR_TABLES if name not in made_by_prisma]],
         )
-        return [
+        return problems + [
             f'- A table "{name}" is there that is not ours: rename it, or let DATABASE_URL name another schema.'
             for (name,) in cursor.fetchall()
         ]

@@ -19,6 +19,7 @@ CLONE = Path(__file__).parents[2]
 # Every setting, so that nothing comes from a developer's own .env.
 ENVIRONMENT = {
     "PATH": os.environ["PATH"],
+    "AGENTSTATE_ADOPT_PRISMA_RUNS": "",
     "AGENTSTATE_BEHIND_PROXY": "",
     "AGENTSTATE_HTTPS": "",
     "AGENTSTATE_NEW_PROJECT_TABLE": "",
