@@ -17,10 +17,11 @@ EVERYTHING = ("Project", *MOVED, *LEDGER)
 
 
 def sql(query: str, *parameters: object) -> list[Any]:
-    """Run a statement, and return its rows if it has any."""
+    """Run a statement, and return its rows if it has any. Rows of a SELECT without columns are empty tuples."""
     with connection.cursor() as cursor:
         cursor.execute(query, parameters or None)
-        return cursor.fetchall() if cursor.description else []
+        has_rows = cursor.description or query.lstrip().startswith("SELECT")
+        return cursor.fetchall() if has_rows else []
 
 
 def one(query: str, *parameters: object) -> Any:

@@ -6,7 +6,7 @@ given up.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from django.db import connection
 
@@ -21,10 +21,9 @@ from agentstate.models.passes import EntryClosed
 from agentstate.row_security import refuse_hidden_rows
 from agentstate.state.acceptance import IS_ACCEPTED, state_clock, state_is_left
 from agentstate.state.homes import NEWEST, PROJECTS
-from agentstate.state.standing import STANDING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from agentstate.backfill.options import PassOptions
     from agentstate.backfill.outcome import Failure
@@ -37,15 +36,12 @@ _SAME_CONTENT = {
     True: f"entry.accepted_chat = {DIGEST}",
 }
 
-# The accepted entries whose projects have nothing left to move but what was given up. Where the columns have been
-# dropped, no snapshot is left to move into them, whatever is saved.
+# The accepted entries whose projects have nothing left to move but what was given up. Once the columns are dropped, no
+# snapshot is left to move into them, whatever is saved.
 _VALID = f"""
-    SELECT entry.id, entry.project_id,
-        CASE WHEN entry.direction = 'forward' AND entry.accepted_clock = state.clock THEN state.standing END,
-        coalesce(entry.accepted_chat = chat.digest, false)
-    FROM "AgentStateLeftAside" entry
+    SELECT entry.id FROM "AgentStateLeftAside" entry
     LEFT JOIN LATERAL (
-        SELECT {STANDING} AS standing, {state_clock("entry.direction")} AS clock FROM {PROJECTS} p {NEWEST}
+        SELECT {state_clock("entry.direction")} AS clock FROM {PROJECTS} p {NEWEST}
         WHERE p.id = entry.project_id AND {state_is_left("entry.direction")}
           AND (p.has_columns OR entry.direction = 'forward')
     ) state ON true
@@ -61,22 +57,6 @@ _VALID = f"""
 
 class CannotAccept(BackfillError):
     """An entry cannot be accepted; the text says why, and the way out."""
-
-
-class ValidAcceptance(NamedTuple):
-    """An acceptance that holds.
-
-    Attributes:
-        entry_id: the entry's number.
-        project: the project's id.
-        standing: the standing that it excuses, None where it excuses none.
-        excuses_chat: it excuses that the chat has no session.
-    """
-
-    entry_id: int
-    project: str
-    standing: str | None
-    excuses_chat: bool
 
 
 def accept(entry: LeftAside, note: str, *, by: str = "", version: str | None = None) -> GivenUp:
@@ -148,11 +128,20 @@ def still_accepted(
         return {project_id for (project_id,) in cursor.fetchall()}
 
 
-def valid_acceptances(projects: Sequence[str] = ()) -> list[ValidAcceptance]:
-    """Return the acceptances that still hold, of all existing projects or of the named ones."""
+def valid_acceptances(projects: Sequence[str] = ()) -> set[int]:
+    """Return the ids of accepted entries whose projects have not changed since, of all projects or of the named."""
     with connection.cursor() as cursor:
         cursor.execute(_VALID, {"projects": list(projects) or None})
-        return [ValidAcceptance(*row) for row in cursor.fetchall()]
+        return {entry_id for (entry_id,) in cursor.fetchall()}
+
+
+def status_of(entry: LeftAside, valid: Collection[int]) -> str:
+    """Return an entry's status: ``open``, ``accepted``, ``closed``, or ``outdated`` if the project has changed since.
+
+    Args:
+        valid: the ids that :func:`valid_acceptances` returned.
+    """
+    return "outdated" if entry.status == "accepted" and entry.pk not in valid else entry.status
 
 
 def _storable(text: str) -> str:

@@ -10,11 +10,12 @@ from django.db import connection, transaction
 from django.db.backends.utils import CursorWrapper
 
 from agentstate.backfill.acceptance import valid_acceptances
-from agentstate.backfill.chats import CHATS, UNMADE
+from agentstate.backfill.chats import CHATS, DIGEST, UNMADE
 from agentstate.backfill.errors import refuse_unknown
 from agentstate.backfill.options import SELECTED
 from agentstate.backfill.transactions import TUNE, pass_transaction
 from agentstate.row_security import SHOW_EVERY_ROW, refuse_hidden_rows
+from agentstate.state.acceptance import COLUMNS_ARE_GIVEN_UP, is_given_up
 from agentstate.state.columns import legacy_columns_are_there
 from agentstate.state.homes import CLOCK, COLUMNS, COLUMNS_AS_STATE, NEWEST, PROJECTS, is_usable
 from agentstate.state.keys import STATE_KEYS
@@ -33,6 +34,10 @@ AUDIT_EVENTS = (
 )
 
 # The clocks say in sync and the documents differ. Dropped columns hold nothing to compare.
+_STATE_IS_GIVEN_UP = (
+    f"(CASE WHEN ({STANDING}) IN ('legacy_ahead', 'forked') THEN {COLUMNS_ARE_GIVEN_UP} ELSE false END)"
+)
+_CHAT_IS_GIVEN_UP = is_given_up(f"entry.accepted_chat = {DIGEST}")
 _UNEQUAL = f"(p.has_columns AND CASE {STANDING} WHEN 'in_sync' THEN {DIFFERENT} ELSE false END)"
 
 # What belongs to the selected projects, table by table.
@@ -65,19 +70,22 @@ class Offender(NamedTuple):
 
 @dataclass
 class Verification:
-    """What was found.
+    """The findings of a verification.
 
-    ``has_columns`` tells whether the legacy columns are there: where they have been dropped, nothing is compared.
-    ``problems`` counts what is wrong by kind; ``equal`` has, for each state key, how many of the projects whose clocks
-    say in sync hold equal documents. ``accepted`` counts entries of projects that a person decided to leave as they
-    are and that have not changed since: they are no problem, and ``excused`` counts their standings.
+    Attributes:
+        has_columns: whether the legacy columns exist. Once they are dropped, nothing is compared.
+        standing: how many projects have each standing.
+        problems: how many problems there are of each kind.
+        accepted: how many entries an operator accepted whose projects have not changed since. They are no problem.
+        equal: for each state key, how many of the projects in sync hold equal documents.
+        tables: how many rows each table has.
+        offenders: the first problems of each kind.
     """
 
     has_columns: bool = True
     standing: dict[str, int] = field(default_factory=lambda: dict.fromkeys(Standing, 0))
     problems: dict[str, int] = field(default_factory=dict)
     accepted: int = 0
-    excused: Counter[str] = field(default_factory=Counter)
     equal: dict[str, int] = field(default_factory=dict)
     tables: dict[str, int] = field(default_factory=dict)
     offenders: list[Offender] = field(default_factory=list)
@@ -117,11 +125,12 @@ def verify(projects: tuple[str, ...] = ()) -> Verification:
     refuse_hidden_rows()
     refuse_unknown(projects)
     found = Verification()
-    parameters = {"projects": list(projects) or None, "named": NAMED}
+    parameters: dict[str, Any] = {"projects": list(projects) or None, "named": NAMED}
     with transaction.atomic(durable=True), connection.cursor() as cursor:
         cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
         cursor.execute(f"{SHOW_EVERY_ROW}; {TUNE}")
-        parameters |= _excuse_accepted(projects, found)
+        valid = valid_acceptances(projects)
+        found.accepted, parameters["accepted"] = len(valid), sorted(valid)
         for check in (
             _count_rows,
             _compare_homes,
@@ -133,18 +142,6 @@ def verify(projects: tuple[str, ...] = ()) -> Verification:
         ):
             check(cursor, parameters, found)
     return found
-
-
-def _excuse_accepted(projects: tuple[str, ...], found: Verification) -> dict[str, Any]:
-    """Count what a person has accepted, and return what the checks then leave out."""
-    accepted = valid_acceptances(projects)
-    found.accepted = len(accepted)
-    found.excused = Counter(each.standing for each in accepted if each.standing)
-    return {
-        "excused": [each.project for each in accepted if each.standing],
-        "excused_chats": [each.project for each in accepted if each.excuses_chat],
-        "accepted": [each.entry_id for each in accepted],
-    }
 
 
 def _count_rows(cursor: CursorWrapper, parameters: dict[str, Any], found: Verification) -> None:
@@ -163,8 +160,10 @@ def _compare_homes(cursor: CursorWrapper, parameters: dict[str, Any], found: Ver
     )
     cursor.execute(
         f"""
-        SELECT standing, count(*), count(*) FILTER (WHERE unequal), {differing} FROM (
-            SELECT {COLUMNS}, newest.result, {STANDING} AS standing, {_UNEQUAL} AS unequal
+        SELECT standing, count(*), count(*) FILTER (WHERE is_given_up), count(*) FILTER (WHERE unequal), {differing}
+        FROM (
+            SELECT {COLUMNS}, newest.result, {STANDING} AS standing, {_UNEQUAL} AS unequal,
+                {_STATE_IS_GIVEN_UP} AS is_given_up
             FROM {PROJECTS} p {NEWEST} WHERE {SELECTED}
             OFFSET 0
         ) compared
@@ -173,9 +172,9 @@ def _compare_homes(cursor: CursorWrapper, parameters: dict[str, Any], found: Ver
         parameters,
     )
     found.equal = {key.name: 0 for key in STATE_KEYS}
-    unequal = 0
-    for standing, count, differing_here, *keys in cursor.fetchall():
-        found.standing[standing] = count
+    unequal, given_up = 0, Counter[str]()
+    for standing, count, given_up_here, differing_here, *keys in cursor.fetchall():
+        found.standing[standing], given_up[standing] = count, given_up_here
         if standing == Standing.IN_SYNC:
             unequal = differing_here
             found.equal = {key.name: count - wrong for key, wrong in zip(STATE_KEYS, keys, strict=True)}
@@ -184,13 +183,13 @@ def _compare_homes(cursor: CursorWrapper, parameters: dict[str, Any], found: Ver
         ("forked", found.standing[Standing.FORKED], f"({STANDING}) = 'forked'"),
         ("unequal", unequal, _UNEQUAL),
     ):
-        found.problems[kind] = count - found.excused[kind]
+        found.problems[kind] = count - given_up[kind]
         if found.problems[kind]:
             cursor.execute(
                 f"""
                 SELECT id, {first_difference("legacy", "state")} FROM (
                     SELECT p.id, {COLUMNS_AS_STATE} AS legacy, newest.result -> 'state' AS state
-                    FROM {PROJECTS} p {NEWEST} WHERE {SELECTED} AND {condition} AND NOT p.id = ANY (%(excused)s)
+                    FROM {PROJECTS} p {NEWEST} WHERE {SELECTED} AND {condition} AND NOT {_STATE_IS_GIVEN_UP}
                     ORDER BY p.id LIMIT %(named)s
                 ) offender ORDER BY id
                 """,
@@ -267,7 +266,7 @@ def _check_events(cursor: CursorWrapper, parameters: dict[str, Any], found: Veri
 
 def _check_sessions(cursor: CursorWrapper, parameters: dict[str, Any], found: Verification) -> None:
     unmade = f"""
-        SELECT p.id, 'meta.chat' FROM {CHATS} WHERE {SELECTED} AND {UNMADE} AND NOT p.id = ANY (%(excused_chats)s)"""
+        SELECT p.id, 'meta.chat' FROM {CHATS} WHERE {SELECTED} AND {UNMADE} AND NOT {_CHAT_IS_GIVEN_UP}"""
     found.add_all("session", cursor, unmade, parameters)
 
 

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from django.db import connection
 
-from agentstate.backfill.acceptance import valid_acceptances
 from agentstate.gates import AGENTKIT_WRITES, BUCKET_IN_SQL, BUCKETS
 from agentstate.rollout.flag_history import FlagHistory
+from agentstate.state.acceptance import COLUMNS_ARE_GIVEN_UP
 from agentstate.state.homes import CLOCK, NEWEST, PROJECTS
 from agentstate.state.standing import STANDING, Standing
 
@@ -36,7 +36,7 @@ _REACHED = f"""
 _REACHED_AT_ONCE = "%(earliest)s::timestamptz"
 
 _OPEN = f"""
-    SELECT p.id, {CLOCK} AS at, {STANDING} AS kind FROM {PROJECTS} p {NEWEST}
+    SELECT p.id, {CLOCK} AS at, {STANDING} AS kind, NOT {COLUMNS_ARE_GIVEN_UP} AS is_open FROM {PROJECTS} p {NEWEST}
     WHERE {CLOCK} > %(earliest)s AND ({STANDING}) IN ('{Standing.LEGACY_AHEAD}', '{Standing.FORKED}')"""
 
 # What took columns in: the run that kept them at their clock, or the merge of a fork with them, which follows that run
@@ -100,10 +100,10 @@ def count_escapes(history: FlagHistory | None = None) -> Escapes:
     with connection.cursor() as cursor:
         cursor.execute(
             f"""
-            SELECT count(*), count(*) FILTER (WHERE is_open AND NOT id = ANY (%(given_up)s)), max(at)
+            SELECT count(*), count(*) FILTER (WHERE is_open), max(at)
             FROM ({query}) escape
             """,
-            {**parameters, "given_up": [each.project for each in valid_acceptances() if each.standing]},
+            parameters,
         )
         return Escapes(*cursor.fetchone())
 
@@ -128,7 +128,7 @@ def _query(reached: Reached) -> tuple[str, dict[str, Any]]:
     at_once = not reached.named and [len(buckets) for buckets, _ in reached.ranges] == [BUCKETS]
     moment = _REACHED_AT_ONCE if at_once else _REACHED
     query = f"""
-        SELECT p.id, p.at, p.kind, true AS is_open FROM ({_OPEN} OFFSET 0) p WHERE p.at > {moment}
+        SELECT p.id, p.at, p.kind, p.is_open FROM ({_OPEN} OFFSET 0) p WHERE p.at > {moment}
         UNION ALL
         SELECT *, false FROM (
             SELECT DISTINCT ON (p.id, p.at) p.id, p.at, p.kind FROM ({_KEPT} OFFSET 0) p

@@ -16,7 +16,6 @@ from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 from django.db.models import Sum
 
-from agentstate.backfill.acceptance import valid_acceptances
 from agentstate.backfill.verification import Verification, verify
 from agentstate.gates import AGENTKIT_READS, AGENTKIT_SHADOW_READS, AGENTKIT_WRITES
 from agentstate.models import ReadCount
@@ -25,6 +24,7 @@ from agentstate.rollout.escapes import Escapes, count_escapes
 from agentstate.rollout.flag_history import FlagHistory
 from agentstate.rollout.stages import Stage
 from agentstate.rollout.waiting import server_time
+from agentstate.state.acceptance import COLUMNS_ARE_GIVEN_UP
 from agentstate.state.homes import CLOCK, NEWEST, PROJECTS
 from agentstate.state.standing import STANDING, Standing
 
@@ -227,9 +227,9 @@ def _legacy_ahead_too_long() -> int:
             f"""
             SELECT count(*) FROM {PROJECTS} p {NEWEST}
             WHERE ({STANDING}) = '{Standing.LEGACY_AHEAD}' AND {CLOCK} <= clock_timestamp() - make_interval(secs => %s)
-              AND NOT p.id = ANY (%s)
+              AND NOT {COLUMNS_ARE_GIVEN_UP}
             """,
-            [thresholds.lag().total_seconds(), [each.project for each in valid_acceptances() if each.standing]],
+            [thresholds.lag().total_seconds()],
         )
         (count,) = cursor.fetchone()
     return int(count)

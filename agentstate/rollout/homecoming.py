@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 from django.db import connection
 
 from agentstate.backfill import OtherDirectionRunning, PassOptions, Selection, UnknownProjects, run_pass
-from agentstate.backfill.acceptance import valid_acceptances
 from agentstate.backfill.locks import pass_lock
 from agentstate.models.passes import Direction
 from agentstate.rollout.errors import Interrupted, NeedsPerson, Refused
+from agentstate.state.acceptance import COLUMNS_ARE_GIVEN_UP
 from agentstate.state.homes import NEWEST, PROJECTS
 from agentstate.state.standing import STANDING, Standing
 
@@ -88,13 +88,12 @@ def _refuse_unfinished(outcome: Outcome) -> None:
 
 def _forked() -> list[str]:
     """Return the ids of forked projects, but for those that a person gave up."""
-    given_up = {each.project for each in valid_acceptances() if each.standing}
-    return [project_id for project_id in _that_are(Standing.FORKED) if project_id not in given_up]
+    return _that_are(Standing.FORKED, f"NOT {COLUMNS_ARE_GIVEN_UP}")
 
 
-def _that_are(standing: Standing) -> list[str]:
+def _that_are(standing: Standing, also: str = "true") -> list[str]:
     with connection.cursor() as cursor:
         cursor.execute(
-            f"SELECT p.id FROM {PROJECTS} p {NEWEST} WHERE ({STANDING}) = '{standing}' ORDER BY p.id",
+            f"SELECT p.id FROM {PROJECTS} p {NEWEST} WHERE ({STANDING}) = '{standing}' AND {also} ORDER BY p.id",
         )
         return [project_id for (project_id,) in cursor.fetchall()]

@@ -27,11 +27,25 @@ def state_clock(direction: str) -> str:
 # An entry that is accepted and not closed.
 IS_ACCEPTED = "entry.closed_at IS NULL AND entry.accepted_at IS NOT NULL"
 
+
+def is_given_up(content: str) -> str:
+    """Return the condition that an operator decided not to take in some content of project p, as it is now.
+
+    Args:
+        content: compares what the entry accepted with what there is. Reads the unique index on the hashed id.
+    """
+    return f"""EXISTS (
+        SELECT FROM "AgentStateLeftAside" entry
+        WHERE md5(entry.project_id) = md5(p.id) AND entry.project_id = p.id AND entry.direction = 'forward'
+          AND {IS_ACCEPTED} AND {content})"""
+
+
+# The columns are not to be taken in, and have not changed since that was decided.
+COLUMNS_ARE_GIVEN_UP = is_given_up(f"entry.accepted_clock = {CLOCK}")
+
 _ACCEPTED = f"""
-    SELECT entry.project_id FROM "AgentStateLeftAside" entry JOIN {PROJECTS} p ON p.id = entry.project_id {NEWEST}
-    WHERE {IS_ACCEPTED} AND entry.direction = 'forward' AND {state_is_left("entry.direction")}
-      AND entry.accepted_clock = {state_clock("entry.direction")}
-      AND entry.project_id = ANY (%(projects)s::text[])"""
+    SELECT p.id FROM {PROJECTS} p {NEWEST}
+    WHERE p.id = ANY (%(projects)s::text[]) AND {state_is_left("'forward'")} AND {COLUMNS_ARE_GIVEN_UP}"""
 
 
 def with_accepted_columns(projects: Collection[str]) -> set[str]:

@@ -17,7 +17,7 @@ from django.urls import path, reverse
 from agentstate.actors import acting_as
 from agentstate.admin.shared.read_only import ReadOnlyAdmin
 from agentstate.backfill import BackfillError
-from agentstate.backfill.acceptance import SHORTEST_NOTE, CannotAccept, accept, valid_acceptances
+from agentstate.backfill.acceptance import SHORTEST_NOTE, CannotAccept, accept, status_of, valid_acceptances
 from agentstate.backfill.given_up import given_up
 from agentstate.backfill.retry import retry
 from agentstate.models import LeftAside
@@ -140,8 +140,7 @@ class DecisionPages(ReadOnlyAdmin):
     def _respond(
         self, request: HttpRequest, entry: LeftAside, template: str, context: dict[str, Any]
     ) -> TemplateResponse:
-        holds = any(each.entry_id == entry.pk for each in valid_acceptances([entry.project_id]))
-        status = "outdated" if entry.status == "accepted" and not holds else entry.status
+        status = status_of(entry, valid_acceptances([entry.project_id]))
         context = {
             **self.admin_site.each_context(request),
             "title": f"Left aside: {entry.project_id[:80]}",

@@ -10,7 +10,7 @@ from django.db.models.functions import Left
 from django.urls import reverse
 from django.utils.http import urlencode
 
-from agentstate.backfill.acceptance import valid_acceptances
+from agentstate.backfill.acceptance import status_of, valid_acceptances
 from agentstate.gates import AGENTKIT_WRITES, BUCKETS_A_PERCENT, GATES
 from agentstate.models import BackfillPass, FlagChange, LeftAside, Project, ReadDifference, RolloutStep
 from agentstate.rollout.stages import Place, Stage
@@ -194,17 +194,13 @@ def left_aside() -> dict[str, Any]:
     rows = unclosed.defer("error").annotate(error_start=Left("error", 300))
     found = list(rows.order_by(F("accepted_at").desc(nulls_first=True), "-last_seen_at", "-id")[:LISTED])
     accepted = [entry.project_id for entry in found if entry.accepted_at]
-    holds = {each.entry_id for each in valid_acceptances(accepted)} if accepted else set()
+    valid = valid_acceptances(accepted) if accepted else set()
     return {
-        "left_aside": [Entry(entry, _status(entry, holds)) for entry in found],
+        "left_aside": [Entry(entry, status_of(entry, valid)) for entry in found],
         "left_aside_open": unclosed.open().count(),
         "left_aside_accepted": unclosed.accepted().count(),
         "open_left_aside_url": open_left_aside(),
     }
-
-
-def _status(entry: LeftAside, holds: set[int]) -> str:
-    return "outdated" if entry.status == "accepted" and entry.pk not in holds else entry.status
 
 
 def open_left_aside() -> str:

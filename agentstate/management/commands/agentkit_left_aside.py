@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.core.management.base import CommandError, CommandParser
 
-from agentstate.backfill.acceptance import SHORTEST_NOTE, accept, valid_acceptances
+from agentstate.backfill.acceptance import SHORTEST_NOTE, accept, status_of, valid_acceptances
 from agentstate.backfill.retry import Retried, retry
 from agentstate.management.arguments import positive
 from agentstate.management.base import OperatorCommand
@@ -87,7 +87,7 @@ class Command(OperatorCommand):
         listed = known.all() if everything else known.unclosed()
         entries = list(listed.order_by("pk")[: limit or (NAMED_IN_JSON if output == "json" else NAMED)])
         more = listed.count() - len(entries)
-        valid = {each.entry_id for each in valid_acceptances()}
+        valid = valid_acceptances()
         counts = {
             "open": known.open().count(),
             "accepted": len(valid),
@@ -100,7 +100,7 @@ class Command(OperatorCommand):
             )
             return
         for entry in entries:
-            self._write_entry(entry, _status(entry, valid))
+            self._write_entry(entry, status_of(entry, valid))
         if more > 0:
             self.stdout.write(f"… and {more:,} more. Use --limit to list them.")
         summary = f"{counts['open']:,} open, {counts['accepted']:,} accepted"
@@ -194,7 +194,7 @@ def as_json(entry: LeftAside, valid: Collection[int]) -> dict[str, Any]:
         "id": entry.pk,
         "project": entry.project_id,
         "direction": entry.direction,
-        "status": _status(entry, valid),
+        "status": status_of(entry, valid),
         "error_class": entry.error_class,
         "error": entry.error,
         "attempts": entry.attempts,
@@ -206,11 +206,6 @@ def as_json(entry: LeftAside, valid: Collection[int]) -> dict[str, Any]:
         "decided_by": entry.decided_by,
         "decisions": entry.decisions,
     }
-
-
-def _status(entry: LeftAside, valid: Collection[int]) -> str:
-    """Return an entry's status; an acceptance is outdated once the project has changed."""
-    return "outdated" if entry.status == "accepted" and entry.pk not in valid else entry.status
 
 
 def _named(entry: LeftAside) -> str:
