@@ -9,34 +9,20 @@ from __future__ import annotations
 
 from django.db import migrations
 
+from agentstate.migrations._collation import match_collation
 from agentstate.migrations._operations import RunLocking
 
-MATCH_COLLATION = """
-DO $do$
-DECLARE
-    statement text;
-BEGIN
-    FOR statement IN
-        SELECT format('ALTER TABLE %s %s', ours.attrelid::regclass, string_agg(
-            format('ALTER COLUMN %I TYPE text COLLATE %I.%I', ours.attname, nspname, collname), ', '))
-        FROM (VALUES
-            ('"AgentWorkflowRun"', 'id'), ('"AgentWorkflowRun"', 'project_id'),
-            ('"AgentWorkflowRunEvent"', 'id'), ('"AgentWorkflowRunEvent"', 'run_id'),
-            ('"AgentSession"', 'id'), ('"AgentSession"', 'project_id'), ('"AgentSession"', 'agent_run_id'),
-            ('"AgentStateLeftAside"', 'project_id'), ('"AgentStateReadDifference"', 'project_id')
-        ) ids (relation, name)
-        JOIN pg_attribute ours ON ours.attrelid = to_regclass(relation) AND ours.attname = name
-        JOIN pg_attribute theirs ON theirs.attrelid = '"Project"'::regclass AND theirs.attname = 'id'
-        JOIN pg_collation ON pg_collation.oid = theirs.attcollation
-        JOIN pg_namespace ON pg_namespace.oid = collnamespace
-        WHERE ours.attcollation <> theirs.attcollation
-        GROUP BY ours.attrelid
-    LOOP
-        EXECUTE statement;
-    END LOOP;
-END
-$do$
-"""
+MATCH_COLLATION = match_collation(
+    ("AgentWorkflowRun", "id"),
+    ("AgentWorkflowRun", "project_id"),
+    ("AgentWorkflowRunEvent", "id"),
+    ("AgentWorkflowRunEvent", "run_id"),
+    ("AgentSession", "id"),
+    ("AgentSession", "project_id"),
+    ("AgentSession", "agent_run_id"),
+    ("AgentStateLeftAside", "project_id"),
+    ("AgentStateReadDifference", "project_id"),
+)
 
 
 class Migration(migrations.Migration):

@@ -34,6 +34,7 @@ OUR_TABLES = (
     "AgentWorkflowRun",
     "AgentWorkflowRunEvent",
     "AgentSession",
+    "AgentDocument",
     "AgentStateFlag",
     "AgentStateFlag_groups",
     "AgentStateFlag_users",

@@ -1,5 +1,6 @@
 """The models: the legacy table "Project", as two models, and the tables of agentstate."""
 
+from agentstate.models.documents import AgentDocument
 from agentstate.models.flags import Flag, FlagChange
 from agentstate.models.passes import BackfillPass, LeftAside
 from agentstate.models.projects import LegacyState, Project
@@ -9,6 +10,7 @@ from agentstate.models.runs import AgentWorkflowRun, AgentWorkflowRunEvent
 from agentstate.models.sessions import AgentSession
 
 __all__ = [
+    "AgentDocument",
     "AgentSession",
     "AgentWorkflowRun",
     "AgentWorkflowRunEvent",

@@ -10,6 +10,7 @@ from django.db import connection
 from django.db.backends.utils import CursorWrapper
 
 from agentstate import gates
+from agentstate.models import Project
 from agentstate.models.fields import new_id, possible_id
 from agentstate.state.documents import ABSENT, encode
 from agentstate.state.effects import REFUSED, UNUSABLE, is_written
@@ -155,6 +156,18 @@ def save(project_id: str, *, run: str | None = None, **documents: Any) -> Saved:
             if standing == Standing.EMPTY:
                 _take_in_columns(cursor, project_id)
         return _apply(cursor, project_id, given, run, to_agentkit=to_agentkit, to_legacy=to_legacy)
+
+
+def refuse_unwritable(project_id: str) -> None:
+    """Check that a project's state can be saved, before work that would be lost otherwise.
+
+    Raises:
+        ProjectNotFound: no project has this id.
+        StateWriteDisabled: both write gates are closed for the project.
+    """
+    if Project.objects.unknown([project_id]):
+        raise missing(project_id)
+    _homes_to_write(project_id)
 
 
 def _homes_to_write(project_id: str) -> tuple[bool, bool]:

@@ -24,6 +24,15 @@ NOT_OURS = {"agencyPackId", "status", "charterJson", "rfpBundleMeta", "sloJson"}
 
 # Each constraint that is not a column's own NOT NULL. Django names and makes those of the flags' tables.
 CONSTRAINTS = {
+    "AgentDocument": {
+        "AgentDocument_pkey": "PRIMARY KEY (id)",
+        "AgentDocument_project_id_fkey": 'FOREIGN KEY (project_id) REFERENCES "Project"(id) ON UPDATE CASCADE '
+        "ON DELETE CASCADE",
+        "AgentDocument_project_sha256_key": "UNIQUE (project_id, sha256)",
+        "AgentDocument_role_check": "CHECK ((role = ANY (ARRAY['base'::text, 'version'::text, 'amendment'::text, "
+        "'faq'::text, 'template'::text])))",
+        "AgentDocument_run_id_fkey": 'FOREIGN KEY (run_id) REFERENCES "AgentWorkflowRun"(id) ON DELETE SET NULL',
+    },
     "AgentSession": {
         "AgentSession_agent_run_id_fkey": 'FOREIGN KEY (agent_run_id) REFERENCES "AgentWorkflowRun"(id) '
         "ON DELETE SET NULL",
@@ -65,6 +74,11 @@ CONSTRAINTS = {
 }
 # Every index, beside its reader. What nobody reads is not here.
 INDEXES = {
+    "AgentDocument": {
+        "(id)",
+        "(project_id, sha256)",  # the intake, a project's documents, and their cascade
+        "(run_id) WHERE (run_id IS NOT NULL)",  # the foreign key's SET NULL
+    },
     "AgentSession": {
         "(id)",
         "(project_id)",  # a project's sessions, and their cascade

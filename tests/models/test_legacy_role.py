@@ -195,7 +195,11 @@ def test_no_foreign_key_ever_makes_a_delete_of_theirs_fail() -> None:
     found = rows(FOREIGN_KEYS)
 
     to_theirs = [key for key in found if key[1] in ('"Project"', '"User"')]
-    assert {(table, rule) for table, _, rule in to_theirs} == {('"AgentWorkflowRun"', "n"), ('"AgentSession"', "c")}
+    assert {(table, rule) for table, _, rule in to_theirs} == {
+        ('"AgentWorkflowRun"', "n"),
+        ('"AgentSession"', "c"),
+        ('"AgentDocument"', "c"),
+    }
     # What a cascade reaches must not stop there. The flags' links are Django's, and no cascade reaches flags.
     beyond = [key for key in found if not key[0].startswith('"AgentStateFlag')]
     assert {rule for _, _, rule in beyond} == {"n", "c"}

@@ -1,0 +1,190 @@
+"""Ingest the documents of a request for proposals: one intake is one run of the workflow ``rfp_intake``."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from django.utils import timezone
+
+from agentstate.intake.limits import read_files
+from agentstate.intake.state import WorkedOut, summary_of, work_out_state
+from agentstate.orchestrator.store import Known, changed_by, has, keep, save_if_current
+from agentstate.recording import record
+from agentstate.state.saving import refuse_unwritable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from agentstate.intake.limits import Limits
+    from agentstate.intake.reading import ReadFile, SourceFile
+    from agentstate.recording import Recorder
+    from agentstate.recording.recorder import ToolCall
+
+WORKFLOW = "rfp_intake"
+READ_TOOL = "ingest_rfp_bundle"
+# How often the state is worked out again because somebody saved the project in between.
+ATTEMPTS = 5
+
+
+class ProjectBusy(Exception):
+    """The project's state changed each time while the intake worked it out. The documents are kept."""
+
+    def __init__(self, project_id: str) -> None:
+        super().__init__(
+            f"The state of project {project_id!r} changed {ATTEMPTS} times during the intake. The documents are kept; "
+            "run the intake again when nothing else saves the project."
+        )
+        self.project_id = project_id
+
+
+@dataclass(frozen=True)
+class Ingested:
+    """What an intake did.
+
+    Attributes:
+        run_id: of the run that recorded it; None if it changed nothing.
+        files: what reading each file gave, in the order given; one that could not be read has an ``error``.
+        worked_out: the state, and the project's documents in their order.
+        changed: the state keys whose documents changed.
+    """
+
+    run_id: str | None
+    files: tuple[ReadFile, ...]
+    worked_out: WorkedOut
+    changed: tuple[str, ...]
+
+    @property
+    def unread(self) -> list[ReadFile]:
+        return [file for file in self.files if file.error is not None]
+
+
+def ingest(
+    project_id: str,
+    sources: Sequence[SourceFile] = (),
+    *,
+    texts: Sequence[ReadFile] = (),
+    limits: Limits | None = None,
+    progress: Callable[[ReadFile], None] = lambda _: None,
+) -> Ingested:
+    """Read documents, work out the project's state from all documents that it has, and save it.
+
+    Documents that the project has already change nothing. If nothing is new and the state is as it was, no run is
+    recorded. The run begins with the first new document: a process that dies later leaves the documents read so far
+    and an unchanged state.
+
+    Args:
+        sources: files to read, each in a child process.
+        texts: documents that were read before.
+        limits: of time and memory for each file.
+        progress: called with each document as it is read.
+
+    Raises:
+        ProjectNotFound: no project has this id.
+        StateWriteDisabled: both write gates are closed for the project. Nothing was read.
+        ProjectBusy: others kept saving the project.
+    """
+    refuse_unwritable(project_id)
+    with ExitStack() as stack:
+        intake = _Intake(project_id, [*(text.name for text in texts), *(source.name for source in sources)], stack)
+
+        def take(file: ReadFile) -> None:
+            intake.take(file)
+            progress(file)
+
+        for text in texts:
+            take(text)
+        files = (*texts, *read_files(list(sources), limits, take))
+        worked_out, changed = intake.work_out(files)
+        return Ingested(intake.run_id, files, worked_out, changed)
+
+
+class _Intake:
+    """One intake, whose run begins when there is something to record."""
+
+    def __init__(self, project_id: str, names: list[str], stack: ExitStack) -> None:
+        self.project_id = project_id
+        self._names, self._stack, self._at = names, stack, timezone.now()
+        self._run: Recorder | None = None
+        self._reading = ExitStack()
+        self._call: ToolCall | None = None
+
+    @property
+    def run_id(self) -> str | None:
+        return self._run.run_id if self._run else None
+
+    def begin(self) -> Recorder:
+        """Begin the run, and the call of the tool that reads, unless they have begun."""
+        if self._run is None:
+            self._run = self._stack.enter_context(
+                record(WORKFLOW, self.project_id, input={"source": WORKFLOW, "documents": self._names})
+            )
+            self._stack.enter_context(self._reading)
+            self._call = self._reading.enter_context(self._run.tool(READ_TOOL, {"documents": self._names}))
+        return self._run
+
+    def take(self, file: ReadFile) -> None:
+        """Keep a document that is new."""
+        if file.error is None and not has(self.project_id, file):
+            keep(self.project_id, self.begin().run_id, file, self._at)
+
+    def work_out(self, files: Sequence[ReadFile]) -> tuple[WorkedOut, tuple[str, ...]]:
+        """Work out the state and save it, again if others saved the project in between."""
+        for _ in range(ATTEMPTS):
+            known = Known.read(self.project_id)
+            if self._run is None:
+                worked_out = work_out_state(known.documents, known.stored, known.project)
+                if not known.documents or not known.differing(worked_out.documents):
+                    return worked_out, ()
+            run = self.begin()
+            worked_out = work_out_state(known.documents, known.stored, known.project, watch=self._watch(files))
+            saved = save_if_current(known, run, worked_out.documents, worked_out.classified)
+            if saved is not None:
+                run.set_output(summary(worked_out, files))
+                return worked_out, changed_by(saved)
+        raise ProjectBusy(self.project_id)
+
+    def _watch(self, files: Sequence[ReadFile]) -> Any:
+        """Return what records each step as a call of a tool. Reading is one with the step that classifies."""
+
+        @contextmanager
+        def watch(tool: str, arguments: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+            assert self._run is not None  # noqa: S101 - begun before
+            output: dict[str, Any] = {}
+            if tool == READ_TOOL and self._call is not None:
+                yield output
+                self._call.output = output | {"unread": unread(files)}
+                self._reading.close()
+                self._call = None
+            else:
+                with self._run.tool(tool, dict(arguments)) as call:
+                    yield output
+                    call.output = output
+
+        return watch
+
+
+def unread(files: Sequence[ReadFile]) -> list[dict[str, str]]:
+    """Return the files that could not be read, with the reason."""
+    return [{"name": file.name, "error": file.error} for file in files if file.error is not None]
+
+
+def summary(worked_out: WorkedOut, files: Sequence[ReadFile] = ()) -> dict[str, Any]:
+    """Return what an intake found, in figures, as the run's output and the command's JSON have it."""
+    items = worked_out.eligibility["items"]
+    return {
+        "documents": [
+            *({**summary_of(one), "error": None} for one in worked_out.classified),
+            *(
+                {**dict.fromkeys(("family", "role", "version", "date")), "reasons": [], "pages": 0, **one}
+                for one in unread(files)
+            ),
+        ],
+        "sections": len(worked_out.rfp_norm.get("sections", [])),
+        "deadline": worked_out.rfp_norm.get("meta", {}).get("deadline"),
+        "conflicts": len(worked_out.conflict_log),
+        "eligibility": len(items),
+        "fatal": sum(item.get("fatal") is True for item in items),
+        "score": worked_out.coverage["score"],
+    }
