@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from django.db import migrations
 
+from agentstate.migrations._operations import with_user_column
+
 FUNCTIONS = """
 CREATE OR REPLACE FUNCTION agentstate_keep_flag_changes() RETURNS trigger LANGUAGE plpgsql
 SET search_path = pg_catalog AS $$
@@ -54,4 +56,4 @@ $$;
 class Migration(migrations.Migration):
     dependencies = [("agentstate", "0017_default_compression")]
     # Backwards, they stay until 0006 drops them: the version before runs with them just as well.
-    operations = [migrations.RunSQL(FUNCTIONS, migrations.RunSQL.noop)]
+    operations = [migrations.RunSQL(with_user_column(FUNCTIONS), migrations.RunSQL.noop)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from django.conf import settings
 from django.core.management import CommandError
 from django.db import ProgrammingError, migrations, transaction
 from django.db.backends.base.schema import BaseDatabaseSchemaEditor
@@ -15,6 +16,12 @@ from agentstate.row_security import SHOW_EVERY_ROW
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+
+def with_user_column(sql: str) -> str:
+    """Return the SQL with the column of ``"AgentStateFlag_users"`` that Django names after the host's user model."""
+    model = settings.AUTH_USER_MODEL.rpartition(".")[2].lower()
+    return sql.replace("user_id", f"{model}_id")
 
 
 class RunLocking(Operation):

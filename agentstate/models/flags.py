@@ -100,8 +100,10 @@ class Flag(AbstractUserFlag):
         """Return the flag with the ids of its users and groups, in one query."""
         users = cls.users.through._default_manager.filter(flag=OuterRef("pk"))
         groups = cls.groups.through._default_manager.filter(flag=OuterRef("pk"))
+        # Django names this field after the host's user model.
+        user_id = f"{cls.users.field.m2m_reverse_field_name()}_id"
         return cls._base_manager.annotate(
-            user_ids=ArraySubquery(users.values("user_id")), group_ids=ArraySubquery(groups.values("group_id"))
+            user_ids=ArraySubquery(users.values(user_id)), group_ids=ArraySubquery(groups.values("group_id"))
         ).get(name=name)
 
     def save(self, *args: Any, **kwargs: Any) -> None:

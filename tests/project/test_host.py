@@ -148,3 +148,35 @@ def test_flags_that_the_project_had_are_reported_and_copied(host: Host, database
         FROM "AgentStateFlag" f WHERE name = 'new_editor'
         """
     ) == [(12, True, 1)]
+
+
+def test_a_project_may_have_a_user_model_of_its_own(host: Host) -> None:
+    host.manage("startapp", "people")
+    (host.folder / "people" / "models.py").write_text(PERSON)
+    host.add_settings('AUTH_USER_MODEL = "people.Person"\nINSTALLED_APPS += ["people"]')
+    host.add_settings(lines_of_the_readme())
+    host.manage("makemigrations", "people", "--verbosity", "0")
+    host.manage("migrate", "--verbosity", "0")
+
+    assert host.manage("shell", "-v0", "-c", LET_IN).stdout == "True\n[1]\n"
+
+
+PERSON = """
+import uuid
+from django.contrib.auth.models import AbstractUser
+from django.db import models
+
+class Person(AbstractUser):
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4)
+"""
+LET_IN = """
+from types import SimpleNamespace
+from agentstate import gates
+from agentstate.models import Flag, FlagChange
+from people.models import Person
+
+person = Person.objects.create_user("ada")
+Flag.objects.get(name="agentkit_reads").users.add(person)
+print(gates.agentkit_reads("p2", SimpleNamespace(user=person)))
+print([len(FlagChange.objects.latest("id").after["users"])])
+"""
