@@ -74,7 +74,7 @@ class LegacyTable(NamedTuple):
 def check_before_migrating(
     *, using: str, plan: list[tuple[Migration, bool]], verbosity: int = 1, stdout: Any = None, **kwargs: Any
 ) -> None:
-    """Refuse a plan before its first migration runs, where one of ours would refuse or fail in the middle of it.
+    """Refuse a plan before its first migration runs, where one of ours would refuse or fail midway.
 
     Says which table is adopted, or that one is made.
 
@@ -98,7 +98,7 @@ def refuse_unsuitable_database(connection: BaseDatabaseWrapper) -> None:
     """Check that ``"Project"`` is absent or can be adopted, that no table has a name of ours, and our rights.
 
     Raises:
-        UnsuitableDatabase: with everything that is wrong, one sentence a line.
+        UnsuitableDatabase: with every problem, one sentence a line.
     """
     if connection.vendor != "postgresql":
         raise UnsuitableDatabase(
@@ -177,7 +177,7 @@ def _unsuitable_table(connection: BaseDatabaseWrapper, table: LegacyTable) -> li
         problems.append(f'- "Project" has a column "{CLOCK}" that is not ours: rename it first.')
     if not table.has_key:
         problems.append(
-            '- "Project"."id" is not unique, or not at once: make it a primary key that is not deferrable.'
+            '- "Project"."id" has no unique key that is checked at once: make it a primary key that is not deferrable.'
         )
     return problems
 
@@ -254,6 +254,6 @@ def _tables_with_our_names(connection: BaseDatabaseWrapper) -> list[str]:
             [[name for name in OUR_TABLES if name not in made_by_prisma]],
         )
         return problems + [
-            f'- A table "{name}" is there that is not ours: rename it, or let DATABASE_URL name another schema.'
+            f'- A table "{name}" exists that is not ours: rename it, or let DATABASE_URL name another schema.'
             for (name,) in cursor.fetchall()
         ]

@@ -40,7 +40,7 @@ def refuse_to_lose_state(connection: BaseDatabaseWrapper) -> None:
     home = read_legacy_home(connection.alias)
     if home.is_contracted:
         raise UnsavedState(
-            "agentstate stays: the legacy columns have been dropped, and the AgentKit tables alone hold the "
+            "agentstate was not removed: the legacy columns have been dropped, and the AgentKit tables alone hold the "
             "state. Run AGENTSTATE_CONTRACT=1 manage.py migrate agentstate_contract zero first."
         )
     try:
@@ -48,17 +48,16 @@ def refuse_to_lose_state(connection: BaseDatabaseWrapper) -> None:
             _refuse_while_ahead(connection)
             _refuse_while_columns_are_missing(connection, home)
     except RowsHidden as error:
-        raise UnsavedState(f"agentstate stays: {error}") from error
+        raise UnsavedState(f"agentstate was not removed: {error}") from error
 
 
 def _refuse_while_ahead(connection: BaseDatabaseWrapper) -> None:
     count, names = _projects(connection, "snapshot_at <> legacy_at", [])
     if count:
         raise UnsavedState(
-            f"agentstate stays: {count} project(s) have state in the AgentKit tables that the legacy columns "
-            f"don't hold, {names}. "
-            "Run manage.py reverse_backfill_agentkit_state first; a forked project needs --prefer legacy or "
-            "--prefer agentkit as well."
+            f"agentstate was not removed: {count} project(s) have state in the AgentKit tables that the legacy "
+            f"columns don't hold, {names}. Run manage.py reverse_backfill_agentkit_state first; a forked project "
+            "needs --prefer legacy or --prefer agentkit as well."
         )
 
 
@@ -69,8 +68,8 @@ def _refuse_while_columns_are_missing(connection: BaseDatabaseWrapper, home: Leg
         columns = ", ".join(f'"{column}"' for column in home.dropped_by_others)
         statements = "".join(f"\n  {statement}" for statement in home.repairs())
         raise UnsavedState(
-            f'agentstate stays: another tool dropped {columns} from "Project", and the AgentKit tables hold the only '
-            f"copy of what was there for {count} project(s), {names}. Bring it back first:{statements}"
+            f'agentstate was not removed: another tool dropped {columns} from "Project", and the AgentKit tables hold '
+            f"the only copy of what was there for {count} project(s), {names}. Bring it back first:{statements}"
         )
 
 

@@ -14,7 +14,7 @@ from agentstate.state.keys import STATE_KEYS
 _NAMES = ", ".join(f"'{key.column}'" for key in STATE_KEYS)
 
 # An SQL condition: any of the five columns exists. Agentstate adds and drops them together, other tools may drop one.
-# In a transaction that holds a lock on a row of "Project" its answer stays true to the end.
+# In a transaction that holds a lock on a row of "Project" the answer holds until its end.
 COLUMNS_ARE_THERE = f"""
     EXISTS (SELECT FROM pg_attribute WHERE attrelid = '"Project"'::regclass
             AND attname IN ({_NAMES}) AND NOT attisdropped)"""

@@ -1,4 +1,4 @@
-"""The scene of these tests: databases as operators have them, copied from templates that are made once."""
+"""Fixtures: databases as operators have them, copied from templates that are made once a session."""
 
 from __future__ import annotations
 

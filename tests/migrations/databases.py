@@ -1,4 +1,4 @@
-"""Databases of their own beside the test database, and what can be seen in them."""
+"""Separate databases beside the test database: create, inspect, and run `manage.py` on them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.project.processes import CLONE, ENVIRONMENT
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-# One line for each thing in the database, with everything about it that could change.
+# One line for each object in the database, with all its properties that could change.
 SCHEMA = """
 WITH relation AS (
     SELECT oid AS relation, relnamespace::regnamespace || '.' || quote_ident(relname) AS name, relkind,
@@ -51,7 +51,7 @@ FROM pg_type WHERE typnamespace <> ALL (ARRAY['pg_catalog', 'information_schema'
 UNION ALL
 SELECT concat_ws(' ', 'schema', nspname, nspacl) FROM pg_namespace WHERE nspname !~ '^pg_'
 """
-# `manage.py` with a patience that tests have.
+# `manage.py` with short lock timeouts.
 IMPATIENT = """
 from agentstate import lock_timeout
 lock_timeout.ATTEMPTS, lock_timeout.LOCK_TIMEOUT, lock_timeout.LONGEST_PAUSE = 3, "150ms", 0.2
@@ -86,7 +86,7 @@ class Database:
         return self.rows(query)[0][0]
 
     def schema(self) -> set[str]:
-        """Return everything that is there, one line each."""
+        """Return every object of the database, one line each."""
         return {line for (line,) in self.rows(SCHEMA)}
 
     def columns(self) -> dict[str, list[str]]:
@@ -103,7 +103,7 @@ class Database:
         )
 
     def content(self, columns: dict[str, list[str]]) -> dict[str, bytes]:
-        """Return these columns of each row, with its place and who wrote it. What is called live is left out."""
+        """Return these columns of each row with its ctid and xmin, without the rows of LegacyApplication."""
         content = {}
         with self.connect() as connection, connection.cursor() as cursor:
             for table, names in columns.items():
@@ -158,7 +158,7 @@ class Database:
 
 
 class Result:
-    """What a process left behind."""
+    """The exit code and the output of a process."""
 
     def __init__(self, code: int, out: str, err: str) -> None:
         self.code, self.out, self.err = code, out, err
@@ -171,7 +171,7 @@ class Result:
 
 @contextmanager
 def new_database(template: str = "template0") -> Iterator[Database]:
-    """Make a database that nobody else has, and take it away in the end."""
+    """Create a database with a unique name, and drop it at the end."""
     name = f"agentstate_{uuid.uuid4().hex[:12]}"
     _on_server(sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), sql.Identifier(template)))
     try:
@@ -186,6 +186,6 @@ def _on_server(statement: sql.Composed) -> None:
 
 
 def server() -> dict[str, str]:
-    """Return how to reach the server of the test database."""
+    """Return the connection parameters of the test server."""
     parameters = test_connection.get_connection_params()
     return {name: parameters[name] for name in ("host", "port", "user", "password") if parameters.get(name)}

@@ -1,4 +1,4 @@
-"""The legacy application, at work while something happens to its database."""
+"""The legacy application, writing and reading while a test changes its database."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ READ = 'SELECT "id", "factsJson", "meta" FROM "Project" WHERE "id" = \'live\''
 
 
 class LegacyApplication:
-    """Writes and reads its own rows, one statement after the other, and notes how long each took.
+    """Runs its statements one after the other, and records the rounds, the longest statement and the first error.
 
-    It is no reader of ours: what it changes is called live.
+    The ids of its rows begin with "live", by which other helpers leave them out.
     """
 
     def __init__(self, database: Database, *statements: str) -> None:
@@ -66,7 +66,7 @@ class LegacyApplication:
 
 @contextmanager
 def held(database: Database, mode: str) -> Iterator[None]:
-    """Hold a lock on the legacy table, as a long transaction of somebody else does."""
+    """Hold a lock on the legacy table, as a long transaction of another client does."""
     with database.connect(autocommit=False) as connection:
         connection.execute(f'LOCK TABLE "Project" IN {mode} MODE')
         yield

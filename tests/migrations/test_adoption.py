@@ -56,10 +56,10 @@ def test_a_database_in_use_is_adopted_and_nothing_else_in_it_changes(prisma: Dat
         rounds = application.rounds
 
     assert application.error is None
-    assert rounds > 10, "the writer was not there while it migrated"
+    assert rounds > 10, "the writer did not run during the migration"
     assert prisma.content(columns) == content
     assert prisma.value("""SELECT "factsJson" FROM "Project" WHERE id = 'live'""") == application.rounds
-    assert prisma.value("""SELECT pg_relation_filenode('"Project"')""") == file, "the table was written anew"
+    assert prisma.value("""SELECT pg_relation_filenode('"Project"')""") == file, "the table was rewritten"
     assert not schema - prisma.schema()
     added_to_legacy = {
         line
@@ -110,7 +110,7 @@ def test_after_adoption_a_change_moves_the_clock_and_other_triggers_still_fire(a
     assert touched is not None
 
 
-def test_foreign_keys_are_validated_by_a_migration_of_their_own(prisma: Database) -> None:
+def test_foreign_keys_are_validated_by_a_separate_migration(prisma: Database) -> None:
     prisma.migrate("agentstate", "0003")
     made = dict(prisma.rows(VALIDATED))
     prisma.migrate()
@@ -129,7 +129,7 @@ def test_migrating_twice_changes_nothing(adopted: Database) -> None:
     assert (adopted.schema(), adopted.content(columns)) == (schema, content)
 
 
-def test_the_table_that_the_search_path_finds_is_the_one_that_is_adopted(prisma: Database) -> None:
+def test_the_table_on_the_search_path_is_adopted(prisma: Database) -> None:
     prisma.execute("CREATE SCHEMA app")
 
     result = prisma.manage("migrate", "-v0", options="-c search_path=app,public")
@@ -141,7 +141,7 @@ def test_the_table_that_the_search_path_finds_is_the_one_that_is_adopted(prisma:
     assert "stateUpdatedAt" in prisma.columns()["Project"]
 
 
-def test_a_schema_named_in_prismas_way_is_adopted(prisma: Database) -> None:
+def test_a_schema_named_by_prismas_parameter_is_adopted(prisma: Database) -> None:
     prisma.execute('ALTER SCHEMA public RENAME TO "Legacy data"; CREATE SCHEMA public')
 
     result = prisma.manage("migrate", "-v0", schema="Legacy data")
@@ -151,7 +151,7 @@ def test_a_schema_named_in_prismas_way_is_adopted(prisma: Database) -> None:
     assert prisma.value("""SELECT count(*) FROM "Legacy data"."Project" WHERE "stateUpdatedAt" IS NOT NULL""") == 306
 
 
-def test_keys_of_limited_length_are_adopted(prisma: Database) -> None:
+def test_a_key_of_type_varchar_is_adopted(prisma: Database) -> None:
     prisma.execute('DROP VIEW "RecentProject"; ALTER TABLE "Project" ALTER "id" TYPE varchar(30)')
 
     prisma.migrate()
@@ -161,7 +161,7 @@ def test_keys_of_limited_length_are_adopted(prisma: Database) -> None:
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("migration", MIGRATIONS)
-def test_a_migration_can_be_printed_as_sql_without_being_run(migration: str) -> None:
+def test_sqlmigrate_prints_each_migration_without_running_it(migration: str) -> None:
     with connection.cursor() as cursor:
         cursor.execute("SET TRANSACTION READ ONLY")
 

@@ -1,4 +1,4 @@
-"""Other tools change "Project" behind our back: the legacy application keeps working, and we can tell who did it."""
+"""Other tools change "Project": the legacy application keeps working, and the catalog says who made the change."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def test_the_clock_still_sees_changes_of_the_columns_that_are_left(adopted: Data
     assert adopted.value(clock) > before
 
 
-def test_as_we_left_it_there_is_nothing_to_repair(adopted: Database) -> None:
+def test_an_unchanged_home_needs_no_repair(adopted: Database) -> None:
     assert legacy_home(adopted) == {
         "missing": [],
         "has_clock": True,
@@ -100,7 +100,7 @@ def test_without_the_table_everything_is_missing(empty: Database) -> None:
         ("DISABLE TRIGGER zz_agentstate_state_clock", []),
     ],
 )
-def test_what_others_did_is_told_from_what_we_did_and_can_be_repaired(
+def test_changes_by_others_are_detected_and_the_statements_repair_them(
     adopted: Database, change: str, dropped: list[str]
 ) -> None:
     moved = adopted.manage("backfill_agentkit_state", "-v0")
@@ -122,7 +122,7 @@ def test_what_others_did_is_told_from_what_we_did_and_can_be_repaired(
         assert (result.code, result.err) == (0, "")
 
 
-def test_a_dropped_trigger_is_put_back(adopted: Database) -> None:
+def test_the_statements_restore_a_dropped_trigger(adopted: Database) -> None:
     adopted.execute('DROP TRIGGER zz_agentstate_state_clock ON "Project"')
     home = legacy_home(adopted)
 

@@ -1,4 +1,4 @@
-"""The migration as an operator runs it: real processes, on databases of their own."""
+"""The contract as an operator runs it: real processes on separate databases."""
 
 from __future__ import annotations
 
@@ -76,14 +76,14 @@ def documents(database: Database) -> list[tuple[object, ...]]:
 
 
 def schema(database: Database) -> set[str]:
-    """Return everything that is there, but for the columns' places in the table and since when they are frozen."""
+    """Return the schema without the positions of columns and without the time of the freeze."""
     return {
         re.sub(r"'\d{4}-[^']*'", "'…'", re.sub(r'^(column \S+"Project") \d+', r"\1", line))
         for line in database.schema()
     }
 
 
-def test_there_and_back(frozen: Database) -> None:
+def test_dropping_the_columns_and_bringing_them_back_changes_nothing(frozen: Database) -> None:
     before, there = documents(frozen), schema(frozen)
 
     with LegacyApplication(frozen, "UPDATE \"Project\" SET name = 'live ' || %(n)s WHERE id = 'live'") as application:
@@ -105,7 +105,7 @@ def test_there_and_back(frozen: Database) -> None:
     assert frozen.manage("verify_agentkit_state").code == 0
 
 
-def test_a_database_contracted_by_an_earlier_version_is_known_as_contracted(prisma: Database) -> None:
+def test_a_contract_by_an_earlier_version_is_recognized(prisma: Database) -> None:
     prisma.migrate("agentstate", "0012")
     prisma.execute(
         f"""
@@ -126,7 +126,7 @@ def test_a_database_contracted_by_an_earlier_version_is_known_as_contracted(pris
     assert (home["is_contracted"], home["is_as_we_left_it"]) == (True, True)
 
 
-def test_columns_that_another_tool_adds_after_the_contract_are_told_apart(frozen: Database) -> None:
+def test_columns_that_another_tool_adds_after_the_contract_are_reported(frozen: Database) -> None:
     assert contract(frozen).code == 0
     frozen.execute('ALTER TABLE "Project" ADD COLUMN "factsJson" jsonb')
 
@@ -167,14 +167,14 @@ def test_a_database_without_our_tables_is_refused_before_anything_is_changed(pri
     assert prisma.schema() == before
 
 
-def test_the_app_is_not_there_unless_it_is_asked_for(adopted: Database) -> None:
+def test_the_app_is_not_installed_by_default(adopted: Database) -> None:
     ended = adopted.manage("migrate", "agentstate_contract")
 
     assert ended.code == 1
     assert "No installed app with label 'agentstate_contract'" in ended.err
 
 
-def test_killed_before_the_columns_are_back_and_started_again(frozen: Database) -> None:
+def test_it_resumes_after_being_killed_before_the_columns_are_back(frozen: Database) -> None:
     before = documents(frozen)
     assert contract(frozen).code == 0
 
@@ -184,22 +184,22 @@ def test_killed_before_the_columns_are_back_and_started_again(frozen: Database) 
         wait_until(lambda: frozen.value("SELECT count(*) FROM pg_locks WHERE NOT granted"))
         kill(process)
     assert columns(frozen) == set()
-    assert frozen.rows(STANDINGS)[0][1] == 0, "nobody's columns may look newer than they are"
+    assert frozen.rows(STANDINGS)[0][1] == 0, "no project's columns may look newer than they are"
 
     assert contract(frozen, "zero").code == 0
     assert documents(frozen) == before
 
 
-def test_killed_before_the_content_is_back_and_started_again(frozen: Database) -> None:
+def test_it_resumes_after_being_killed_before_the_content_is_back(frozen: Database) -> None:
     before = documents(frozen)
     assert contract(frozen).code == 0
 
     process = frozen.start("migrate", "agentstate_contract", "zero", settings=CONTRACT)
     wait_until(lambda: columns(frozen))
     kill(process)
-    _, legacy_moved, everybody = frozen.rows(STANDINGS)[0]
-    assert (legacy_moved, everybody > 300) == (0, True)
-    assert frozen.manage("verify_agentkit_state").code == 0, "who is seeded is equal, and who is not is ahead"
+    _, legacy_moved, projects = frozen.rows(STANDINGS)[0]
+    assert (legacy_moved, projects > 300) == (0, True)
+    assert frozen.manage("verify_agentkit_state").code == 0, "a project is either seeded and equal, or AgentKit ahead"
 
     assert contract(frozen, "zero").code == 0
     assert documents(frozen) == before

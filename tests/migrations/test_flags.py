@@ -1,4 +1,4 @@
-"""The flags' rows and history as migrations make them, and their checks on the way."""
+"""The rows and the history of the flags as migrations make them, and the checks between migrations."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def check(database: Database) -> Result:
     return database.manage("check", "--database", "default", "--fail-level", "INFO")
 
 
-def test_history_begins_with_the_settings_that_it_meets(prisma: Database) -> None:
+def test_the_history_begins_with_the_present_settings(prisma: Database) -> None:
     prisma.migrate("agentstate", "0005")
     prisma.execute("""UPDATE "AgentStateFlag" SET percent = 10 WHERE name = 'agentkit_writes'""")
     assert prisma.rows(HISTORY) == []
@@ -39,7 +39,7 @@ def test_history_begins_with_the_settings_that_it_meets(prisma: Database) -> Non
     assert prisma.rows(HISTORY) == [*first, ("agentkit_writes", False, 20.0, None, role)]
 
 
-def test_back_and_up_again_history_goes_on(adopted: Database) -> None:
+def test_the_history_continues_after_migrating_back_and_forward(adopted: Database) -> None:
     assert adopted.rows(OURS) == [("agentstate_keep_flag_changes",), ("agentstate_lock_flag",)]
     begun = adopted.rows(HISTORY)
 
@@ -52,7 +52,7 @@ def test_back_and_up_again_history_goes_on(adopted: Database) -> None:
     assert adopted.rows(HISTORY) == [*begun, ("agentkit_writes", False, 20.0, None, "migration")]
 
 
-def test_history_is_kept_whatever_schema_a_session_looks_in(adopted: Database) -> None:
+def test_the_history_is_recorded_for_any_search_path_of_the_session(adopted: Database) -> None:
     adopted.execute(
         """
         CREATE SCHEMA elsewhere;
@@ -64,14 +64,14 @@ def test_history_is_kept_whatever_schema_a_session_looks_in(adopted: Database) -
     assert adopted.rows(HISTORY)[4][:3] == ("agentkit_writes", False, 20.0)
 
 
-def test_before_the_first_migration_the_checks_say_nothing(empty: Database, prisma: Database) -> None:
+def test_checks_are_silent_before_the_first_migration(empty: Database, prisma: Database) -> None:
     for database in (empty, prisma):
         result = check(database)
         assert (result.code, result.err) == (0, "")
 
 
 @pytest.mark.parametrize("number", ["0001", "0004", "0005"])
-def test_between_migrations_the_checks_say_nothing(prisma: Database, number: str) -> None:
+def test_checks_are_silent_between_migrations(prisma: Database, number: str) -> None:
     prisma.migrate("agentstate", number)
 
     result = check(prisma)
@@ -79,7 +79,7 @@ def test_between_migrations_the_checks_say_nothing(prisma: Database, number: str
     assert (result.code, result.err) == (0, "")
 
 
-def test_check_says_what_is_wrong_and_migrate_says_it_and_goes_on(adopted: Database) -> None:
+def test_check_fails_for_a_contradiction_and_migrate_only_warns(adopted: Database) -> None:
     fine = check(adopted)
     adopted.execute("""UPDATE "AgentStateFlag" SET everyone = false WHERE name = 'legacy_writes'""")
     refused = check(adopted)

@@ -1,4 +1,4 @@
-"""A freeze is in the hands of the steps; unapplying them lifts it."""
+"""Reversing the migration of the rollout's steps lifts a freeze."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ TRIGGERS = (
 )
 
 
-def test_columns_do_not_stay_frozen_when_the_steps_go(adopted: Database) -> None:
+def test_reversing_the_steps_lifts_the_freeze(adopted: Database) -> None:
     result = adopted.manage("shell", "-v0", "-c", "from agentstate.rollout.freeze import freeze; freeze()")
     assert (result.code, result.err) == (0, "")
     assert sorted(adopted.rows(TRIGGERS)) == [("agentstate_freeze",), ("agentstate_freeze_insert",)]

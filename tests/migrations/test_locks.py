@@ -1,4 +1,4 @@
-"""The legacy table is locked once a migration, for an instant; where it cannot be had, nothing has changed."""
+"""Each migration locks the legacy table once and for an instant; without the lock it changes nothing."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from tests.migrations.databases import Database
 
-# Notes the locks that our migrations hold on the legacy table, after each of their statements.
+# Records the locks that our migrations hold on the legacy table after each of their statements.
 OBSERVER = """
 CREATE TABLE observed (transaction bigint, mode text);
 CREATE FUNCTION observe() RETURNS event_trigger LANGUAGE plpgsql AS $$
@@ -33,7 +33,7 @@ SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = '"Project"'::regc
 
 
 def count_waits(database: Database, process: subprocess.Popen[str]) -> int:
-    """Return how often the process began to wait for the legacy table."""
+    """Return the number of times that the process began to wait for the legacy table."""
     waits, was_waiting = 0, False
     with database.connect() as connection:
         while process.poll() is None:
@@ -44,19 +44,19 @@ def count_waits(database: Database, process: subprocess.Popen[str]) -> int:
     return waits
 
 
-def test_the_new_tables_are_made_without_any_lock_on_the_legacy_one(prisma: Database) -> None:
+def test_the_first_migration_does_not_lock_the_legacy_table(prisma: Database) -> None:
     with held(prisma, "ACCESS EXCLUSIVE"):
         prisma.migrate("agentstate", "0001")
 
     assert prisma.applied() == ["0001"]
 
 
-def test_each_migration_locks_the_legacy_table_once_and_no_more_than_it_must(prisma: Database) -> None:
+def test_each_migration_takes_the_weakest_lock_it_needs_and_takes_it_once(prisma: Database) -> None:
     prisma.execute(OBSERVER)
 
     prisma.migrate()
 
-    # Whatever reads the catalog about a table shares it, which nobody notices.
+    # Reading the catalog about a table takes AccessShareLock, which blocks no reader and no writer.
     locks = prisma.rows(
         """
         SELECT array_agg(mode ORDER BY mode) FROM observed WHERE mode <> 'AccessShareLock'
@@ -73,7 +73,7 @@ def test_each_migration_locks_the_legacy_table_once_and_no_more_than_it_must(pri
     ]
 
 
-def test_going_forward_without_the_lock_is_given_up_with_a_way_out(prisma: Database) -> None:
+def test_migrating_forward_fails_with_a_way_out_if_the_lock_is_not_released(prisma: Database) -> None:
     prisma.migrate("agentstate", "0001")
 
     for target, mode in (("0002", "ACCESS SHARE"), ("0003", "ROW EXCLUSIVE"), ("0004", "EXCLUSIVE")):
@@ -81,7 +81,7 @@ def test_going_forward_without_the_lock_is_given_up_with_a_way_out(prisma: Datab
         prisma.migrate("agentstate", target)
 
 
-def test_going_back_without_the_lock_is_given_up_with_a_way_out(adopted: Database) -> None:
+def test_migrating_back_fails_with_a_way_out_if_the_lock_is_not_released(adopted: Database) -> None:
     adopted.migrate("agentstate", "0003")
 
     for target, mode in (("0002", "ACCESS SHARE"), ("0001", "ACCESS SHARE")):
@@ -90,7 +90,7 @@ def test_going_back_without_the_lock_is_given_up_with_a_way_out(adopted: Databas
 
 
 def assert_given_up(database: Database, target: str, mode: str) -> None:
-    """Check that a migration which meets a lock that stays tries again, says what to do, and changed nothing."""
+    """Check that a migration that never gets the lock retries, says what to do, and changes nothing."""
     columns = database.columns()
     schema, content = database.schema(), database.content(columns)
 
@@ -108,7 +108,7 @@ def assert_given_up(database: Database, target: str, mode: str) -> None:
     assert (database.schema(), database.content(columns)) == (schema, content)
 
 
-def test_a_lock_that_is_released_in_time_is_waited_for_and_holds_nobody_up_for_long(prisma: Database) -> None:
+def test_waiting_for_a_lock_does_not_block_the_legacy_application_for_long(prisma: Database) -> None:
     with LegacyApplication(prisma, READ) as reader:
         with held(prisma, "ACCESS SHARE"), LegacyApplication(prisma, CHANGE, READ) as writer:
             process = prisma.start("migrate", "-v0")
@@ -123,5 +123,5 @@ def test_a_lock_that_is_released_in_time_is_waited_for_and_holds_nobody_up_for_l
     assert prisma.applied() == MIGRATIONS
     assert (writer.error, reader.error) == (None, None)
     assert min(rounds) > 10
-    # A migration stands in line for half a second; with more it would have been as long as the lock was held.
+    # A migration waits half a second at a time, so others wait behind it no longer than that.
     assert max(writer.longest, reader.longest) < 2

@@ -1,4 +1,4 @@
-"""Databases that differ from ours: another collation, no lz4, a schema that is renamed."""
+"""Databases that differ from ours: another collation, no lz4, a renamed schema."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ INDEXES = {
 
 
 def indexes_used(database: Database, query: str) -> set[str]:
-    """Return our indexes that the query's plan looks things up in, on a table that is too large to be read whole."""
+    """Return our indexes in which the plan looks rows up, with sequential scans disabled as on a large table."""
     with database.connect() as connection:
         connection.execute("SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off")
         [(plan,)] = connection.execute(f"EXPLAIN (FORMAT JSON) {query}").fetchall()
@@ -55,7 +55,7 @@ def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 @pytest.mark.parametrize("kind", ["text", "varchar(40)"])
 @pytest.mark.parametrize("adopted_before", [None, "0015"])
-def test_ids_are_compared_by_index_whatever_collation_the_projects_have(
+def test_id_look_ups_use_indexes_for_any_collation_of_the_projects(
     prisma: Database, kind: str, adopted_before: str | None
 ) -> None:
     if adopted_before:
@@ -74,11 +74,11 @@ def test_ids_are_compared_by_index_whatever_collation_the_projects_have(
     assert prisma.manage("verify_agentkit_state", "-v0").code == 0
 
 
-def test_with_the_databases_own_collation_no_column_of_ours_changes(adopted: Database) -> None:
+def test_the_default_collation_changes_no_column(adopted: Database) -> None:
     assert set(dict(adopted.rows(ID_COLUMNS)).values()) == {'"default"'}
 
 
-def test_a_column_that_asks_for_a_compression_no_longer_does(prisma: Database) -> None:
+def test_columns_lose_their_own_compression(prisma: Database) -> None:
     prisma.migrate("agentstate", "0016")
     # What 0001 does with lz4, done with the other method so that it can be seen on any server.
     prisma.execute(
@@ -118,7 +118,7 @@ def test_a_renamed_schema_keeps_working(prisma: Database) -> None:
     assert (zero.code, zero.err) == (0, "")
 
 
-def test_the_history_of_the_flags_names_the_changes_in_a_renamed_schema(prisma: Database) -> None:
+def test_changes_of_flags_are_recorded_in_a_renamed_schema(prisma: Database) -> None:
     prisma.execute("ALTER SCHEMA public RENAME TO app; CREATE SCHEMA public")
     prisma.manage("migrate", "-v0", schema="app")
     prisma.execute("ALTER SCHEMA app RENAME TO renamed")

@@ -1,4 +1,4 @@
-"""A database that does not fit is refused by name, before anything in it was changed."""
+"""A database that does not fit is refused before anything in it is changed, with every problem named."""
 
 from __future__ import annotations
 
@@ -57,21 +57,21 @@ UNSUITABLE = {
         'ALTER TABLE "Project" RENAME TO "AllProjects"; CREATE VIEW "Project" AS SELECT * FROM "AllProjects"',
         ['"Project" is not a table'],
     ),
-    "a clock is there that is not ours": (
+    "a clock exists that is not ours": (
         'ALTER TABLE "Project" ADD "stateUpdatedAt" timestamp(3)',
         ['"Project" has a column "stateUpdatedAt" that is not ours'],
     ),
     "runs are there that are not ours": (
         'CREATE TABLE "AgentWorkflowRun" (id uuid PRIMARY KEY)',
-        ['A table "AgentWorkflowRun" is there that is not ours'],
+        ['A table "AgentWorkflowRun" exists that is not ours'],
     ),
     "a view has a name of ours": (
         'CREATE VIEW "AgentSession" AS SELECT 1 AS id',
-        ['A table "AgentSession" is there that is not ours'],
+        ['A table "AgentSession" exists that is not ours'],
     ),
     "every name of ours is taken": (
         ";".join(f'CREATE TABLE "{table}" (id int)' for table in OUR_TABLES),
-        [f'A table "{table}" is there that is not ours' for table in OUR_TABLES],
+        [f'A table "{table}" exists that is not ours' for table in OUR_TABLES],
     ),
     "much is wrong at once": (
         f"""
@@ -86,8 +86,8 @@ UNSUITABLE = {
             '"Project"."rfpNormJson" is json, and must be jsonb',
             '"Project" has a column "stateUpdatedAt" that is not ours',
             '"Project"."id"',
-            'A table "AgentWorkflowRun" is there that is not ours',
-            'A table "AgentSession" is there that is not ours',
+            'A table "AgentWorkflowRun" exists that is not ours',
+            'A table "AgentSession" exists that is not ours',
         ],
     ),
 }
@@ -143,7 +143,7 @@ RIGHTS = {
 
 @pytest.mark.parametrize(("damage", "named"), RIGHTS.values(), ids=RIGHTS.keys())
 @pytest.mark.parametrize("adopted_before", [None, "0012"])
-def test_rights_are_asked_for_before_anything_is_changed(
+def test_missing_rights_are_reported_before_anything_is_changed(
     prisma: Database, other_role: str, damage: str, named: str, adopted_before: str | None
 ) -> None:
     if adopted_before:
@@ -154,7 +154,7 @@ def test_rights_are_asked_for_before_anything_is_changed(
     try:
         result = prisma.manage("migrate", options=f"-c role={other_role}")
 
-        # Without USAGE not even the table of applied migrations is there, so that the plan is a new one.
+        # Without USAGE the table of applied migrations is invisible too, so the plan begins with the first one.
         misplaced = ['the schema "public" has one'] if "USAGE" in damage else []
         assert_refused(result, [*misplaced, named.format(role=other_role)])
         assert prisma.schema() == schema
@@ -163,7 +163,7 @@ def test_rights_are_asked_for_before_anything_is_changed(
 
 
 @pytest.mark.parametrize("adopted_before", [None, "0012"])
-def test_a_policy_that_hides_rows_is_named_with_the_way_out(
+def test_a_policy_that_hides_rows_is_reported_with_the_way_out(
     prisma: Database, other_role: str, adopted_before: str | None
 ) -> None:
     if adopted_before:
@@ -192,13 +192,13 @@ def test_a_policy_that_hides_rows_is_named_with_the_way_out(
     assert unchanged
 
 
-def test_a_policy_that_does_not_apply_to_the_owner_is_no_obstacle(prisma: Database) -> None:
+def test_a_policy_that_does_not_apply_to_the_owner_is_ignored(prisma: Database) -> None:
     prisma.execute('ALTER TABLE "Project" ENABLE ROW LEVEL SECURITY; CREATE POLICY tenants ON "Project" USING (false)')
 
     prisma.migrate()
 
 
-def test_going_back_is_refused_while_a_policy_hides_runs(adopted: Database, other_role: str) -> None:
+def test_reversal_is_refused_while_a_policy_hides_runs(adopted: Database, other_role: str) -> None:
     adopted.execute(
         f"""
         GRANT ALL ON ALL TABLES IN SCHEMA public TO {other_role};
@@ -213,25 +213,25 @@ def test_going_back_is_refused_while_a_policy_hides_runs(adopted: Database, othe
         adopted.execute(f"REASSIGN OWNED BY {other_role} TO CURRENT_USER; DROP OWNED BY {other_role}")
 
     assert result.code == 1
-    assert result.err.splitlines()[-1].startswith("UnsavedState: agentstate stays: Row-level security of")
+    assert result.err.splitlines()[-1].startswith("UnsavedState: agentstate was not removed: Row-level security of")
 
 
-def test_a_legacy_table_outside_the_search_path_is_not_taken_for_none(prisma: Database) -> None:
+def test_a_legacy_table_outside_the_search_path_is_reported(prisma: Database) -> None:
     prisma.execute('ALTER SCHEMA public RENAME TO "Legacy data"; CREATE SCHEMA public')
     schema = prisma.schema()
 
     refused = prisma.manage("migrate")
     unchanged = prisma.schema() == schema
-    told = prisma.manage("migrate", settings={"AGENTSTATE_NEW_PROJECT_TABLE": "1"})
+    accepted = prisma.manage("migrate", settings={"AGENTSTATE_NEW_PROJECT_TABLE": "1"})
 
     assert_refused(refused, ['the schema "Legacy data" has one: add ?schema=Legacy data to DATABASE_URL'])
     assert "AGENTSTATE_NEW_PROJECT_TABLE=1" in refused.err
     assert unchanged
-    assert told.code == 0
-    assert 'has no table "Project": making an empty "public"."Project".' in told.out
+    assert accepted.code == 0
+    assert 'has no table "Project": making an empty "public"."Project".' in accepted.out
 
 
-def test_a_table_of_that_name_with_another_shape_is_none_of_ours(prisma: Database) -> None:
+def test_a_project_table_of_another_shape_elsewhere_is_ignored(prisma: Database) -> None:
     prisma.execute(
         """
         ALTER SCHEMA public RENAME TO elsewhere; CREATE SCHEMA public;
@@ -244,7 +244,7 @@ def test_a_table_of_that_name_with_another_shape_is_none_of_ours(prisma: Databas
     assert (result.code, result.err) == (0, "")
 
 
-def test_what_an_earlier_installation_left_is_named_with_the_statements_that_remove_it(adopted: Database) -> None:
+def test_leftovers_of_an_earlier_installation_are_reported_with_statements_that_remove_them(adopted: Database) -> None:
     tables = ", ".join(f'"{table}"' for table in OUR_TABLES)
     adopted.execute(f"DROP TABLE {tables}, django_migrations")
     statements = [
@@ -263,18 +263,18 @@ def test_what_an_earlier_installation_left_is_named_with_the_statements_that_rem
     adopted.migrate()
 
 
-def test_a_part_of_our_migrations_is_refused_too(prisma: Database) -> None:
+def test_migrating_to_a_single_migration_is_refused_too(prisma: Database) -> None:
     prisma.execute('CREATE TABLE "AgentWorkflowRun" ()')
     schema = prisma.schema()
 
     result = prisma.manage("migrate", "agentstate", "0001")
 
-    assert_refused(result, ['A table "AgentWorkflowRun" is there that is not ours'])
+    assert_refused(result, ['A table "AgentWorkflowRun" exists that is not ours'])
     assert prisma.schema() == schema
 
 
 def assert_refused(result: Result, named: list[str]) -> None:
-    """Check that there is one text that names just this, a line for each, and nothing else."""
+    """Check that the output is the refusal with exactly these problems, one a line."""
     assert result.code == 1
     assert "Applying" not in result.out
     head, *problems = result.err.strip().splitlines()

@@ -1,4 +1,4 @@
-"""`migrate agentstate zero` takes away what is ours and keeps what is not, unless that would lose state."""
+"""`migrate agentstate zero` drops our objects and nothing else, and refuses if that would lose state."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ IN_SYNC, LEGACY_AHEAD, AGENTKIT_AHEAD, FORKED = (0, 0), (-5, -5), (7, 0), (7, -5
 
 
 def save(database: Database, standing: tuple[int, int], *projects: str) -> None:
-    """Store a snapshot of each project that gives it this standing."""
+    """Store a snapshot for each project that gives it this standing."""
     snapshot, legacy = standing
     names = ", ".join(f"'{project}'" for project in projects)
     database.execute(SNAPSHOT.format(snapshot=snapshot, legacy=legacy, projects=names))
 
 
 def fill(database: Database) -> None:
-    """Store something in each of our tables that taking them away does not lose."""
+    """Store rows in each of our tables that may be dropped without losing state."""
     save(database, AGENTKIT_AHEAD, "p1")
     save(database, (9, 9), "p1")
     save(database, IN_SYNC, "p2", "p3")
@@ -51,7 +51,7 @@ def fill(database: Database) -> None:
     )
 
 
-def test_zero_leaves_an_adopted_database_as_it_was(prisma: Database, adopted: Database) -> None:
+def test_zero_restores_an_adopted_database(prisma: Database, adopted: Database) -> None:
     fill(adopted)
     columns, file = prisma.columns(), adopted.value("""SELECT pg_relation_filenode('"Project"')""")
     content = adopted.content(columns)
@@ -102,7 +102,7 @@ def test_zero_keeps_a_legacy_table_that_we_made(empty: Database) -> None:
         f"""DROP TABLE {", ".join(f'"{table}"' for table in sorted(OUR_TABLES))} CASCADE""",
     ],
 )
-def test_zero_works_with_parts_of_ours_missing(adopted: Database, damage: str) -> None:
+def test_zero_works_where_another_tool_dropped_parts(adopted: Database, damage: str) -> None:
     adopted.execute(damage)
 
     with LegacyApplication(adopted) as application:
@@ -128,7 +128,7 @@ def test_zero_is_refused_where_our_runs_hold_the_only_copy_of_a_dropped_column(a
     adopted.migrate("agentstate", "zero")
 
     assert refused.code == 1
-    assert 'UnsavedState: agentstate stays: another tool dropped "factsJson" from "Project"' in refused.err
+    assert 'UnsavedState: agentstate was not removed: another tool dropped "factsJson" from "Project"' in refused.err
     assert len(statements) == 2
     assert restored == before
 
@@ -139,7 +139,7 @@ def test_zero_works_where_no_run_holds_what_was_dropped(adopted: Database) -> No
     adopted.migrate("agentstate", "zero")
 
 
-def test_up_again_after_zero_is_a_new_adoption(adopted: Database) -> None:
+def test_migrating_after_zero_adopts_the_table_again(adopted: Database) -> None:
     schema = adopted.schema()
     fill(adopted)
 
@@ -156,9 +156,7 @@ def test_up_again_after_zero_is_a_new_adoption(adopted: Database) -> None:
 
 
 @pytest.mark.parametrize("target", [("agentstate", "zero"), ("agentstate", "0001"), ("auth", "zero")])
-def test_going_back_is_refused_while_state_stands_in_our_tables_only(
-    adopted: Database, target: tuple[str, str]
-) -> None:
+def test_reversal_is_refused_while_only_our_tables_hold_state(adopted: Database, target: tuple[str, str]) -> None:
     fill(adopted)
     save(adopted, AGENTKIT_AHEAD, "nothing")
     save(adopted, FORKED, "numbers")
@@ -168,9 +166,9 @@ def test_going_back_is_refused_while_state_stands_in_our_tables_only(
     result = adopted.manage("migrate", *target)
 
     assert result.code == 1
-    # Above it stands what the checks of the flags say.
+    # The warnings of the checks come first.
     error = result.err.splitlines()[-1]
-    assert error.startswith("UnsavedState: agentstate stays: 2 project(s)")
+    assert error.startswith("UnsavedState: agentstate was not removed: 2 project(s)")
     assert "nothing, numbers." in error
     assert "manage.py reverse_backfill_agentkit_state" in error
     assert "Unapplying" not in result.out
@@ -178,7 +176,7 @@ def test_going_back_is_refused_while_state_stands_in_our_tables_only(
     assert (adopted.schema(), adopted.content(columns)) == (schema, content)
 
 
-def test_a_refusal_names_ten_projects_and_counts_all(adopted: Database) -> None:
+def test_a_refusal_names_ten_projects_and_counts_them_all(adopted: Database) -> None:
     save(adopted, AGENTKIT_AHEAD, *(f"p{n}" for n in range(100, 112)))
 
     result = adopted.manage("migrate", "agentstate", "zero")
@@ -188,7 +186,7 @@ def test_a_refusal_names_ten_projects_and_counts_all(adopted: Database) -> None:
     assert "p100, p101, p102, p103, p104, p105, p106, p107, p108, p109, …." in result.err
 
 
-def test_state_that_was_brought_home_no_longer_holds_up(adopted: Database) -> None:
+def test_reversal_works_after_a_reverse_pass(adopted: Database) -> None:
     save(adopted, AGENTKIT_AHEAD, "p1")
     refused = adopted.manage("migrate", "agentstate", "zero")
 

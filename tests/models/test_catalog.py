@@ -1,4 +1,4 @@
-"""The models, held against what is in the database's catalog."""
+"""The models, compared with the catalog of the database."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ ADOPTED = "Project"
 # What the legacy application has in its table and we never touch.
 NOT_OURS = {"agencyPackId", "status", "charterJson", "rfpBundleMeta", "sloJson"}
 
-# Each constraint that is not a column's own NOT NULL. Django names and makes those of the flags' tables.
+# Each constraint except NOT NULL. Those of the flags' tables are made and named by Django.
 CONSTRAINTS = {
     "AgentDocument": {
         "AgentDocument_pkey": "PRIMARY KEY (id)",
@@ -72,7 +72,7 @@ CONSTRAINTS = {
     },
     "Project": {"Project_pkey": "PRIMARY KEY (id)"},
 }
-# Every index, beside its reader. What nobody reads is not here.
+# Every index and its reader.
 INDEXES = {
     "AgentDocument": {
         "(id)",
@@ -203,7 +203,7 @@ def test_constraints_are_these_and_all_of_them_hold(table: str) -> None:
 
 
 @pytest.mark.parametrize("model", MODELS, ids=lambda model: model.__name__)
-def test_what_a_model_names_is_in_the_database_by_that_name(model: type[models.Model]) -> None:
+def test_constraints_and_indexes_have_the_names_that_the_models_give_them(model: type[models.Model]) -> None:
     named = {item.name for item in (*model._meta.constraints, *model._meta.indexes)}
 
     found = rows(
@@ -220,7 +220,7 @@ def test_what_a_model_names_is_in_the_database_by_that_name(model: type[models.M
 
 
 @pytest.mark.parametrize("table", TABLES)
-def test_there_is_no_index_but_the_intended_ones(table: str) -> None:
+def test_each_table_has_exactly_the_intended_indexes(table: str) -> None:
     found = rows(
         "SELECT substring(pg_get_indexdef(indexrelid) FROM ' USING btree (.*)') FROM pg_index "
         "WHERE indrelid = quote_ident(%s)::regclass",
@@ -230,7 +230,7 @@ def test_there_is_no_index_but_the_intended_ones(table: str) -> None:
     assert sorted(index for (index,) in found) == sorted(INDEXES[table])
 
 
-def test_no_column_is_tied_to_a_compression_that_another_server_may_not_have() -> None:
+def test_no_column_has_a_compression_of_its_own() -> None:
     found = rows(
         """
         SELECT attrelid::regclass, attname FROM pg_attribute
@@ -242,7 +242,7 @@ def test_no_column_is_tied_to_a_compression_that_another_server_may_not_have() -
     assert found == []
 
 
-def test_nothing_else_of_ours_is_in_the_database() -> None:
+def test_the_database_has_no_other_tables_or_triggers_of_ours() -> None:
     tables = rows("""SELECT relname FROM pg_class WHERE relkind IN ('r', 'v', 'm') AND relname LIKE 'Agent%%'""")
     triggers = rows(
         """
@@ -263,7 +263,7 @@ def test_nothing_else_of_ours_is_in_the_database() -> None:
     ]
 
 
-def test_the_migrations_say_what_the_models_say() -> None:
+def test_no_migration_is_missing() -> None:
     call_command("makemigrations", check=True, dry_run=True, verbosity=0)
 
 
@@ -308,7 +308,7 @@ def test_a_snapshot_in_a_result_that_is_no_object_is_refused_by_the_database() -
     ],
     ids=str,
 )
-def test_runs_with_a_whole_snapshot_or_none_are_kept(fields: dict[str, Any]) -> None:
+def test_runs_with_a_whole_snapshot_or_none_are_stored(fields: dict[str, Any]) -> None:
     run = AgentWorkflowRun(workflow_id="test", status="running", started_at=MOMENT, **fields)
 
     run.validate_constraints()

@@ -1,4 +1,4 @@
-"""The legacy home's clock: moved by the database when any writer changes one of the five columns."""
+"""The legacy home's clock: the database moves it when any writer changes one of the five columns."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def clock(project: str = "p") -> datetime:
 
 
 def add(clock: datetime = LONG_AGO, **documents: str) -> None:
-    """Make the project p, with its clock and some columns as given."""
+    """Insert the project p with this clock and these documents."""
     names = "".join(f', "{column}"' for column in documents)
     values = "".join(", %s::jsonb" for _ in documents)
     execute(
@@ -93,7 +93,7 @@ def test_a_change_of_another_column_does_not(column: str) -> None:
         ('"é"', '"\\u00e9"'),
     ],
 )
-def test_what_is_equal_as_jsonb_is_no_change(old: str, new: str) -> None:
+def test_a_document_that_is_equal_as_jsonb_is_no_change(old: str, new: str) -> None:
     add(factsJson=old)
 
     assert update('"factsJson" = %s', new) == LONG_AGO
@@ -113,7 +113,7 @@ def test_what_is_equal_as_jsonb_is_no_change(old: str, new: str) -> None:
         ("'12345678901234567890123456789012345678901'", "'12345678901234567890123456789012345678902'"),
     ],
 )
-def test_what_differs_as_jsonb_is_a_change(old: str, new: str) -> None:
+def test_a_document_that_differs_as_jsonb_is_a_change(old: str, new: str) -> None:
     add()
     before = update(f'"factsJson" = {old}')
     execute("""UPDATE "Project" SET "stateUpdatedAt" = %s WHERE id = 'p'""", before)
@@ -160,7 +160,7 @@ def test_it_is_strictly_later_with_each_change_of_one_transaction() -> None:
     assert clocks == sorted(set(clocks))
 
 
-def test_it_goes_on_where_the_servers_time_was_set_back() -> None:
+def test_it_moves_forward_after_the_servers_clock_was_set_back() -> None:
     ahead = value("SELECT clock_timestamp()") + timedelta(hours=1)
     add(clock=ahead)
 
@@ -226,7 +226,7 @@ UNREADABLE = ["infinity", "-infinity", "294276-12-31 23:59:59.999999+00", "10000
 
 
 def store_unreadable(clock: str) -> None:
-    """Store a clock behind the trigger's back, as a row has it that is older than the trigger."""
+    """Store a clock with the trigger disabled, as in a row that is older than the trigger."""
     add(factsJson="1")
     execute("""ALTER TABLE "Project" DISABLE TRIGGER zz_agentstate_state_clock""")
     execute("""UPDATE "Project" SET "stateUpdatedAt" = %s""", clock)

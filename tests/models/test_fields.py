@@ -1,4 +1,4 @@
-"""Times without a zone that hold UTC, and the plan's auditing queries."""
+"""Timestamps without time zone that hold UTC, and the auditing queries of the migration plan."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.django_db
 
 MOMENT = datetime(2024, 1, 1, 2, 30, 0, 123000, tzinfo=UTC)
 NEW_YORK = ZoneInfo("America/New_York")
-# The migration plan, word for word.
+# From the migration plan, word for word.
 SUCCEEDED_RUNS = """\
 SELECT project_id, count(*) FROM "AgentWorkflowRun" WHERE status = 'succeeded' GROUP BY 1 ORDER BY 2 DESC;"""
 EVENTS_OF_A_RUN = """\
@@ -27,7 +27,7 @@ SELECT run_id, type, created_at FROM "AgentWorkflowRunEvent" WHERE run_id = '<ru
 
 @pytest.fixture(params=["UTC", "America/New_York", "Asia/Kathmandu"])
 def session_zone(request: pytest.FixtureRequest) -> str:
-    """The zone that the connection's session is in."""
+    """The time zone of the database session."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT set_config('TimeZone', %s, true)", [request.param])
     return str(request.param)
@@ -35,7 +35,7 @@ def session_zone(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def project(session_zone: str) -> Project:
-    """A project as Prisma writes it, whatever the zone."""
+    """A project as Prisma inserts it, in any time zone."""
     rows("""INSERT INTO "Project" (id, "userId", name, "createdAt")
             VALUES ('p', 'u', 'n', '2024-01-01 02:30:00.123') RETURNING 1""")
     return Project.objects.get()
@@ -48,12 +48,12 @@ def rows(query: str) -> list[tuple[Any, ...]]:
 
 
 def stored(project: str = "p") -> str:
-    """Return the time that the database holds, as text."""
+    """Return the stored time as text."""
     [(text,)] = rows(f"""SELECT "createdAt"::text FROM "Project" WHERE id = '{project}'""")
     return str(text)
 
 
-def test_they_come_out_as_aware_utc(project: Project) -> None:
+def test_values_are_aware_and_in_utc(project: Project) -> None:
     assert project.created_at == MOMENT
     assert project.created_at.tzinfo is UTC
     assert Project.objects.values_list("created_at", flat=True).get() == MOMENT
@@ -85,13 +85,13 @@ def test_writes_store_utc_whatever_the_zone(session_zone: str, zone: Any) -> Non
     assert set(Project.objects.values_list("created_at", flat=True)) == {MOMENT}
 
 
-def test_the_row_survives_being_read_and_written_back(project: Project) -> None:
+def test_a_row_that_is_read_and_saved_keeps_its_time(project: Project) -> None:
     project.save()
 
     assert stored() == "2024-01-01 02:30:00.123"
 
 
-def test_the_database_gives_the_time_where_none_is_given() -> None:
+def test_the_database_sets_a_missing_time() -> None:
     Project.objects.create(id="p", user_id="u", name="n")
 
     assert abs(Project.objects.get().created_at - datetime.now(UTC)) < timedelta(minutes=5)

@@ -1,4 +1,4 @@
-"""The history of the flags: every change, whoever makes it."""
+"""The history of the flags: every change by any writer."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from tests.flags import rolled_back, turn
 
 pytestmark = pytest.mark.django_db
 
-NOBODY = "SELECT set_config('agentstate.actor', '', true)"
+NO_ACTOR = "SELECT set_config('agentstate.actor', '', true)"
 
 
 def execute(statement: str) -> None:
-    """Execute a statement as somebody who knows nothing of us."""
+    """Execute a statement as a client that sets no actor."""
     with connection.cursor() as cursor:
-        cursor.execute(NOBODY)
+        cursor.execute(NO_ACTOR)
         cursor.execute(statement)
 
 
@@ -41,12 +41,12 @@ def role() -> str:
 
 @pytest.fixture
 def flag() -> Flag:
-    """A flag with some settings; its newest entry is that it was made."""
+    """A flag with some settings. Its newest entry is its creation."""
     return turn("agentkit_reads", percent=10, note="reads")
 
 
 def entries_since(flag: Flag) -> list[FlagChange]:
-    """Return the entries of all flags since this one was made."""
+    """Return the entries of all flags since this one was created."""
     made = FlagChange.objects.filter(flag=flag.name, before__isnull=True, after__note="reads").latest("pk")
     return list(FlagChange.objects.filter(pk__gt=made.pk).order_by("pk"))
 
@@ -55,7 +55,7 @@ def changes(flag: Flag) -> list[tuple[str, dict[str, tuple[Any, Any]]]]:
     return [(change.changed_by, change.differences()) for change in entries_since(flag)]
 
 
-def test_a_new_row_is_kept_with_all_that_it_says(flag: Flag) -> None:
+def test_a_new_row_is_recorded_with_all_its_settings(flag: Flag) -> None:
     change = FlagChange.objects.latest("pk")
 
     assert (change.flag, change.before, change.changed_by) == ("agentkit_reads", None, process_owner())
@@ -76,7 +76,7 @@ def test_a_new_row_is_kept_with_all_that_it_says(flag: Flag) -> None:
     assert timezone.now() - change.changed_at < timedelta(seconds=30)
 
 
-def test_a_save_is_kept(flag: Flag) -> None:
+def test_a_save_is_recorded(flag: Flag) -> None:
     flag.percent, flag.everyone, flag.project_ids = None, True, ["p1"]
     flag.save()
 
@@ -84,7 +84,7 @@ def test_a_save_is_kept(flag: Flag) -> None:
     assert changes(flag) == [(process_owner(), expected)]
 
 
-def test_a_save_that_changes_nothing_is_no_change(flag: Flag) -> None:
+def test_a_save_without_a_change_is_not_recorded(flag: Flag) -> None:
     flag.save()
     Flag.objects.get(name=flag.name).save()
     Flag.objects.update(modified=timezone.now(), created=timezone.now())
@@ -92,14 +92,16 @@ def test_a_save_that_changes_nothing_is_no_change(flag: Flag) -> None:
     assert changes(flag) == []
 
 
-def test_the_command_is_kept_with_the_systems_user_and_host(flag: Flag, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_is_recorded_with_the_systems_user_and_host(
+    flag: Flag, capsys: pytest.CaptureFixture[str]
+) -> None:
     call_command("waffle_flag", "agentkit_reads", "--percent", "20")
 
     assert changes(flag) == [(process_owner(), {"percent": (10.0, 20.0)})]
     assert "@" in process_owner()
 
 
-def test_a_change_of_many_is_one_entry_each(flag: Flag) -> None:
+def test_a_bulk_update_makes_one_entry_a_flag(flag: Flag) -> None:
     turn("legacy_writes", percent=30)
     start = FlagChange.objects.latest("pk").pk
 
@@ -113,13 +115,13 @@ def test_a_change_of_many_is_one_entry_each(flag: Flag) -> None:
     ]
 
 
-def test_plain_sql_is_kept_with_its_role(flag: Flag) -> None:
+def test_plain_sql_is_recorded_with_its_role(flag: Flag) -> None:
     execute("""UPDATE "AgentStateFlag" SET staff = true WHERE name = 'agentkit_reads'""")
 
     assert changes(flag) == [(role(), {"staff": (False, True)})]
 
 
-def test_a_delete_is_kept_and_a_row_made_again_too(flag: Flag) -> None:
+def test_deleting_a_flag_and_making_it_again_are_recorded(flag: Flag) -> None:
     with acting_as("ada"):
         flag.delete()
     with acting_as("ben"):
@@ -130,7 +132,7 @@ def test_a_delete_is_kept_and_a_row_made_again_too(flag: Flag) -> None:
     assert (made.changed_by, made.before, made.after["note"]) == ("ben", None, "again")
 
 
-def test_deleting_and_truncating_many_is_kept(flag: Flag) -> None:
+def test_bulk_deletes_and_truncation_are_recorded(flag: Flag) -> None:
     with acting_as("ada"):
         Flag.objects.filter(name=flag.name).delete()
     Flag.objects.create(name="agentkit_reads")
@@ -145,11 +147,11 @@ def test_deleting_and_truncating_many_is_kept(flag: Flag) -> None:
     ]
 
 
-def test_all_flags_are_not_deleted_by_a_slip() -> None:
+def test_deleting_all_flags_must_be_explicit() -> None:
     assert not hasattr(Flag.objects, "delete")
 
 
-def test_a_new_name_is_one_flag_gone_and_another_made(flag: Flag) -> None:
+def test_renaming_a_flag_is_recorded_as_a_deletion_and_a_creation(flag: Flag) -> None:
     execute("""UPDATE "AgentStateFlag" SET name = 'other' WHERE name = 'agentkit_reads'""")
 
     assert [(change.flag, change.before is None, change.after is None) for change in entries_since(flag)] == [
@@ -158,7 +160,7 @@ def test_a_new_name_is_one_flag_gone_and_another_made(flag: Flag) -> None:
     ]
 
 
-def test_users_and_groups_are_kept(flag: Flag) -> None:
+def test_changes_of_users_and_groups_are_recorded(flag: Flag) -> None:
     ada, ben = (User.objects.create(username=name).pk for name in ("ada", "ben"))
     testers = Group.objects.create(name="testers").pk
 
@@ -180,7 +182,7 @@ def test_users_and_groups_are_kept(flag: Flag) -> None:
     ]
 
 
-def test_a_user_who_is_deleted_leaves_the_flag_and_that_is_kept(flag: Flag) -> None:
+def test_deleting_a_user_of_a_flag_is_recorded(flag: Flag) -> None:
     ada = User.objects.create(username="ada")
     flag.users.add(ada)
     number = ada.pk
@@ -190,7 +192,7 @@ def test_a_user_who_is_deleted_leaves_the_flag_and_that_is_kept(flag: Flag) -> N
     assert [differences for _, differences in changes(flag)] == [{"users": ([], [number])}, {"users": ([number], [])}]
 
 
-def test_a_change_that_is_rolled_back_is_not_kept(flag: Flag) -> None:
+def test_a_change_that_is_rolled_back_is_not_recorded(flag: Flag) -> None:
     with rolled_back():
         flag.percent = 50
         flag.save()
@@ -218,7 +220,7 @@ def test_an_actor_does_not_outlast_the_transaction() -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_two_who_add_users_at_once_leave_one_chain() -> None:
+def test_concurrent_changes_of_users_form_one_chain() -> None:
     flag = turn("agentkit_reads", note="reads")
     ada, ben = (User.objects.create(username=name).pk for name in ("ada", "ben"))
     added, may_commit = threading.Event(), threading.Event()
@@ -260,12 +262,12 @@ def test_two_who_add_users_at_once_leave_one_chain() -> None:
         ({"forgotten": 1}, {"unknown": "x"}, "forgotten: 1 → unset, unknown: unset → x"),
     ],
 )
-def test_a_change_is_said_in_a_line(before: Any, after: Any, summary: str) -> None:
+def test_a_change_is_summarized_in_one_line(before: Any, after: Any, summary: str) -> None:
     assert FlagChange(flag="agentkit_reads", before=before, after=after).summary == summary
 
 
 @pytest.mark.django_db
-def test_a_queryset_of_another_database_leaves_this_one_alone() -> None:
+def test_a_queryset_of_another_database_does_not_touch_this_one() -> None:
     with CaptureQueriesContext(connection) as here:
         for change in (lambda flags: flags.update(percent=7), lambda flags: flags.delete()):
             with pytest.raises(ConnectionDoesNotExist):

@@ -1,4 +1,4 @@
-"""The legacy application goes on working with a role that knows nothing of our tables."""
+"""The legacy application keeps working with a role that has no rights on our tables."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from agentstate.models import (
 pytestmark = pytest.mark.django_db
 
 MOMENT = datetime(2024, 5, 1, tzinfo=UTC)
-# Each foreign key of a table of ours or to one, and what a DELETE of the row that it refers to does.
+# Each foreign key from or to a table of ours, with its delete rule.
 FOREIGN_KEYS = """
 SELECT conrelid::regclass::text, confrelid::regclass::text, confdeltype FROM pg_constraint
 WHERE contype = 'f' AND (conrelid::regclass::text ~ '"Agent' OR confrelid::regclass::text ~ '"Agent')
@@ -32,7 +32,7 @@ WHERE contype = 'f' AND (conrelid::regclass::text ~ '"Agent' OR confrelid::regcl
 
 @pytest.fixture
 def legacy_role() -> str:
-    """The legacy application's tables, two projects in them, and its role. All of it goes with the transaction."""
+    """The role of the legacy application, with its tables and two projects. The rollback removes them."""
     role = f"legacy_{uuid.uuid4().hex[:12]}"
     execute(
         f"""
@@ -59,12 +59,12 @@ def rows(query: str) -> list[tuple[Any, ...]]:
 
 
 def execute_as(role: str, statements: str) -> None:
-    """Execute something as this role, and all checks of it at once."""
+    """Execute statements as this role, with all constraint checks immediate."""
     execute(f"SET LOCAL ROLE {role}; {statements}; SET CONSTRAINTS ALL IMMEDIATE; RESET ROLE")
 
 
 def store_everything(project: str) -> None:
-    """Store whatever can name a project."""
+    """Store a row of each kind that can name a project."""
     for ordinal, status in enumerate(AgentWorkflowRun.Status.values):
         at = MOMENT + timedelta(seconds=ordinal)
         run = AgentWorkflowRun.objects.create(
@@ -120,7 +120,7 @@ def test_it_reads_adds_and_changes_projects_and_moves_their_clock(legacy_role: s
 @pytest.mark.parametrize(
     "delete", ["""DELETE FROM "Project" WHERE id = 'p1'""", """DELETE FROM "User" WHERE id = 'u1'"""]
 )
-def test_it_deletes_projects_and_users_whatever_we_have_stored(legacy_role: str, delete: str) -> None:
+def test_it_deletes_projects_and_users_with_any_rows_of_ours(legacy_role: str, delete: str) -> None:
     store_everything("p1")
     store_everything("p2")
 
@@ -175,7 +175,7 @@ def test_copy_adds_projects_with_a_clock_of_their_own(legacy_role: str) -> None:
     assert Project.objects.get(id="p3").state_updated_at.year > 2000
 
 
-def test_truncate_is_refused_like_for_any_referenced_table_and_takes_our_rows_along_when_told_to_cascade(
+def test_truncate_needs_cascade_which_empties_our_tables_too(
     legacy_role: str,
 ) -> None:
     store_everything("p1")
@@ -191,7 +191,7 @@ def test_truncate_is_refused_like_for_any_referenced_table_and_takes_our_rows_al
     assert not AgentSession.objects.exists()
 
 
-def test_no_foreign_key_ever_makes_a_delete_of_theirs_fail() -> None:
+def test_no_foreign_key_makes_a_legacy_delete_fail() -> None:
     found = rows(FOREIGN_KEYS)
 
     to_theirs = [key for key in found if key[1] in ('"Project"', '"User"')]
@@ -207,7 +207,7 @@ def test_no_foreign_key_ever_makes_a_delete_of_theirs_fail() -> None:
     assert not [key for key in found if key[1] in reached]
 
 
-def test_our_tables_refer_to_nothing_that_is_not_known_here() -> None:
+def test_our_tables_refer_only_to_known_tables() -> None:
     targets = {target for table, target, _ in rows(FOREIGN_KEYS) if '"Agent' in table}
 
     assert targets == {'"Project"', '"AgentWorkflowRun"', '"AgentStateFlag"', "auth_user", "auth_group"}
