@@ -168,7 +168,7 @@ def test_verification_counts_standings_and_compares_nothing(dropped: dict[str, s
     }
     out = StringIO()
     call_command("verify_agentkit_state", stdout=out)
-    assert "The legacy columns have been dropped: there is nothing to compare." in out.getvalue()
+    assert "The legacy columns have been dropped, so nothing is compared." in out.getvalue()
 
 
 def test_the_checks_find_nothing(dropped: dict[str, str]) -> None:
@@ -178,9 +178,9 @@ def test_the_checks_find_nothing(dropped: dict[str, str]) -> None:
 @pytest.mark.parametrize(
     ("gate", "is_open", "says"),
     [
-        ("legacy_writes", True, "legacy_writes is on, which has no effect: the legacy columns have been dropped"),
-        ("agentkit_reads", False, "agentkit_reads is off for some, which has no effect"),
-        ("agentkit_shadow_reads", True, "agentkit_shadow_reads is on, which has no effect"),
+        ("legacy_writes", True, "legacy_writes is on, without effect: the legacy columns have been dropped"),
+        ("agentkit_reads", False, "agentkit_reads is off for some, without effect"),
+        ("agentkit_shadow_reads", True, "agentkit_shadow_reads is on, without effect"),
         ("agentkit_writes", False, "agentkit_writes is off for some projects, .* saving is refused there"),
     ],
 )

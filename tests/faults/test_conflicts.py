@@ -305,8 +305,8 @@ def test_the_server_goes_away_in_the_middle_of_a_pass(projects: None) -> None:
 
     assert command.stdout == ""
     assert command.stderr == (
-        "CommandError: The database server failed: terminating connection due to administrator command. What was "
-        "moved stays moved: look at the server and at DATABASE_URL, then run the command again.\n"
+        "CommandError: The database server failed: terminating connection due to administrator command. Projects "
+        "that were moved stay moved. Check the server and DATABASE_URL, then run the command again.\n"
     )
     assert sql("SELECT outcome, error LIKE 'OperationalError: %%' FROM \"AgentStatePass\"") == [("failed", True)]
     forward()
