@@ -1,5 +1,7 @@
-"""What engineers browse, one module a page. All of it is read-only but the flags and what was left aside."""
+"""What engineers browse, one module a page. All of it is read-only but the flags, what was left aside, and
+decisions about what an intake found."""
 
+from agentstate.admin.document.admin import AgentDocumentAdmin
 from agentstate.admin.flags.admin import FlagAdmin, FlagChangeAdmin
 from agentstate.admin.passes.admin import BackfillPassAdmin, LeftAsideAdmin
 from agentstate.admin.project.admin import ProjectAdmin
@@ -8,6 +10,7 @@ from agentstate.admin.run.admin import AgentWorkflowRunAdmin
 from agentstate.admin.session.admin import AgentSessionAdmin
 
 __all__ = [
+    "AgentDocumentAdmin",
     "AgentSessionAdmin",
     "AgentWorkflowRunAdmin",
     "BackfillPassAdmin",

@@ -23,6 +23,7 @@ from django.utils.text import Truncator
 from django.views.decorators.http import require_safe
 
 from agentstate.admin.project.context import differing, panels_at, standing_summary
+from agentstate.admin.project.decisions import CHANGE, DecisionPages, can_decide
 from agentstate.admin.project.documents import LARGEST, document_text, read_documents
 from agentstate.admin.project.moments import position
 from agentstate.admin.shared.formats import indented
@@ -89,7 +90,7 @@ class ProjectChangeList(KeysetChangeList):
 
 
 @admin.register(Project)
-class ProjectAdmin(KeysetPages):
+class ProjectAdmin(DecisionPages, KeysetPages):
     """Shows projects to those who may view them. Whoever may view a project sees its state at any moment."""
 
     list_display = ("shown_id", "shown_name", "created")
@@ -205,7 +206,14 @@ class ProjectAdmin(KeysetPages):
         place = position(project.pk, request.GET)
         chosen, before = (moment.at if moment else None for moment in (place.moment, place.before))
         documents = read_documents(project.pk, request, chosen=chosen, before=before)
-        return {"homes": documents, "place": place, **panels_at(project.pk, place, documents)}
+        context = {"homes": documents, "place": place, **panels_at(project.pk, place, documents)}
+        if place.moment is None and can_decide():
+            context |= {
+                "conflict_url": reverse("admin:agentstate_project_conflict", args=[quote(project.pk)]),
+                "eligibility_url": reverse("admin:agentstate_project_eligibility", args=[quote(project.pk)]),
+                "may_decide": request.user.has_perm(CHANGE),
+            }
+        return context
 
     def _respond(self, request: HttpRequest, project: Project, template: str, context: dict[str, Any]) -> HttpResponse:
         context = {

@@ -20,6 +20,8 @@ class Provenance:
     release_date: str | None
     confidence: Decimal | None
     odd: dict[str, Any]
+    value: str | None = None
+    quote: str | None = None
 
     @property
     def name(self) -> str:
@@ -36,6 +38,13 @@ class Conflict:
     resolved: str | None
     is_open: bool
     odd: dict[str, Any]
+    label: str | None = None
+    change: str | None = None
+
+    @property
+    def address(self) -> str | None:
+        """What names it among the others, None where nothing does."""
+        return f"{self.type}:{self.key}" if self.type and self.key else None
 
 
 @dataclass(frozen=True)
@@ -76,6 +85,8 @@ def conflict(members: Members) -> Conflict:
         previous=provenance(members.object("previous")),
         next=provenance(members.object("next")),
         resolved=members.text("resolved"),
+        label=members.text("label"),
+        change=members.text("change"),
         is_open=resolved is None or resolved is False,
         odd=members.rest,
     )
@@ -89,5 +100,7 @@ def provenance(members: Members | None) -> Provenance | None:
         version=members.text("version"),
         release_date=members.text("release_date"),
         confidence=members.take("confidence", number_or_text),
+        value=members.text("value"),
+        quote=members.text("quote"),
         odd=members.rest,
     )
