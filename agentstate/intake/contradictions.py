@@ -68,15 +68,25 @@ def _differ(one: Moment, other: Moment) -> bool:
 
 def _limits(paper: Paper) -> Iterator[Conflict]:
     """Yield ceilings on one thing that are stated twice with another number."""
-    limits = list(_stated(paper))
-    for place, other in enumerate(limits):
-        first = next((one for one in limits[:place] if _contradict(one, other)), None)
-        if first is None:
-            continue
+    for first, other in _contradicting(list(_stated(paper))):
         key = key_of(*(subject_of(first.statement.text, 3) or ["limit"]), first.quantity.unit, "twice")
         previous = Said(paper, first.statement, first.statement.span, plain(first.quantity))
         said = Said(paper, other.statement, other.statement.span, plain(other.quantity))
         yield Conflict("limit_conflict", key, CONTRADICTION, previous, said, paper.classified.family)
+
+
+def _contradicting(limits: list[_Limit]) -> Iterator[tuple[_Limit, _Limit]]:
+    """Yield each limit with the first that it contradicts: of one subject, or of a row and a sentence about it."""
+    lengths: dict[tuple[str, str, frozenset[str]], _Limit] = {}
+    for other in limits:
+        if other.quantity.is_length and len(other.subject) > 1:
+            first = lengths.setdefault((other.quantity.unit, other.quantity.bound, other.subject), other)
+            if first.quantity.number != other.quantity.number:
+                yield first, other
+    times = [limit for limit in limits if limit.quantity.unit in _MINUTES]
+    rows = [limit for limit in times if limit.statement.kind == ROW and len(limit.topic) > 2]
+    for row in rows:
+        yield from ((row, limit) for limit in [limit for limit in times if _is_another(row, limit)][:1])
 
 
 def _stated(paper: Paper) -> Iterator[_Limit]:
@@ -84,7 +94,7 @@ def _stated(paper: Paper) -> Iterator[_Limit]:
         found = quantities(statement.text)
         if statement.is_heading or is_question(statement) or len(found) != 1 or only_mentions(statement.text):
             continue
-        if not found[0].bound and found[0].unit not in _MINUTES:
+        if not (found[0].is_length and found[0].bound) and found[0].unit not in _MINUTES:
             continue
         words = plain_words(re.sub(r"\bQ\s?&\s?A\b", "questions", statement.text))
         topic = frozenset(word.rstrip("s") for word in telling(words)) - {
@@ -97,16 +107,12 @@ def _stated(paper: Paper) -> Iterator[_Limit]:
         yield _Limit(statement, found[0], frozenset(subject_of(statement.text, 6)), topic)
 
 
-def _contradict(one: _Limit, other: _Limit) -> bool:
-    ours, theirs = one.quantity, other.quantity
-    if (
-        ours.unit != theirs.unit
-        or ours.number == theirs.number
-        or (ours.bound != theirs.bound and ours.unit not in _MINUTES)
-    ):
-        return False
-    if ours.is_length and one.subject == other.subject and len(one.subject) > 1:
-        return True
-    rows = one.statement.kind == ROW, other.statement.kind == ROW
-    smaller, larger = sorted((one.topic, other.topic), key=len)
-    return ours.unit in _MINUTES and rows[0] != rows[1] and len(smaller) > 2 and smaller <= larger
+def _is_another(row: _Limit, other: _Limit) -> bool:
+    """Tell whether a sentence gives what a row names another time."""
+    same_unit = row.quantity.unit == other.quantity.unit
+    return (
+        other.statement.kind != ROW
+        and same_unit
+        and row.quantity.number != other.quantity.number
+        and row.topic <= other.topic
+    )

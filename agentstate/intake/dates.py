@@ -56,6 +56,12 @@ _TIME = (
     r"|\d{1,2}h\d\d|(?P<military>[012]\d[0-5]\d)\s*(?:hours|hrs|h)\b|(?:12(?::00)?\s+)?(?P<word>noon"
     r"|midday|midnight))"
 )
+# What a text must have for the patterns below to find anything; they are dear.
+_MAY_DATE = re.compile(
+    r"jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec|20\d\d|xx|\d[/.]\d|\btb[acd]\b|to be (?:det|ann|conf)",
+    re.IGNORECASE,
+)
+_MAY_TIME = re.compile(r"\d\s*[ap]\.?\s?m|\d[:.h]\d\d|\d\s*h(?:ou)?rs|\d\s*h\b|noon|midday|midnight", re.IGNORECASE)
 _FIND_DATE = re.compile(_DATE, re.IGNORECASE)
 _FIND_TIME = re.compile(
     rf"(?<![\w:.]){_TIME}".replace("(?P<half>[ap]", "(?P<half>[apAP]").replace("m\\b", "[mM]\\b"), re.IGNORECASE
@@ -140,8 +146,10 @@ def moments(text: str, day_first: bool = False) -> list[Moment]:
     Args:
         day_first: read 03/04/2025 as the third of April.
     """
-    days = [_dated(found, day_first) for found in _FIND_DATE.finditer(text)]
-    clocks = [clock for found in _FIND_TIME.finditer(text) if (clock := _timed(found, text)) is not None]
+    dated = _FIND_DATE.finditer(text) if _MAY_DATE.search(text) else ()
+    timed = _FIND_TIME.finditer(text) if _MAY_TIME.search(text) else ()
+    days = [_dated(found, day_first) for found in dated]
+    clocks = [clock for found in timed if (clock := _timed(found, text)) is not None]
     return sorted(_joined(text, [day for day in days if day is not None], clocks), key=lambda moment: moment.span)
 
 

@@ -12,7 +12,7 @@ import pytest
 from agentstate.intake import limits
 from agentstate.intake.limits import Limits, load, read_files
 from agentstate.intake.reading import SourceFile, UnreadableFile, read, read_document
-from tests.intake.papers import pdf, word
+from agentstate.samples.papers import pdf, word
 
 INSERTED = """<w:p><w:r><w:t xml:space="preserve">The narrative must not exceed </w:t></w:r>
 <w:ins w:id="1" w:author="a" w:date="2025-01-01T00:00:00Z"><w:r><w:t xml:space="preserve">5 </w:t></w:r></w:ins>

@@ -1,4 +1,4 @@
-"""Make small Word and PDF files, so that reading is tested on real ones."""
+"""Sample files: small Word and PDF files made from text, which readers read as they read others."""
 
 from __future__ import annotations
 
