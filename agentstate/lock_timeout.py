@@ -6,8 +6,10 @@ import random
 import time
 from typing import TYPE_CHECKING, TypeVar
 
-from django.db import OperationalError, connections, transaction
+from django.db import OperationalError, connections
 from psycopg.errors import LockNotAvailable
+
+from agentstate.isolation import read_committed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -42,7 +44,7 @@ def with_lock_timeout(act: Callable[[], Result], using: str, execute: Callable[[
     """
     for attempt in range(1, ATTEMPTS + 1):
         try:
-            with transaction.atomic(using), connections[using].cursor() as cursor:
+            with read_committed(using), connections[using].cursor() as cursor:
                 run = execute or cursor.execute
                 run(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'")
                 result = act()

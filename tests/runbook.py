@@ -7,6 +7,7 @@ reader of the rendered page does not see it.
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 import subprocess
@@ -24,7 +25,12 @@ if TYPE_CHECKING:
 
 RUNBOOK = Path(__file__).parents[1] / "docs" / "runbook.md"
 
-_STEP = re.compile(r"```console\n\$ (?P<command>[^\n]*)\n(?P<output>.*?)```|<!-- (?P<event>.*?) -->", re.DOTALL)
+DOCUMENTS = (RUNBOOK, RUNBOOK.with_name("repair.md"))
+
+_STEP = re.compile(
+    r"```console\n\$ (?P<command>[^\n]*)\n(?P<output>.*?)```|```sql\n(?P<sql>.*?)```|<!-- (?P<event>.*?) -->",
+    re.DOTALL,
+)
 _PROGRESS = re.compile(r"^(projects|sessions|forks|orphaned runs): [\d,]+ of [\d,]+.*\n", re.MULTILINE)
 
 # What differs from run to run: times, durations and rates, people, ids of steps.
@@ -71,16 +77,20 @@ class Step:
     command: str = ""
     output: str = ""
     event: str = ""
+    sql: str = ""
 
 
 def steps(text: str) -> Iterator[Step]:
     """Return what happens in a runbook, in order."""
     for found in _STEP.finditer(text):
-        yield Step(found["command"] or "", found["output"] or "", found["event"] or "")
+        yield Step(found["command"] or "", found["output"] or "", found["event"] or "", found["sql"] or "")
 
 
 def run(step: Step, database: Database) -> str:
     """Run a command of the runbook, and return what it prints; or let an event happen."""
+    if step.sql:
+        database.execute(step.sql)
+        return ""
     if step.event:
         happen(step.event, database)
         return ""
@@ -106,6 +116,13 @@ def happen(event: str, database: Database) -> None:
             _in_process(SAVES, database)
         case "the legacy application writes":
             database.execute(LEGACY_WRITE)
+        case "samples are backfilled":
+            for command in ("migrate -v0", "seed_legacy_projects --count 40 --seed 1", "backfill_agentkit_state"):
+                assert database.manage(*command.split()).code == 0
+        case "the operator runs the statements":
+            status = json.loads(database.manage("agentkit_rollout", "--format", "json").out)
+            for statement in status["foreign_changes"]["statements"]:
+                database.execute(statement)
         case "somebody empties a project":
             database.execute(EMPTY_COLUMNS)
         case _:

@@ -7,17 +7,19 @@ from __future__ import annotations
 
 import os
 import re
+from pathlib import Path
 
 import pytest
 
 from tests.migrations.databases import new_database
-from tests.runbook import RUNBOOK, normalized, run, steps
+from tests.runbook import DOCUMENTS, normalized, run, steps
 
 pytestmark = pytest.mark.django_db
 
 
-def test_every_command_prints_what_the_runbook_shows() -> None:
-    text = RUNBOOK.read_text()
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda document: document.name)
+def test_every_command_prints_what_the_runbook_shows(document: Path) -> None:
+    text = document.read_text()
     found = list(steps(text))
     assert len([step for step in found if step.command]) == text.count("```console")
     writes = bool(os.environ.get("AGENTSTATE_WRITE_RUNBOOK"))
@@ -27,7 +29,7 @@ def test_every_command_prints_what_the_runbook_shows() -> None:
             if writes and step.command:
                 block = f"```console\n$ {step.command}\n"
                 text = text.replace(f"{block}{step.output}```", f"{block}{tidy(output)}```", 1)
-                RUNBOOK.write_text(text)
+                document.write_text(text)
             elif step.command:
                 assert normalized(output) == normalized(step.output), step.command
 

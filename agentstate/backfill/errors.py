@@ -8,6 +8,7 @@ from collections.abc import Collection
 from django.db import DatabaseError
 
 from agentstate.models.projects import Project
+from agentstate.state.foreign_changes import read_foreign_changes
 
 
 class BackfillError(Exception):
@@ -67,3 +68,17 @@ def concerns_rows(error: DatabaseError) -> bool:
     """Return whether a single project of the batch can be the cause, so that splitting finds it."""
     code = sqlstate(error)
     return code.startswith(_CLASSES_OF_ROWS) or code in _OF_ROWS
+
+
+class ChangedByOthers(BackfillError):
+    """Another tool dropped a column, the clock or its trigger from ``"Project"``. Nothing was changed."""
+
+
+def refuse_foreign_changes() -> None:
+    """Check that the legacy home is as agentstate left it.
+
+    Raises:
+        ChangedByOthers: with the statements that undo the changes.
+    """
+    if (changes := read_foreign_changes()) and changes.blocks_steps:
+        raise ChangedByOthers(str(changes))

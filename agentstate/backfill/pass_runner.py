@@ -14,7 +14,7 @@ from agentstate.backfill import ledger, locks
 from agentstate.backfill.acceptance import still_accepted
 from agentstate.backfill.batches import Batch, Mover, plan
 from agentstate.backfill.chats import MakeSessions
-from agentstate.backfill.errors import ColumnsDropped, refuse_unknown
+from agentstate.backfill.errors import ColumnsDropped, refuse_foreign_changes, refuse_unknown
 from agentstate.backfill.forward import Adopt, TakeIn
 from agentstate.backfill.options import SELECTED, PassOptions
 from agentstate.backfill.outcome import Counts, Failure, Outcome
@@ -62,6 +62,7 @@ def run_pass(
         DatabaseError: the server failed; what was moved stays moved.
     """
     started = time.monotonic()
+    refuse_foreign_changes()
     refuse_hidden_rows()
     refuse_unknown(options.selection.projects)
     this = _Pass(options, progress, stop or threading.Event())

@@ -11,7 +11,7 @@ from django.db.backends.utils import CursorWrapper
 
 from agentstate.backfill.acceptance import valid_acceptances
 from agentstate.backfill.chats import CHATS, DIGEST, UNMADE
-from agentstate.backfill.errors import refuse_unknown
+from agentstate.backfill.errors import refuse_foreign_changes, refuse_unknown
 from agentstate.backfill.options import SELECTED
 from agentstate.backfill.transactions import TUNE, pass_transaction
 from agentstate.row_security import SHOW_EVERY_ROW, refuse_hidden_rows
@@ -122,6 +122,7 @@ def verify(projects: tuple[str, ...] = ()) -> Verification:
         UnknownProjects: no project has one of the ids.
         RuntimeError: it is called inside a transaction, whose view may be another one.
     """
+    refuse_foreign_changes()
     refuse_hidden_rows()
     refuse_unknown(projects)
     found = Verification()

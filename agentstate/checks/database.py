@@ -12,6 +12,7 @@ from waffle.models import AbstractBaseFlag
 
 from agentstate.models import Flag
 from agentstate.row_security import tables_that_hide
+from agentstate.state.foreign_changes import read_foreign_changes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -26,7 +27,7 @@ def check_database(databases: Sequence[str] | None = None, **kwargs: Any) -> lis
         message
         for alias in databases or ()
         if connections[alias].vendor == "postgresql"
-        for check in (_hidden_rows, _flags_left_behind)
+        for check in (_hidden_rows, _foreign_changes, _flags_left_behind)
         for message in check(alias)
     ]
 
@@ -38,6 +39,12 @@ def _hidden_rows(alias: str) -> Iterable[CheckMessage]:
             hint=table.way_out,
             id="agentstate.E007",
         )
+
+
+def _foreign_changes(alias: str) -> Iterable[CheckMessage]:
+    """Report what other tools dropped. A warning, since an error would stop ``migrate``, which may be the way out."""
+    if changes := read_foreign_changes(alias):
+        yield Warning(" ".join(changes.facts), hint=changes.way_out, id="agentstate.W013")
 
 
 def _flags_left_behind(alias: str) -> Iterable[CheckMessage]:

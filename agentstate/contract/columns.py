@@ -13,11 +13,11 @@ from psycopg.errors import DependentObjectsStillExist
 from agentstate.backfill import OtherDirectionRunning, PassOptions, run_pass
 from agentstate.backfill.locks import pass_lock
 from agentstate.contract.refusals import NotReady, refuse_to_bring_back, refuse_to_drop
-from agentstate.isolation import READ_COMMITTED
 from agentstate.models.passes import Direction
-from agentstate.rollout.errors import StayedLocked
+from agentstate.rollout.errors import TableLocked
 from agentstate.rollout.freeze import freeze, is_frozen, thaw, with_lock_timeout
-from agentstate.state.columns import CLOCK_TRIGGER, CLOCK_WITHOUT_COLUMNS, MOVES_STATE, legacy_columns_are_there
+from agentstate.row_security import SHOW_EVERY_ROW
+from agentstate.state.columns import CLOCK_TRIGGER, CLOCK_WITHOUT_COLUMNS, MOVES_STATE, read_legacy_home
 from agentstate.state.homes import NEWEST, PROJECTS
 from agentstate.state.keys import STATE_KEYS
 from agentstate.state.standing import STANDING
@@ -57,14 +57,14 @@ _MAKE_AHEAD = f"""
 
 
 def drop() -> None:
-    """Drop the five columns, where that loses nothing. Nothing is done where they have been dropped already.
+    """Drop the five columns, where that loses nothing. Does nothing where an earlier call dropped them.
 
     Raises:
         NotReady: something is missing, another object of the database needs a column, or others kept the table locked;
             nothing was changed.
     """
     refuse_to_drop()
-    if not legacy_columns_are_there():
+    if read_legacy_home().is_contracted:
         return
     try:
         with _stops_told():
@@ -102,7 +102,7 @@ def bring_back() -> None:
     """
     refuse_to_bring_back()
     with _stops_told(), pass_lock(Direction.REVERSE):
-        if not legacy_columns_are_there():
+        if read_legacy_home().is_contracted:
             make_all_ahead()
             with_lock_timeout(_add)
         outcome = run_pass(PassOptions(direction=Direction.REVERSE))
@@ -125,7 +125,7 @@ def _stops_told() -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         raise CommandError("Interrupted. Nothing is lost: run this again to go on.", returncode=INTERRUPTED) from None
-    except (OtherDirectionRunning, StayedLocked) as error:
+    except (OtherDirectionRunning, TableLocked) as error:
         raise NotReady(str(error)) from error
 
 
@@ -143,7 +143,7 @@ def make_all_ahead() -> None:
 def _make_ahead(after: str | None) -> list[str]:
     """Say it of the next batch of projects after an id, and return their ids."""
     with connection.cursor() as cursor:
-        cursor.execute(f"{READ_COMMITTED}; {MOVES_STATE}")
+        cursor.execute(f"{SHOW_EVERY_ROW}; {MOVES_STATE}")
         cursor.execute(_LOCK, {"after": after})
         locked = [project_id for (project_id,) in cursor.fetchall()]
         # A statement of its own: the first one's view is older than its locks.

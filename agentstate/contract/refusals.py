@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from django.core.management import CommandError
-from django.db import ProgrammingError, connection
-from psycopg.errors import UndefinedColumn, UndefinedTable
+from django.db import connection
+from django.db.migrations.recorder import MigrationRecorder
 
 from agentstate.backfill.verification import verify
-from agentstate.rollout.stages import Stage, look
-from agentstate.state.columns import legacy_columns_are_there
+from agentstate.rollout.preconditions import UnfitDatabase, refuse_unfit_database
+from agentstate.rollout.stages import RolloutState, Stage
+from agentstate.row_security import RowsHidden
+from agentstate.state.columns import read_legacy_home
 from agentstate.state.filling import CONTENT_IS_KEPT
+from agentstate.state.foreign_changes import CLOCK_MADE_BY
 from agentstate.state.homes import CLOCK, COLUMNS_AS_STATE, NEWEST, PROJECTS
 from agentstate.state.replay import state_at
 from agentstate.state.standing import STANDING
@@ -56,29 +60,30 @@ def refuse_to_drop() -> None:
     Raises:
         NotReady: naming everything that is missing.
     """
-    try:
-        if not legacy_columns_are_there():
-            return  # an earlier attempt was killed after the drop
-        missing = list(_missing())
-    except ProgrammingError as error:
-        if not isinstance(error.__cause__, UndefinedTable | UndefinedColumn):
-            raise
-        missing = ["- agentstate is not migrated: migrate it first, without AGENTSTATE_CONTRACT."]
-    if missing:
-        raise NotReady("\n".join(["The legacy columns stay, and nothing was changed. What is missing:", *missing]))
+    if CLOCK_MADE_BY not in MigrationRecorder(connection).applied_migrations():
+        raise NotReady(
+            "The legacy columns stay, and nothing was changed: agentstate is not migrated. Migrate it first, without "
+            "AGENTSTATE_CONTRACT."
+        )
+    with _as_not_ready():
+        refuse_unfit_database()
+    if read_legacy_home().is_contracted:
+        return  # an earlier attempt was killed after the drop
+    if not_met := list(_not_met()):
+        raise NotReady("\n".join(["The legacy columns stay, and nothing was changed. Not met:", *not_met]))
 
 
-def _missing() -> Iterator[str]:
-    place = look().place
-    if place is None or place.stage != Stage.FROZEN:
-        stands = f"the stage is {place}" if place else "the flags are in no stage of the rollout"
+def _not_met() -> Iterator[str]:
+    position = RolloutState.read().position
+    if position is None or position.stage != Stage.FROZEN:
+        stands = f"the stage is {position}" if position else "the flags are in no stage of the rollout"
         yield f"- {stands}, and must be frozen: see manage.py agentkit_rollout."
     found = verify()
     for kind, count in found.problems.items():
         if count:
             yield f"- {count:,} {kind}: see manage.py verify_agentkit_state."
-    if stranger := _stranger():
-        yield f"- {stranger}"
+    if sentence := _not_owner():
+        yield f"- {sentence}"
     with connection.cursor() as cursor:
         cursor.execute(_UNKEPT)
         unkept = cursor.fetchall()
@@ -97,11 +102,13 @@ def refuse_to_bring_back() -> None:
         NotReady: this role may not alter the table, legacy_writes is on, so that saves would run into the freeze, or
             agentkit_reads is not, so that the columns would be read before they have their content.
     """
-    if legacy_columns_are_there():
+    with _as_not_ready():
+        refuse_unfit_database()
+    if not read_legacy_home().is_contracted:
         return  # an earlier attempt was killed after they came back, and seeding them is right at any stage
-    if stranger := _stranger():
-        raise NotReady(f"The legacy columns stay dropped, and nothing was changed: {stranger}")
-    rollout = look().rollout
+    if sentence := _not_owner():
+        raise NotReady(f"The legacy columns stay dropped, and nothing was changed: {sentence}")
+    rollout = RolloutState.read().rollout
     if not rollout.legacy_writes.is_nothing:
         raise NotReady(
             "The legacy columns stay dropped, and nothing was changed: legacy_writes is on, and the columns come back "
@@ -114,7 +121,15 @@ def refuse_to_bring_back() -> None:
         )
 
 
-def _stranger() -> str:
+@contextmanager
+def _as_not_ready() -> Iterator[None]:
+    try:
+        yield
+    except (UnfitDatabase, RowsHidden) as error:
+        raise NotReady(str(error)) from error
+
+
+def _not_owner() -> str:
     """Say that this role may not alter the table; nothing where it may."""
     with connection.cursor() as cursor:
         cursor.execute(

@@ -6,9 +6,9 @@ import shlex
 from typing import TYPE_CHECKING, Any
 
 from agentstate.management.text import counted, print_table, stream_of
-from agentstate.rollout.evidence import MEANINGS, WAYS_OUT
-from agentstate.rollout.refusals import NoSuchStep, NotOpen, OffLadder
-from agentstate.rollout.stages import Place, Stage, look
+from agentstate.rollout.evidence import ADVICE, DESCRIPTIONS
+from agentstate.rollout.refusals import ConditionsNotMet, NoStage, NoSuchStep
+from agentstate.rollout.stages import Position, RolloutState, Stage
 from agentstate.rollout.status import number
 from agentstate.rollout.steps import CONTRACT
 
@@ -20,13 +20,17 @@ if TYPE_CHECKING:
     from agentstate.models import RolloutStep
     from agentstate.rollout.errors import RolloutError
     from agentstate.rollout.evidence import Condition
-    from agentstate.rollout.stages import Nearest
+    from agentstate.rollout.stages import NearestPosition
     from agentstate.rollout.status import Status
 
 
 def write_status(command: BaseCommand, found: Status) -> None:
     """Say where the rollout stands, and what is missing for the next step."""
-    command.stdout.write(f"Stage: {found.place or 'none of the ladder'}")
+    command.stdout.write(f"Stage: {found.position or 'none of the ladder'}")
+    if found.foreign_changes:
+        command.stdout.write(command.style.ERROR(" ".join(found.foreign_changes.facts)))
+        command.stdout.write(f"There is no step until this is undone. {found.foreign_changes.way_out}")
+        return
     if found.override:
         command.stdout.write(
             command.style.ERROR(f"Taken by override: {found.override.override} ({found.override.requested_by})")
@@ -40,8 +44,8 @@ def write_status(command: BaseCommand, found: Status) -> None:
     for pilots in found.pilots:
         who = [counted(pilots.projects, "project")] if pilots.projects else []
         command.stdout.write(f"Pilots: {pilots.gate} names {' and '.join([*who, *['users'] * pilots.users])}.")
-    _write_escapes(command, found)
-    if found.place is None:
+    _write_bypassing_writes(command, found)
+    if found.position is None:
         _write_nearest(command, found.nearest)
     elif found.next is None:
         command.stdout.write("The legacy columns have been dropped: there is no step up from here.")
@@ -56,7 +60,7 @@ def write_step(command: BaseCommand, step: RolloutStep) -> None:
         command.stdout.write(command.style.ERROR(f"TAKEN BY OVERRIDE, although these did not hold: {missing}"))
         command.stdout.write(command.style.ERROR(f"The reason, kept with {step.requested_by}: {step.override}"))
     before, after = (
-        Place(Stage(stage), percent)
+        Position(Stage(stage), percent)
         for stage, percent in ((step.from_stage, step.from_percent), (step.to_stage, step.to_percent))
     )
     command.stdout.write(command.style.SUCCESS(f"{before} → {after}"))
@@ -67,11 +71,11 @@ def write_refusal(command: BaseCommand, refusal: RolloutError) -> None:
     """Say why no step was taken, and what leads on."""
     if conditions := _conditions(refusal):
         _write_conditions(command, "Conditions", conditions)
-    if isinstance(refusal, OffLadder):
+    if isinstance(refusal, NoStage):
         _write_nearest(command, refusal.nearest)
     command.stderr.write(str(refusal))
     _write_ways_out(command.stderr, conditions)
-    command.stderr.write(f"Stage: {look().place or 'none of the ladder'}.")
+    command.stderr.write(f"Stage: {RolloutState.read().position or 'none of the ladder'}.")
 
 
 def step_as_json(step: RolloutStep) -> dict[str, Any]:
@@ -90,11 +94,11 @@ def step_as_json(step: RolloutStep) -> dict[str, Any]:
 
 def refusal_as_json(refusal: RolloutError) -> dict[str, Any]:
     """Return where that leaves the rollout, as the one object that ``--format json`` prints."""
-    standpoint = look()
+    rollout_state = RolloutState.read()
     return {
         "taken": False,
-        "stage": standpoint.place and standpoint.place.stage.value,
-        "percent": number(standpoint.percent),
+        "stage": rollout_state.position and rollout_state.position.stage.value,
+        "percent": number(rollout_state.percent),
         "reason": str(refusal),
         "conditions": [condition._asdict() for condition in _conditions(refusal)],
     }
@@ -111,10 +115,10 @@ def age(seconds: int | None) -> str:
 
 
 def _conditions(refusal: RolloutError) -> Sequence[Condition]:
-    return refusal.conditions if isinstance(refusal, NotOpen | NoSuchStep) else ()
+    return refusal.conditions if isinstance(refusal, ConditionsNotMet | NoSuchStep) else ()
 
 
-def _write_next(command: BaseCommand, target: Place, conditions: Sequence[Condition], *, is_open: bool) -> None:
+def _write_next(command: BaseCommand, target: Position, conditions: Sequence[Condition], *, is_open: bool) -> None:
     _write_conditions(command, f"Next: {target}", conditions)
     if not is_open:
         missing = [condition.name for condition in conditions if not condition.holds]
@@ -128,7 +132,7 @@ def _write_next(command: BaseCommand, target: Place, conditions: Sequence[Condit
 def _write_ways_out(output: OutputWrapper, conditions: Sequence[Condition]) -> None:
     for condition in conditions:
         if not condition.holds:
-            output.write(f"  {condition.name}: {WAYS_OUT[condition.name]}.")
+            output.write(f"  {condition.name}: {ADVICE[condition.name]}.")
 
 
 def _write_conditions(command: BaseCommand, title: str, conditions: Sequence[Condition]) -> None:
@@ -143,33 +147,36 @@ def _write_conditions(command: BaseCommand, title: str, conditions: Sequence[Con
                 f"{condition.figure:,}",
                 f"{condition.needed:,}",
                 age(condition.age_seconds),
-                MEANINGS[condition.name],
+                DESCRIPTIONS[condition.name],
             )
             for condition in conditions
         ],
     )
 
 
-def _write_escapes(command: BaseCommand, found: Status) -> None:
-    if not found.escapes.count:
+def _write_bypassing_writes(command: BaseCommand, found: Status) -> None:
+    if not found.bypassing_writes.count:
         return
     command.stdout.write(
         command.style.WARNING(
-            f"{counted(found.escapes.count, 'write')} bypassed agentkit_writes since it reached their project, "
-            f"{found.escapes.open:,} of them not taken in yet."
+            f"{counted(found.bypassing_writes.count, 'write')} bypassed agentkit_writes since it reached "
+            f"their project, {found.bypassing_writes.open:,} of them not taken in yet."
         )
     )
     print_table(
         stream_of(command.stdout),
         "The newest of them",
         ["project", "at", "kind"],
-        [(shlex.quote(each.project), f"{each.at:%Y-%m-%d %H:%M:%S %Z}", each.kind) for each in found.newest_escapes],
+        [
+            (shlex.quote(each.project), f"{each.at:%Y-%m-%d %H:%M:%S %Z}", each.kind)
+            for each in found.newest_bypassing_writes
+        ],
     )
 
 
-def _write_nearest(command: BaseCommand, nearest: Sequence[Nearest]) -> None:
+def _write_nearest(command: BaseCommand, nearest: Sequence[NearestPosition]) -> None:
     for each in nearest:
-        command.stdout.write(f"Near {each.place}, but for:")
+        command.stdout.write(f"Near {each.position}, but for:")
         for difference in each.differences:
             command.stdout.write(f"  {difference.gate} is {difference.setting}, and there {difference.wanted}:")
             command.stdout.write(f"    manage.py {difference.command}")

@@ -23,7 +23,7 @@ class Refused(RolloutError):
     """The step cannot be taken now."""
 
 
-class StepUnderWay(Refused):
+class StepInProgress(Refused):
     """Another operator is taking a step, or took one in between."""
 
 
@@ -40,7 +40,7 @@ class NeedsPerson(Refused):
         self.projects = projects
 
 
-class StayedLocked(Refused):
+class TableLocked(Refused):
     """Others kept ``"Project"`` locked. Nothing was changed."""
 
 

@@ -20,7 +20,7 @@ from agentstate.backfill.verification import Verification, verify
 from agentstate.gates import AGENTKIT_READS, AGENTKIT_SHADOW_READS, AGENTKIT_WRITES
 from agentstate.models import ReadCount
 from agentstate.rollout import thresholds
-from agentstate.rollout.escapes import Escapes, count_escapes
+from agentstate.rollout.bypassing_writes import BypassingWriteCounts, count_bypassing_writes
 from agentstate.rollout.flag_history import FlagHistory
 from agentstate.rollout.stages import Stage
 from agentstate.rollout.waiting import server_time
@@ -30,12 +30,12 @@ from agentstate.state.standing import STANDING, Standing
 
 if TYPE_CHECKING:
     from agentstate.gates import Gate
-    from agentstate.rollout.stages import Place
+    from agentstate.rollout.stages import Position
 
 HOUR = timedelta(hours=1)
 
 # What each condition asks for, for people.
-MEANINGS = {
+DESCRIPTIONS = {
     "unapplied_migrations": "migrations that are not applied yet",
     "verification_problems": "problems that verification finds",
     "legacy_ahead_too_long": "projects whose columns have waited too long to be taken in",
@@ -49,7 +49,7 @@ MEANINGS = {
     "hours_without_escape": "hours since a write bypassed us",
 }
 # What to do where it does not hold.
-WAYS_OUT = {
+ADVICE = {
     "unapplied_migrations": "run manage.py migrate",
     "verification_problems": "manage.py verify_agentkit_state names them, and what to do",
     "legacy_ahead_too_long": "run manage.py backfill_agentkit_state",
@@ -87,8 +87,8 @@ class Evidence:
         self.now = server_time()
         self.history = FlagHistory.load()
 
-    def conditions(self, target: Place) -> list[Condition]:
-        """Return the conditions of the step to a place, as they stand."""
+    def conditions(self, target: Position) -> list[Condition]:
+        """Return the conditions of the step to a position, as they stand."""
         return {
             Stage.DUAL_WRITE: self._to_dual_write,
             Stage.SHADOW_READ: self._to_shadow_read,
@@ -99,8 +99,8 @@ class Evidence:
         }[target.stage]()
 
     @cached_property
-    def escapes(self) -> Escapes:
-        return count_escapes(self.history)
+    def bypassing_writes(self) -> BypassingWriteCounts:
+        return count_bypassing_writes(self.history)
 
     @cached_property
     def verification(self) -> Verification:
@@ -154,8 +154,8 @@ class Evidence:
         return _none("left_aside_open", self.verification.left_aside)
 
     def _without_escape(self) -> list[Condition]:
-        since = _later(self._since_everyone(AGENTKIT_WRITES), self.escapes.newest)
-        return [_none("escapes_open", self.escapes.open), self._hours("hours_without_escape", since)]
+        since = _later(self._since_everyone(AGENTKIT_WRITES), self.bypassing_writes.newest)
+        return [_none("escapes_open", self.bypassing_writes.open), self._hours("hours_without_escape", since)]
 
     def _since_everyone(self, gate: Gate) -> datetime | None:
         return self.history.since(gate, lambda share: share.is_everything)

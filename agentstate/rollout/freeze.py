@@ -16,7 +16,7 @@ from psycopg import sql
 from agentstate import lock_timeout
 from agentstate.actors import actor
 from agentstate.lock_timeout import StillLocked
-from agentstate.rollout.errors import StayedLocked
+from agentstate.rollout.errors import TableLocked
 from agentstate.state.keys import STATE_KEYS
 
 if TYPE_CHECKING:
@@ -88,10 +88,10 @@ def thaw() -> None:
 
 def is_frozen() -> bool:
     """Tell whether the columns refuse writes."""
-    return frozen() is not None
+    return read_freeze() is not None
 
 
-def frozen() -> Freeze | None:
+def read_freeze() -> Freeze | None:
     """Return since when the columns refuse writes, None where they don't: nobody may have disabled a trigger."""
     with connection.cursor() as cursor:
         cursor.execute(
@@ -108,7 +108,7 @@ def frozen() -> Freeze | None:
     return Freeze(since, by)
 
 
-def is_left() -> bool:
+def has_freeze_triggers() -> bool:
     """Tell whether anything of a freeze is there, be it that somebody disabled a trigger, or enabled it for some."""
     with connection.cursor() as cursor:
         cursor.execute(
@@ -125,12 +125,12 @@ def with_lock_timeout(act: Callable[[], Result]) -> Result:
     """Lock ``"Project"`` and act, in one transaction: see :func:`agentstate.lock_timeout.with_lock_timeout`.
 
     Raises:
-        StayedLocked: others held the lock each time; nothing was changed.
+        TableLocked: others held the lock each time; nothing was changed.
     """
     try:
         return lock_timeout.with_lock_timeout(act, DEFAULT_DB_ALIAS)
     except StillLocked as error:
-        raise StayedLocked(
+        raise TableLocked(
             f"{error} Nothing was changed. End the long transaction (pg_stat_activity, pg_locks), or try at a quieter "
             "time."
         ) from error

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from agentstate.rollout.evidence import Condition
-    from agentstate.rollout.stages import Nearest, Place
+    from agentstate.rollout.stages import NearestPosition, Position
 
 
 class NoSuchStep(Refused):
@@ -25,7 +25,7 @@ class NoSuchStep(Refused):
         self.conditions = conditions
 
 
-class NotOpen(Refused):
+class ConditionsNotMet(Refused):
     """Conditions do not hold. Nothing was changed.
 
     Attributes:
@@ -33,19 +33,19 @@ class NotOpen(Refused):
         conditions: all of its conditions.
     """
 
-    def __init__(self, target: Place, conditions: Sequence[Condition]) -> None:
+    def __init__(self, target: Position, conditions: Sequence[Condition]) -> None:
         names = ", ".join(condition.name for condition in conditions if not condition.holds)
         super().__init__(f"The step to {target} is not open: {names}. Nothing was changed.")
         self.target, self.conditions = target, conditions
 
 
-class OffLadder(Refused):
+class NoStage(Refused):
     """The flags were set by hand into no stage. Nothing was changed.
 
     Attributes:
         nearest: the stages that differ least.
     """
 
-    def __init__(self, nearest: Sequence[Nearest]) -> None:
+    def __init__(self, nearest: Sequence[NearestPosition]) -> None:
         super().__init__("The flags are no stage of the ladder, so there is no step from here. Nothing was changed.")
         self.nearest = nearest

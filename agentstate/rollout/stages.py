@@ -39,14 +39,16 @@ from agentstate.gates import (
 from agentstate.models import Flag
 from agentstate.rollout.errors import UnsuitablePercent
 from agentstate.rollout.freeze import is_frozen
-from agentstate.state.columns import legacy_columns_are_there
+from agentstate.state.columns import read_legacy_home
 
 if TYPE_CHECKING:
+    from typing import Self
+
     from agentstate.gates import Gate, Share
 
 READ_SHARES = tuple(map(Decimal, (1, 10, 50, 100)))
-EVERYONE = Decimal(100)
-NOBODY = Decimal(0)
+ALL_PROJECTS = Decimal(100)
+NO_PROJECTS = Decimal(0)
 
 
 class Stage(StrEnum):
@@ -66,16 +68,16 @@ class Stage(StrEnum):
         return rungs.index(self) >= rungs.index(other)
 
 
-class Place(NamedTuple):
-    """A place on the ladder: a stage, and the percent of projects that read from the AgentKit home."""
+class Position(NamedTuple):
+    """A position on the ladder: a stage, and the percent of projects that read from the AgentKit home."""
 
     stage: Stage
     percent: Decimal
 
     @classmethod
-    def at(cls, stage: Stage) -> Place:
-        """Return the place of a stage that knows one share only."""
-        return cls(stage, EVERYONE if stage.reaches(Stage.AGENTKIT_ONLY) else NOBODY)
+    def at(cls, stage: Stage) -> Position:
+        """Return the position of a stage that knows one share only."""
+        return cls(stage, ALL_PROJECTS if stage.reaches(Stage.AGENTKIT_ONLY) else NO_PROJECTS)
 
     def __str__(self) -> str:
         if self.stage != Stage.AGENTKIT_READ:
@@ -84,19 +86,19 @@ class Place(NamedTuple):
 
     @property
     def shares(self) -> dict[str, Decimal]:
-        """The percent of each gate that a step to this place sets."""
+        """The percent of each gate that a step to this position sets."""
         stage = self.stage
         shadows = stage.reaches(Stage.SHADOW_READ) and not stage.reaches(Stage.AGENTKIT_ONLY)
         return {
-            AGENTKIT_WRITES.name: EVERYONE if stage.reaches(Stage.DUAL_WRITE) else NOBODY,
-            LEGACY_WRITES.name: NOBODY if stage.reaches(Stage.AGENTKIT_ONLY) else EVERYONE,
+            AGENTKIT_WRITES.name: ALL_PROJECTS if stage.reaches(Stage.DUAL_WRITE) else NO_PROJECTS,
+            LEGACY_WRITES.name: NO_PROJECTS if stage.reaches(Stage.AGENTKIT_ONLY) else ALL_PROJECTS,
             AGENTKIT_READS.name: self.percent,
-            AGENTKIT_SHADOW_READS.name: EVERYONE if shadows else NOBODY,
+            AGENTKIT_SHADOW_READS.name: ALL_PROJECTS if shadows else NO_PROJECTS,
         }
 
     @property
     def ignores(self) -> set[str]:
-        """The gates that may be otherwise, and this place is still this place."""
+        """The gates that may be otherwise, and this position is still this position."""
         return {AGENTKIT_SHADOW_READS.name} if self.stage.reaches(Stage.AGENTKIT_ONLY) else set()
 
 
@@ -105,8 +107,8 @@ def shown(percent: Decimal) -> str:
     return f"{percent.normalize():f}"
 
 
-def above(place: Place, percent: Decimal | None = None) -> Place | None:
-    """Return the place one step up, None from the top.
+def above(position: Position, percent: Decimal | None = None) -> Position | None:
+    """Return the position one step up, None from the top.
 
     Args:
         percent: the share of projects to read from the AgentKit home, where that is the next step.
@@ -114,22 +116,24 @@ def above(place: Place, percent: Decimal | None = None) -> Place | None:
     Raises:
         UnsuitablePercent: the next step has no share, or the share is not larger than now.
     """
-    reads = place.stage in (Stage.SHADOW_READ, Stage.AGENTKIT_READ) and place.percent < EVERYONE
-    if percent is not None and not (reads and place.percent < percent <= EVERYONE):
+    reads = position.stage in (Stage.SHADOW_READ, Stage.AGENTKIT_READ) and position.percent < ALL_PROJECTS
+    if percent is not None and not (reads and position.percent < percent <= ALL_PROJECTS):
         raise UnsuitablePercent(
-            f"--percent {shown(percent)} is no larger share than now, {shown(place.percent)}: give one up to 100."
+            f"--percent {shown(percent)} is no larger share than now, {shown(position.percent)}: give one up to 100."
             if reads
-            else f"The step up from {place} has no share: leave --percent away."
+            else f"The step up from {position} has no share: leave --percent away."
         )
     if reads:
-        return Place(Stage.AGENTKIT_READ, percent or next(share for share in READ_SHARES if share > place.percent))
+        return Position(
+            Stage.AGENTKIT_READ, percent or next(share for share in READ_SHARES if share > position.percent)
+        )
     rungs = list(Stage)
-    index = rungs.index(place.stage) + 1
-    return Place.at(rungs[index]) if index < len(rungs) else None
+    index = rungs.index(position.stage) + 1
+    return Position.at(rungs[index]) if index < len(rungs) else None
 
 
-def below(place: Place, percent: Decimal | None = None) -> Place | None:
-    """Return the place one step down, None from the bottom.
+def below(position: Position, percent: Decimal | None = None) -> Position | None:
+    """Return the position one step down, None from the bottom.
 
     Args:
         percent: a smaller share of projects that still reads from the AgentKit home.
@@ -138,19 +142,19 @@ def below(place: Place, percent: Decimal | None = None) -> Place | None:
         UnsuitablePercent: there is no smaller share here, or this one is not smaller than now.
     """
     if percent is not None:
-        if place.stage != Stage.AGENTKIT_READ:
-            raise UnsuitablePercent(f"The step down from {place} has no share: leave --percent away.")
-        if not NOBODY < percent < place.percent:
+        if position.stage != Stage.AGENTKIT_READ:
+            raise UnsuitablePercent(f"The step down from {position} has no share: leave --percent away.")
+        if not NO_PROJECTS < percent < position.percent:
             raise UnsuitablePercent(
-                f"--percent {shown(percent)} is no smaller share than now, {shown(place.percent)}: give one, or leave "
-                "it away to let nobody read from the AgentKit home."
+                f"--percent {shown(percent)} is no smaller share than now, {shown(position.percent)}: give one, or "
+                "leave it away to let nobody read from the AgentKit home."
             )
-        return Place(Stage.AGENTKIT_READ, percent)
-    if place.stage == Stage.AGENTKIT_ONLY:
-        return Place(Stage.AGENTKIT_READ, EVERYONE)
+        return Position(Stage.AGENTKIT_READ, percent)
+    if position.stage == Stage.AGENTKIT_ONLY:
+        return Position(Stage.AGENTKIT_READ, ALL_PROJECTS)
     rungs = list(Stage)
-    index = rungs.index(place.stage) - 1
-    return Place.at(rungs[index]) if index >= 0 else None
+    index = rungs.index(position.stage) - 1
+    return Position.at(rungs[index]) if index >= 0 else None
 
 
 class Difference(NamedTuple):
@@ -162,10 +166,10 @@ class Difference(NamedTuple):
     command: str
 
 
-class Nearest(NamedTuple):
-    """A place on the ladder that the flags are not far from."""
+class NearestPosition(NamedTuple):
+    """A position on the ladder that the flags are not far from."""
 
-    place: Place
+    position: Position
     differences: list[Difference]
 
 
@@ -178,17 +182,28 @@ class Pilots(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Standpoint:
+class RolloutState:
     """What the flags and the catalog say.
 
     Attributes:
         percent: of projects that read from the AgentKit home, on the ladder or off it.
-        place: where that is on the ladder, None where it is no stage.
+        position: where that is on the ladder, None where it is no stage.
     """
 
     flags: dict[str, Flag]
     is_frozen: bool
-    has_columns: bool
+    is_contracted: bool
+
+    @classmethod
+    def read(cls) -> Self:
+        """Read the flags from the database, not from the cache, and the rest from the catalog."""
+        flags = {}
+        for name in GATES:
+            try:
+                flags[name] = Flag.get_from_db(name)
+            except Flag.DoesNotExist:
+                continue
+        return cls(flags, is_frozen(), read_legacy_home().is_contracted)
 
     @property
     def rollout(self) -> Shares:
@@ -199,15 +214,15 @@ class Standpoint:
         return _percent(self.rollout.agentkit_reads)
 
     @property
-    def place(self) -> Place | None:
-        if not self.has_columns:
-            return Place(Stage.CONTRACTED, EVERYONE)
-        return next((place for place in self._candidates if not self.differences(place)), None)
+    def position(self) -> Position | None:
+        if self.is_contracted:
+            return Position(Stage.CONTRACTED, ALL_PROJECTS)
+        return next((position for position in self._candidates if not self.differences(position)), None)
 
     @property
-    def nearest(self) -> list[Nearest]:
+    def nearest(self) -> list[NearestPosition]:
         """The places that fewest gates keep us from."""
-        all_of_them = [Nearest(place, self.differences(place)) for place in self._candidates]
+        all_of_them = [NearestPosition(position, self.differences(position)) for position in self._candidates]
         fewest = min(len(each.differences) for each in all_of_them)
         return [each for each in all_of_them if len(each.differences) == fewest]
 
@@ -222,48 +237,37 @@ class Standpoint:
                 found.append(Pilots(gate.name, projects, users))
         return found
 
-    def differences(self, place: Place) -> list[Difference]:
-        """Return where the flags are not as they are at a place."""
-        return [each for each in self.to_set(place) if each.gate not in place.ignores]
+    def differences(self, position: Position) -> list[Difference]:
+        """Return where the flags are not as they are at a position."""
+        return [each for each in self.to_set(position) if each.gate not in position.ignores]
 
-    def to_set(self, place: Place) -> list[Difference]:
-        """Return what a step to a place sets."""
+    def to_set(self, position: Position) -> list[Difference]:
+        """Return what a step to a position sets."""
         return [
             self._difference(GATES[name], share, wanted)
-            for (name, wanted), share in zip(place.shares.items(), self.rollout, strict=True)
+            for (name, wanted), share in zip(position.shares.items(), self.rollout, strict=True)
             if not _is(share, wanted, GATES[name])
         ]
 
     @property
-    def _candidates(self) -> list[Place]:
+    def _candidates(self) -> list[Position]:
         """The places to hold the flags against. Only a retreat from frozen lifts the freeze, so there is no other."""
         if self.is_frozen:
-            return [Place.at(Stage.FROZEN)]
+            return [Position.at(Stage.FROZEN)]
         return [
-            Place.at(Stage.LEGACY),
-            Place.at(Stage.DUAL_WRITE),
-            Place.at(Stage.SHADOW_READ),
-            Place(Stage.AGENTKIT_READ, self.percent or READ_SHARES[0]),
-            Place.at(Stage.AGENTKIT_ONLY),
+            Position.at(Stage.LEGACY),
+            Position.at(Stage.DUAL_WRITE),
+            Position.at(Stage.SHADOW_READ),
+            Position(Stage.AGENTKIT_READ, self.percent or READ_SHARES[0]),
+            Position.at(Stage.AGENTKIT_ONLY),
         ]
 
     def _difference(self, gate: Gate, share: Share, wanted: Decimal) -> Difference:
-        option = {NOBODY: "--deactivate", EVERYONE: "--everyone"}.get(wanted, f"--percent {shown(wanted)}")
+        option = {NO_PROJECTS: "--deactivate", ALL_PROJECTS: "--everyone"}.get(wanted, f"--percent {shown(wanted)}")
         create = "" if gate.name in self.flags else " --create"
         return Difference(
             gate.name, _in_words(share), _percent_in_words(wanted), f"waffle_flag {gate.name}{create} {option}"
         )
-
-
-def look() -> Standpoint:
-    """Look at the flags as they are in the database, and at the catalog."""
-    flags = {}
-    for name in GATES:
-        try:
-            flags[name] = Flag.get_from_db(name)
-        except Flag.DoesNotExist:
-            continue
-    return Standpoint(flags, is_frozen(), legacy_columns_are_there())
 
 
 def _percent(share: Share) -> Decimal:
@@ -284,6 +288,6 @@ def _in_words(share: Share) -> str:
 
 
 def _percent_in_words(percent: Decimal) -> str:
-    if percent == NOBODY:
+    if percent == NO_PROJECTS:
         return "off"
-    return "on for everyone" if percent == EVERYONE else f"on for {shown(percent)} percent"
+    return "on for everyone" if percent == ALL_PROJECTS else f"on for {shown(percent)} percent"

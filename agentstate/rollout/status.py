@@ -6,20 +6,25 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from agentstate.models import RolloutStep
-from agentstate.rollout.escapes import Escape, Escapes, escapes
+from agentstate.rollout.bypassing_writes import BypassingWrite, BypassingWriteCounts, newest_bypassing_writes
 from agentstate.rollout.evidence import Evidence
-from agentstate.rollout.freeze import frozen
-from agentstate.rollout.stages import above, look
+from agentstate.rollout.freeze import read_freeze
+from agentstate.rollout.preconditions import refuse_missing_tables
+from agentstate.rollout.stages import RolloutState, above
 from agentstate.rollout.steps import unfinished_step
+from agentstate.row_security import refuse_hidden_rows
+from agentstate.state.foreign_changes import read_foreign_changes
 
 if TYPE_CHECKING:
     from decimal import Decimal
 
     from agentstate.rollout.evidence import Condition
     from agentstate.rollout.freeze import Freeze
-    from agentstate.rollout.stages import Nearest, Pilots, Place
+    from agentstate.rollout.preconditions import refuse_missing_tables
+    from agentstate.state.foreign_changes import ForeignChanges
+from agentstate.rollout.stages import NearestPosition, Pilots, Position
 
-ESCAPES_LISTED = 10
+LISTED = 10
 
 
 @dataclass(frozen=True)
@@ -28,25 +33,28 @@ class Status:
 
     Attributes:
         percent: of projects that read from the AgentKit home.
-        next: the place one step up, None from the top and off the ladder.
+        next: the position one step up, None from the top and off the ladder.
         nearest: off the ladder, the stages that differ least.
-        newest_escapes: the first of them, the newest first.
+        newest_bypassing_writes: the first of them, the newest first.
         frozen: since when the columns refuse writes, and by whom.
         override: the newest step that led to this stage, or on within it, although conditions did not hold.
         unfinished: the retreat that led to this stage, if it has not come to its end.
+        foreign_changes: what other tools changed of the legacy home. Until it is undone there is no step, and nothing
+            else is looked up.
     """
 
-    place: Place | None
+    position: Position | None
     percent: Decimal
-    next: Place | None = None
+    next: Position | None = None
     conditions: list[Condition] = field(default_factory=list)
-    nearest: list[Nearest] = field(default_factory=list)
+    nearest: list[NearestPosition] = field(default_factory=list)
     pilots: list[Pilots] = field(default_factory=list)
-    escapes: Escapes = field(default_factory=Escapes)
-    newest_escapes: list[Escape] = field(default_factory=list)
+    bypassing_writes: BypassingWriteCounts = field(default_factory=BypassingWriteCounts)
+    newest_bypassing_writes: list[BypassingWrite] = field(default_factory=list)
     frozen: Freeze | None = None
     override: RolloutStep | None = None
     unfinished: RolloutStep | None = None
+    foreign_changes: ForeignChanges | None = None
 
     @property
     def open(self) -> bool:
@@ -55,7 +63,7 @@ class Status:
 
     def as_json(self) -> dict[str, Any]:
         return {
-            "stage": self.place.stage.value if self.place else None,
+            "stage": self.position.stage.value if self.position else None,
             "percent": number(self.percent),
             "next": self.next.stage.value if self.next else None,
             "next_percent": number(self.next.percent) if self.next else None,
@@ -63,54 +71,61 @@ class Status:
             "conditions": [condition.as_json() for condition in self.conditions],
             "nearest": [
                 {
-                    "stage": each.place.stage.value,
-                    "percent": number(each.place.percent),
+                    "stage": each.position.stage.value,
+                    "percent": number(each.position.percent),
                     "differences": [difference._asdict() for difference in each.differences],
                 }
                 for each in self.nearest
             ],
             "pilots": [each._asdict() for each in self.pilots],
             "escapes": {
-                "count": self.escapes.count,
-                "open": self.escapes.open,
-                "newest": self.escapes.newest and self.escapes.newest.isoformat(),
+                "count": self.bypassing_writes.count,
+                "open": self.bypassing_writes.open,
+                "newest": self.bypassing_writes.newest and self.bypassing_writes.newest.isoformat(),
                 "listed": [
                     {"project": each.project, "at": each.at.isoformat(), "kind": each.kind}
-                    for each in self.newest_escapes
+                    for each in self.newest_bypassing_writes
                 ],
             },
             "frozen": self.frozen and self.frozen._asdict(),
             "override": self.override and {"reason": self.override.override, "by": self.override.requested_by},
             "unfinished": self.unfinished is not None,
+            "foreign_changes": self.foreign_changes and self.foreign_changes._asdict(),
         }
 
 
 def status() -> Status:
     """Look at everything. Where verification is a condition of the next step, that takes as long as it does."""
-    standpoint, evidence = look(), Evidence()
-    place = standpoint.place
-    found = evidence.escapes
-    target = above(place) if place else None
+    refuse_missing_tables()
+    rollout_state = RolloutState.read()
+    position = rollout_state.position
+    if (changes := read_foreign_changes()) and changes.blocks_steps:
+        percent = rollout_state.percent if position is None else position.percent
+        return Status(position, percent, foreign_changes=changes)
+    refuse_hidden_rows()
+    evidence = Evidence()
+    found = evidence.bypassing_writes
+    target = above(position) if position else None
     return Status(
-        place,
-        standpoint.percent if place is None else place.percent,
+        position,
+        rollout_state.percent if position is None else position.percent,
         next=target,
         conditions=evidence.conditions(target) if target else [],
-        nearest=[] if place else standpoint.nearest,
-        pilots=standpoint.pilots,
-        escapes=found,
-        newest_escapes=escapes(ESCAPES_LISTED, evidence.history) if found.count else [],
-        frozen=frozen(),
-        override=override_at(place),
-        unfinished=unfinished_step(place),
+        nearest=[] if position else rollout_state.nearest,
+        pilots=rollout_state.pilots,
+        bypassing_writes=found,
+        newest_bypassing_writes=newest_bypassing_writes(LISTED, evidence.history) if found.count else [],
+        frozen=read_freeze(),
+        override=override_at(position),
+        unfinished=unfinished_step(position),
     )
 
 
-def override_at(place: Place | None) -> RolloutStep | None:
-    """Return the newest step by override that led to this place, or on within its stage, if a step led here at all."""
-    if place is None or RolloutStep.newest_to(*place) is None:
+def override_at(position: Position | None) -> RolloutStep | None:
+    """Return the newest step by override that led to this position, or within its stage; None if no step led here."""
+    if position is None or RolloutStep.newest_to(*position) is None:
         return None
-    return RolloutStep.newest_override_in(place.stage)
+    return RolloutStep.newest_override_in(position.stage)
 
 
 def number(percent: Decimal) -> float:

@@ -8,30 +8,32 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
-from django.db import OperationalError, connection, transaction
+from django.db import OperationalError, connection
 from psycopg.errors import LockNotAvailable
 
 from agentstate.actors import actor
 from agentstate.backfill.locks import NAMESPACE, release
 from agentstate.backfill.poolers import refuse_transaction_pooling
 from agentstate.gates import GATES, LEGACY_WRITES
+from agentstate.isolation import read_committed
 from agentstate.lock_timeout import LOCK_TIMEOUT
 from agentstate.models import Flag, FlagChange, RolloutStep
-from agentstate.rollout.errors import Interrupted, StepUnderWay, UnsuitablePercent
+from agentstate.rollout.errors import Interrupted, StepInProgress, UnsuitablePercent
 from agentstate.rollout.evidence import Evidence
 from agentstate.rollout.flag_history import FlagHistory
-from agentstate.rollout.freeze import freeze, is_left, thaw, with_lock_timeout
-from agentstate.rollout.homecoming import bring_home
-from agentstate.rollout.refusals import NoSuchStep, NotOpen, OffLadder
-from agentstate.rollout.stages import EVERYONE, NOBODY, Place, Stage, above, below, look
-from agentstate.rollout.waiting import server_time, until_true_everywhere
+from agentstate.rollout.freeze import freeze, has_freeze_triggers, thaw, with_lock_timeout
+from agentstate.rollout.preconditions import refuse_unfit_database
+from agentstate.rollout.refusals import ConditionsNotMet, NoStage, NoSuchStep
+from agentstate.rollout.reversing import reverse_until_synced
+from agentstate.rollout.stages import ALL_PROJECTS, NO_PROJECTS, Position, RolloutState, Stage, above, below
+from agentstate.rollout.waiting import server_time, wait_until_effective
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from datetime import datetime
 
     from agentstate.backfill import Progress
-    from agentstate.rollout.stages import Standpoint
+    from agentstate.rollout.stages import RolloutState
     from agentstate.rollout.waiting import Transaction
 
 # One step at a time on a database: (namespace + 2, 0). The passes have the first two.
@@ -43,7 +45,7 @@ UNCONTRACT = f"{CONTRACT} zero"
 
 
 @dataclass(frozen=True)
-class Watching:
+class StepMonitor:
     """How a step that takes a while tells about itself, and how it is stopped.
 
     Attributes:
@@ -57,7 +59,7 @@ class Watching:
     stop: threading.Event = field(default_factory=threading.Event)
 
 
-def advance(*, percent: Decimal | None = None, override: str = "", watching: Watching | None = None) -> RolloutStep:
+def advance(*, percent: Decimal | None = None, override: str = "", monitor: StepMonitor | None = None) -> RolloutStep:
     """Take one step up, if its conditions hold.
 
     Args:
@@ -65,42 +67,45 @@ def advance(*, percent: Decimal | None = None, override: str = "", watching: Wat
         override: why to take the step although conditions do not hold. It is kept only where they do not.
 
     Raises:
-        NotOpen: conditions do not hold.
-        OffLadder: the flags are no stage.
+        ConditionsNotMet: conditions do not hold.
+        NoStage: the flags are no stage.
+        UnfitDatabase: tables are missing, or another tool changed "Project".
+        RowsHidden: row-level security hides rows.
         NoSuchStep: this is the top, or a migration takes the next step.
         UnsuitablePercent: the next step has no share, or this is no larger one.
-        StepUnderWay: another step is being taken, or was taken meanwhile, or somebody keeps a flag locked.
-        StayedLocked: the freeze could not be set since others kept the table locked.
+        StepInProgress: another step is being taken, or was taken meanwhile, or somebody keeps a flag locked.
+        TableLocked: the freeze could not be set since others kept the table locked.
         Interrupted: somebody stopped it; nothing was changed.
     """
-    watching = watching or Watching()
-    seen = _require_place(look())
+    refuse_unfit_database()
+    monitor = monitor or StepMonitor()
+    seen = _require_place(RolloutState.read())
     with _one_at_a_time():
-        place = _still_there(seen)
-        target, evidence = _refuse_top(above(place, percent)), Evidence()
+        position = _still_there(seen)
+        target, evidence = _refuse_top(above(position, percent)), Evidence()
         conditions = evidence.conditions(target)
         if target.stage == Stage.CONTRACTED:
             raise NoSuchStep(f"A migration takes the next step: run {CONTRACT}. Nothing was changed.", conditions)
         missing = not all(condition.holds for condition in conditions)
         if missing and not override:
-            raise NotOpen(target, conditions)
+            raise ConditionsNotMet(target, conditions)
         step = RolloutStep(
             conditions=[condition.as_json() for condition in conditions], override=override if missing else ""
         )
 
         def take(then: Callable[[], None] = lambda: None) -> RolloutStep:
-            if watching.stop.is_set():
+            if monitor.stop.is_set():
                 raise Interrupted("Interrupted before the step was taken. Nothing was changed.")
-            return _take(step, place, target, evidence.history, then=then)
+            return _take(step, position, target, evidence.history, then=then)
 
         if target.stage != Stage.FROZEN:
             return take()
         off_since = evidence.history.since(LEGACY_WRITES, lambda share: share.is_nothing)
-        until_true_everywhere(off_since or server_time(), watching.waiting, watching.stop)
+        wait_until_effective(off_since or server_time(), monitor.waiting, monitor.stop)
         return with_lock_timeout(lambda: take(then=freeze))
 
 
-def retreat(*, percent: Decimal | None = None, watching: Watching | None = None) -> RolloutStep:
+def retreat(*, percent: Decimal | None = None, monitor: StepMonitor | None = None) -> RolloutStep:
     """Take one step down. Before fewer projects read from the AgentKit home, their columns hold the newest state.
 
     An interrupted retreat that is started again goes on.
@@ -109,46 +114,49 @@ def retreat(*, percent: Decimal | None = None, watching: Watching | None = None)
         percent: a smaller share of projects that still reads from the AgentKit home.
 
     Raises:
-        OffLadder: the flags are no stage.
+        NoStage: the flags are no stage.
+        UnfitDatabase: tables are missing, or another tool changed "Project".
+        RowsHidden: row-level security hides rows.
         NoSuchStep: this is the bottom, or a migration takes the step down.
         UnsuitablePercent: there is no share here, this is no smaller one, or an interrupted retreat goes on first.
-        StepUnderWay: another step is being taken, or was taken meanwhile.
+        StepInProgress: another step is being taken, or was taken meanwhile.
         NeedsPerson: projects cannot be brought home without a person.
-        StayedLocked: the freeze could not be lifted since others kept the table locked.
+        TableLocked: the freeze could not be lifted since others kept the table locked.
         Refused: a forward pass is under way.
         Interrupted: somebody stopped it where that is safe.
     """
-    watching = watching or Watching()
-    seen = _require_place(look())
+    refuse_unfit_database()
+    monitor = monitor or StepMonitor()
+    seen = _require_place(RolloutState.read())
     with _one_at_a_time():
-        place = _still_there(seen)
-        if unfinished := unfinished_step(place):
+        position = _still_there(seen)
+        if unfinished := unfinished_step(position):
             if percent is not None:
                 raise UnsuitablePercent("The retreat to here has not ended: run it without --percent first.")
-            return _finish(unfinished, watching)
-        target = _refuse_bottom(place, below(place, percent))
+            return _finish(unfinished, monitor)
+        target = _refuse_bottom(position, below(position, percent))
         history, step = FlagHistory.load(), RolloutStep()
-        if place.stage == Stage.AGENTKIT_ONLY:
-            return _finish(_take_down(step, place, target, history, completed=False), watching)
-        if place.stage in (Stage.FROZEN, Stage.SHADOW_READ):
-            return _take_down(step, place, target, history)
-        _until_legacy_writes_are_on(watching)
-        return bring_home(
-            lambda: _take_down(step, place, target, history), progress=watching.progress, stop=watching.stop
+        if position.stage == Stage.AGENTKIT_ONLY:
+            return _finish(_take_down(step, position, target, history, completed=False), monitor)
+        if position.stage in (Stage.FROZEN, Stage.SHADOW_READ):
+            return _take_down(step, position, target, history)
+        _until_legacy_writes_are_on(monitor)
+        return reverse_until_synced(
+            lambda: _take_down(step, position, target, history), progress=monitor.progress, stop=monitor.stop
         )
 
 
-def unfinished_step(place: Place | None) -> RolloutStep | None:
+def unfinished_step(position: Position | None) -> RolloutStep | None:
     """Return the step that led here and was interrupted before its end."""
-    newest = RolloutStep.newest_to(*place) if place else None
+    newest = RolloutStep.newest_to(*position) if position else None
     return newest if newest and not newest.completed_at else None
 
 
-def _finish(step: RolloutStep, watching: Watching) -> RolloutStep:
+def _finish(step: RolloutStep, monitor: StepMonitor) -> RolloutStep:
     """Bring everybody home after legacy writes were switched on."""
     try:
-        _until_legacy_writes_are_on(watching, step.at)
-        bring_home(step.complete, progress=watching.progress, stop=watching.stop)
+        _until_legacy_writes_are_on(monitor, step.at)
+        reverse_until_synced(step.complete, progress=monitor.progress, stop=monitor.stop)
     except Interrupted as interrupted:
         raise Interrupted(
             f"{interrupted} The stage is {Stage.AGENTKIT_READ} at 100 percent, which is safe: saves go into both "
@@ -157,39 +165,41 @@ def _finish(step: RolloutStep, watching: Watching) -> RolloutStep:
     return step
 
 
-def _until_legacy_writes_are_on(watching: Watching, *steps_at: datetime) -> None:
+def _until_legacy_writes_are_on(monitor: StepMonitor, *steps_at: datetime) -> None:
     """Wait until every save goes into the columns too, whoever switched that on: a step, or somebody by hand."""
     by_hand = FlagHistory.load().since(LEGACY_WRITES, lambda share: share.is_everything)
     if moments := [*steps_at, *filter(None, [by_hand])]:  # else they have always been on
-        until_true_everywhere(max(moments), watching.waiting, watching.stop)
+        wait_until_effective(max(moments), monitor.waiting, monitor.stop)
 
 
-def _require_place(standpoint: Standpoint) -> Place:
-    if standpoint.place is None:
-        raise OffLadder(standpoint.nearest)
-    return standpoint.place
+def _require_place(rollout_state: RolloutState) -> Position:
+    if rollout_state.position is None:
+        raise NoStage(rollout_state.nearest)
+    return rollout_state.position
 
 
-def _still_there(seen: Place) -> Place:
-    """Return the place, which is still the one that the operator saw.
+def _still_there(seen: Position) -> Position:
+    """Return the position, which is still the one that the operator saw.
 
     Raises:
-        StepUnderWay: it is another.
+        StepInProgress: it is another.
     """
-    now = look().place
+    now = RolloutState.read().position
     if now != seen:
-        raise StepUnderWay(f"The stage was {seen} a moment ago, and is {now or 'none of the ladder'} now: look again.")
+        raise StepInProgress(
+            f"The stage was {seen} a moment ago, and is {now or 'none of the ladder'} now: look again."
+        )
     return seen
 
 
-def _refuse_top(target: Place | None) -> Place:
+def _refuse_top(target: Position | None) -> Position:
     if target is None:
         raise NoSuchStep("The columns have been dropped: this is the top of the ladder. Nothing was changed.")
     return target
 
 
-def _refuse_bottom(place: Place, target: Place | None) -> Place:
-    if place.stage == Stage.CONTRACTED:
+def _refuse_bottom(position: Position, target: Position | None) -> Position:
+    if position.stage == Stage.CONTRACTED:
         raise NoSuchStep(f"A migration takes the step down: run {UNCONTRACT}. Nothing was changed.")
     if target is None:
         raise NoSuchStep("Everything is legacy: this is the bottom of the ladder. Nothing was changed.")
@@ -201,14 +211,16 @@ def _one_at_a_time() -> Iterator[None]:
     """Hold the lock of steps, which goes with this connection.
 
     Raises:
-        StepUnderWay: somebody else holds it.
+        StepInProgress: somebody else holds it.
     """
     refuse_transaction_pooling()
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_try_advisory_lock(%s, %s)", _LOCK)
         (is_ours,) = cursor.fetchone()
     if not is_ours:
-        raise StepUnderWay("Another operator is taking a step on this database. Nothing was changed: look again soon.")
+        raise StepInProgress(
+            "Another operator is taking a step on this database. Nothing was changed: look again soon."
+        )
     try:
         yield
     finally:
@@ -217,26 +229,29 @@ def _one_at_a_time() -> Iterator[None]:
 
 def _take(
     step: RolloutStep,
-    place: Place,
-    target: Place,
+    position: Position,
+    target: Position,
     history: FlagHistory,
     *,
     then: Callable[[], None] = lambda: None,
     completed: bool = True,
 ) -> RolloutStep:
-    """Set the flags of a place and keep the step, in one transaction.
+    """Set the flags of a position and keep the step, in one transaction.
 
     Raises:
-        StepUnderWay: somebody changed a flag since the conditions were looked at, or keeps one locked; nothing was
+        StepInProgress: somebody changed a flag since the conditions were looked at, or keeps one locked; nothing was
             changed.
     """
-    with transaction.atomic():
+    with read_committed():
         _lock_flags()
-        if FlagChange.objects.filter(flag__in=GATES, pk__gt=history.newest_id).exists() or look().place != place:
-            raise StepUnderWay("Somebody changed a flag just now. Nothing was changed: look again.")
+        if (
+            FlagChange.objects.filter(flag__in=GATES, pk__gt=history.newest_id).exists()
+            or RolloutState.read().position != position
+        ):
+            raise StepInProgress("Somebody changed a flag just now. Nothing was changed: look again.")
         _set_flags(target)
         then()
-        step.from_stage, step.from_percent = place
+        step.from_stage, step.from_percent = position
         step.to_stage, step.to_percent = target
         step.requested_by = actor()
         step.at = server_time()
@@ -246,19 +261,19 @@ def _take(
 
 
 def _take_down(
-    step: RolloutStep, place: Place, target: Place, history: FlagHistory, *, completed: bool = True
+    step: RolloutStep, position: Position, target: Position, history: FlagHistory, *, completed: bool = True
 ) -> RolloutStep:
     """Take a step down, with what is left of a freeze: it would refuse what is saved from then on."""
-    if not is_left():
-        return _take(step, place, target, history, completed=completed)
-    return with_lock_timeout(lambda: _take(step, place, target, history, then=thaw, completed=completed))
+    if not has_freeze_triggers():
+        return _take(step, position, target, history, completed=completed)
+    return with_lock_timeout(lambda: _take(step, position, target, history, then=thaw, completed=completed))
 
 
 def _lock_flags() -> None:
     """Keep others from changing the flags until the end of the transaction.
 
     Raises:
-        StepUnderWay: a transaction of others kept one locked.
+        StepInProgress: a transaction of others kept one locked.
     """
     with connection.cursor() as cursor:
         cursor.execute(f"SET LOCAL lock_timeout = '{FLAGS_LOCK_TIMEOUT}'")
@@ -267,19 +282,19 @@ def _lock_flags() -> None:
         except OperationalError as error:
             if not isinstance(error.__cause__, LockNotAvailable):
                 raise
-            raise StepUnderWay(
+            raise StepInProgress(
                 f"Somebody has been changing a flag for {FLAGS_LOCK_TIMEOUT}, in a transaction that has not ended. "
                 "Nothing was changed: end that transaction (pg_stat_activity, pg_locks), then look again."
             ) from error
         cursor.execute(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'")  # which the freeze needs
 
 
-def _set_flags(target: Place) -> None:
-    """Set the gates that are not as a place has them; the others stay as they are, with the pilots that they name."""
-    standpoint = look()
-    for difference in standpoint.to_set(target):
-        flag = standpoint.flags.get(difference.gate) or Flag(name=difference.gate)
+def _set_flags(target: Position) -> None:
+    """Set the gates that differ at a position. The others keep their settings, with the pilots that they name."""
+    rollout_state = RolloutState.read()
+    for difference in rollout_state.to_set(target):
+        flag = rollout_state.flags.get(difference.gate) or Flag(name=difference.gate)
         share = target.shares[difference.gate]
-        flag.everyone = {NOBODY: False, EVERYONE: True}.get(share)
+        flag.everyone = {NO_PROJECTS: False, ALL_PROJECTS: True}.get(share)
         flag.percent = share if flag.everyone is None else None
         flag.save()

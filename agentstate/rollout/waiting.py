@@ -45,7 +45,7 @@ class Transaction(NamedTuple):
         return f"process {self.pid} ({self.role}{name}{since})"
 
 
-def until_true_everywhere(
+def wait_until_effective(
     toggled_at: datetime, tell: Callable[[Sequence[Transaction]], None], stop: threading.Event
 ) -> None:
     """Wait until every process has seen what was toggled then, and transactions older than that have ended.

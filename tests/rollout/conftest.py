@@ -26,3 +26,4 @@ def thawed(transactional_db: None) -> Iterator[None]:
     yield
     with connection.cursor() as cursor:
         cursor.execute(THAW)
+        cursor.execute('ALTER TABLE "Project" ENABLE ALWAYS TRIGGER zz_agentstate_state_clock')

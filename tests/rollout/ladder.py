@@ -13,7 +13,7 @@ from agentstate import state
 from agentstate.models import ReadCount, RolloutStep
 from agentstate.rollout.evidence import Evidence
 from agentstate.rollout.freeze import freeze
-from agentstate.rollout.stages import Place, Stage, look
+from agentstate.rollout.stages import Position, RolloutState, Stage
 from tests import scenes
 from tests.factories import ProjectFactory
 from tests.flags import turn
@@ -64,9 +64,9 @@ def saved_in_agentkit_only(number: int = 3) -> list[str]:
     return projects
 
 
-def place() -> tuple[str, float] | None:
+def position() -> tuple[str, float] | None:
     """Return the stage and the percent that the flags and the catalog are."""
-    found = look().place
+    found = RolloutState.read().position
     return found and (found.stage.value, float(found.percent))
 
 
@@ -90,7 +90,7 @@ def found_by_reads(finding: str, count: int = 1, *, ago: float = 0, reason: str 
 
 def conditions(stage: str, percent: float = 100) -> dict[str, Condition]:
     """Return the conditions of the step to a stage by name."""
-    target = Place(Stage(stage), Decimal(percent))
+    target = Position(Stage(stage), Decimal(percent))
     return {condition.name: condition for condition in Evidence().conditions(target)}
 
 

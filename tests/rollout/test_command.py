@@ -16,7 +16,7 @@ from tests.factories import ProjectFactory, write_columns
 from tests.faults.processes import Command, run, wait_until
 from tests.flags import turn
 from tests.management.commands import Ended, call
-from tests.rollout.ladder import FLAGS, found_by_reads, let_time_pass, place, stand_at
+from tests.rollout.ladder import FLAGS, found_by_reads, let_time_pass, position, stand_at
 from tests.sql import second_connection
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("thawed")]
@@ -166,7 +166,7 @@ def test_the_command_that_is_told_leads_back_to_the_ladder() -> None:
     for difference in nearest["differences"]:
         call(*difference["command"].split())
 
-    assert place() == ("agentkit_read", 10)
+    assert position() == ("agentkit_read", 10)
 
 
 # -- advance
@@ -177,7 +177,7 @@ def test_advance_takes_one_step() -> None:
 
     assert (ended.code, ended.stderr) == (0, "")
     assert ended.lines[0] == "legacy → dual_write"
-    assert place() == ("dual_write", 0)
+    assert position() == ("dual_write", 0)
 
 
 def test_advance_in_json() -> None:
@@ -212,7 +212,7 @@ def test_a_closed_step_is_not_taken() -> None:
         "Stage: shadow_read.",
     ]
     assert ["shadow_reads_compared", "NO", "0", "1,000"] in [line.split()[:4] for line in ended.lines]
-    assert place() == ("shadow_read", 0)
+    assert position() == ("shadow_read", 0)
 
 
 def test_an_override_is_shouted_about_while_its_stage_lasts() -> None:
@@ -231,7 +231,7 @@ def test_an_override_is_shouted_about_while_its_stage_lasts() -> None:
     let_time_pass(30)
     found_by_reads("compared", 5000, ago=4)
     assert rollout("advance").code == 0
-    assert place() == ("agentkit_read", 10)
+    assert position() == ("agentkit_read", 10)
     assert shout in rollout().lines, "the stage lasts"
     assert rollout("--format", "json").json["override"] == {"reason": because, "by": process_owner()}
 
@@ -267,7 +267,7 @@ def test_what_makes_no_sense_is_refused_at_the_door(arguments: list[str], error:
 
     assert ended.code == 1
     assert error in ended.stderr
-    assert place() == ("legacy", 0)
+    assert position() == ("legacy", 0)
 
 
 # -- retreat
@@ -326,7 +326,7 @@ def test_an_interrupted_retreat_says_where_it_stands_and_goes_on_when_it_is_star
     with second_connection(application_name="report") as older:
         older.execute("BEGIN; SELECT 1")
         command = Command("agentkit_rollout", "retreat")
-        wait_until(lambda: place() == ("agentkit_read", 100))
+        wait_until(lambda: position() == ("agentkit_read", 100))
         wait_until(lambda: scenes.rows(WAITS_FOR_TRANSACTIONS))
         command.signal(number)
 
@@ -366,11 +366,11 @@ def test_a_killed_retreat_goes_on_when_it_is_started_again() -> None:
     stand_at("agentkit_only")
     state.save(project, facts=2)
     command = Command("agentkit_rollout", "retreat")
-    wait_until(lambda: place() == ("agentkit_read", 100))
+    wait_until(lambda: position() == ("agentkit_read", 100))
     command.kill()
     assert scenes.standing_of(project) == "agentkit_ahead"
 
     wait_until(lambda: run("agentkit_rollout", "retreat").process.returncode == 0)
 
-    assert place() == ("agentkit_read", 100)
+    assert position() == ("agentkit_read", 100)
     assert scenes.homes_of(project).in_sync

@@ -10,7 +10,7 @@ from django.db.migrations.recorder import MigrationRecorder
 from django.utils import timezone
 
 from agentstate.models import LeftAside
-from agentstate.rollout.evidence import MEANINGS, WAYS_OUT
+from agentstate.rollout.evidence import ADVICE, DESCRIPTIONS
 from tests import scenes
 from tests.factories import ProjectFactory, write_columns
 from tests.rollout.ladder import FLAGS, conditions, found_by_reads, let_time_pass, missing, stand_at
@@ -55,7 +55,7 @@ def leave_aside(project: str, **fields: Any) -> LeftAside:
 def test_every_condition_has_a_meaning() -> None:
     stages = [stage for stage in [*FLAGS, "contracted"] if stage != "legacy"]
 
-    assert {name for stage in stages for name in conditions(stage)} == set(MEANINGS) == set(WAYS_OUT)
+    assert {name for stage in stages for name in conditions(stage)} == set(DESCRIPTIONS) == set(ADVICE)
 
 
 # -- to dual_write

@@ -12,8 +12,8 @@ from psycopg.errors import ObjectNotInPrerequisiteState
 
 from agentstate import lock_timeout, state
 from agentstate.actors import acting_as
-from agentstate.rollout.errors import StayedLocked
-from agentstate.rollout.freeze import freeze, frozen, is_frozen, thaw, with_lock_timeout
+from agentstate.rollout.errors import TableLocked
+from agentstate.rollout.freeze import freeze, is_frozen, read_freeze, thaw, with_lock_timeout
 from agentstate.state.columns import MOVES_STATE
 from tests import scenes
 from tests.factories import COLUMNS, KEYS, ProjectFactory, write_columns
@@ -106,7 +106,7 @@ def test_the_error_says_why_and_whom_to_ask(project: str) -> None:
         other.execute('UPDATE "Project" SET "factsJson" = %s', ["3"])
 
     told = refusal.value.diag
-    since = frozen()
+    since = read_freeze()
     assert since is not None
     assert since.by == "ada@app-1"
     assert told.message_primary == (
@@ -127,8 +127,8 @@ def test_any_name_can_freeze(name: str) -> None:
         freeze()
 
     assert name in refused(lambda: write_columns(project, {"facts": "1"}))
-    assert frozen() is not None
-    assert frozen().by == name  # type: ignore[union-attr]
+    assert read_freeze() is not None
+    assert read_freeze().by == name  # type: ignore[union-attr]
 
 
 # -- what passes
@@ -218,7 +218,7 @@ def test_a_locked_table_is_waited_for_in_short_attempts(project: str, monkeypatc
     with second_connection() as other:
         other.execute("BEGIN")
         other.execute('SELECT FROM "Project"')
-        with pytest.raises(StayedLocked, match="stayed locked by others through 8 attempts"):
+        with pytest.raises(TableLocked, match="stayed locked by others through 8 attempts"):
             with_lock_timeout(thaw)
         assert is_frozen()
 

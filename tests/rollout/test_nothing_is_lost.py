@@ -34,7 +34,7 @@ from agentstate.rollout import waiting
 from agentstate.rollout.errors import NeedsPerson
 from agentstate.rollout.freeze import THAW, is_frozen
 from agentstate.rollout.refusals import NoSuchStep
-from agentstate.rollout.stages import Stage, look
+from agentstate.rollout.stages import RolloutState, Stage
 from agentstate.rollout.steps import advance, retreat
 from agentstate.state.keys import STATE_KEYS
 from tests import scenes
@@ -175,7 +175,7 @@ class Step:
             step()
 
     def _up(self) -> None:
-        if look().place.stage != Stage.FROZEN:  # the next one is a migration's
+        if RolloutState.read().position.stage != Stage.FROZEN:  # the next one is a migration's
             advance(override="Whatever the conditions say")
 
 
@@ -234,7 +234,7 @@ def test_nothing_is_lost(start: str, happening: list[Save | ForeignWrite | Pass 
             for each in happening:
                 each.act(world)
             with world.writers():
-                while look().place.stage != Stage.LEGACY:
+                while RolloutState.read().position.stage != Stage.LEGACY:
                     down("agentkit")
     finally:
         scenes.run_sql(THAW)

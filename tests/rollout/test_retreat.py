@@ -15,14 +15,14 @@ from agentstate.models import RolloutStep
 from agentstate.rollout import waiting
 from agentstate.rollout.errors import Interrupted, UnsuitablePercent
 from agentstate.rollout.freeze import is_frozen
-from agentstate.rollout.refusals import NoSuchStep, OffLadder
-from agentstate.rollout.stages import look
-from agentstate.rollout.steps import Watching, advance, retreat, unfinished_step
+from agentstate.rollout.refusals import NoStage, NoSuchStep
+from agentstate.rollout.stages import RolloutState
+from agentstate.rollout.steps import StepMonitor, advance, retreat, unfinished_step
 from tests import scenes
 from tests.factories import ProjectFactory
 from tests.faults.processes import wait_until
 from tests.flags import turn
-from tests.rollout.ladder import in_sync, place, saved_in_agentkit_only, stand_at, steps_taken
+from tests.rollout.ladder import in_sync, position, saved_in_agentkit_only, stand_at, steps_taken
 from tests.rollout.test_steps import Telling
 from tests.sql import second_connection
 
@@ -40,9 +40,9 @@ def test_the_whole_ladder_down() -> None:
     project = ProjectFactory().id
     state.save(project, facts=2)
     descended = []
-    while place() != ("legacy", 0):
+    while position() != ("legacy", 0):
         retreat()
-        descended.append(place())
+        descended.append(position())
 
     assert descended == [
         ("agentkit_only", 100),
@@ -61,9 +61,9 @@ def test_from_agentkit_only_everybody_comes_home_before_the_step_is_done() -> No
     projects = saved_in_agentkit_only()
     moved: list[Progress] = []
 
-    step = retreat(watching=Watching(progress=moved.append))
+    step = retreat(monitor=StepMonitor(progress=moved.append))
 
-    assert place() == ("agentkit_read", 100)
+    assert position() == ("agentkit_read", 100)
     assert all(scenes.homes_of(project).in_sync for project in projects)
     assert [(progress.step, progress.done, progress.total) for progress in moved] == [
         ("projects", 0, 3),
@@ -80,7 +80,7 @@ def test_fewer_can_read_from_the_agentkit_home() -> None:
 
     retreat(percent=Decimal(10))
 
-    assert place() == ("agentkit_read", 10)
+    assert position() == ("agentkit_read", 10)
     for percent in (10, 50):
         with pytest.raises(UnsuitablePercent):
             retreat(percent=Decimal(percent))
@@ -104,7 +104,7 @@ def test_pilots_do_not_read_from_the_agentkit_home_after_its_reads_are_taken_bac
 
     retreat()
 
-    assert place() == ("shadow_read", 0)
+    assert position() == ("shadow_read", 0)
     assert not gates.agentkit_reads("p1")
 
 
@@ -113,7 +113,7 @@ def test_what_is_left_of_a_freeze_goes_before_legacy_writes_come_back(change: st
     project = in_sync()
     stand_at("frozen")
     scenes.run_sql(f'ALTER TABLE "Project" {change}')
-    assert place() == ("agentkit_only", 100)
+    assert position() == ("agentkit_only", 100)
 
     retreat()
     scenes.run_sql('ALTER TABLE "Project" ENABLE TRIGGER ALL')
@@ -139,7 +139,7 @@ def test_off_the_ladder_there_is_no_step_down() -> None:
     stand_at("dual_write")
     turn("agentkit_writes", percent=50)
 
-    with pytest.raises(OffLadder):
+    with pytest.raises(NoStage):
         retreat()
 
 
@@ -172,11 +172,11 @@ def test_the_retreat_waits_for_older_transactions_which_may_still_save_into_the_
     late = threading.Thread(target=save_late)
     late.start()
     saved.wait(20)
-    stepping = threading.Thread(target=lambda: (retreat(watching=telling.watching), connection.close()))
+    stepping = threading.Thread(target=lambda: (retreat(monitor=telling.monitor), connection.close()))
     stepping.start()
     wait_until(lambda: telling.told)
-    assert place() == ("agentkit_read", 100), "reads stay where the newest state is"
-    assert unfinished_step(look().place) is not None
+    assert position() == ("agentkit_read", 100), "reads stay where the newest state is"
+    assert unfinished_step(RolloutState.read().position) is not None
     go_on.set()
     late.join(20)
     stepping.join(20)
@@ -191,14 +191,14 @@ def test_the_retreat_waits_for_them_too_where_somebody_switched_legacy_writes_on
     with second_connection() as other:
         other.execute("BEGIN; SELECT 1")
         stand_at("agentkit_read")
-        stepping = threading.Thread(target=lambda: (retreat(watching=telling.watching), connection.close()))
+        stepping = threading.Thread(target=lambda: (retreat(monitor=telling.monitor), connection.close()))
         stepping.start()
         wait_until(lambda: telling.told)
-        assert place() == ("agentkit_read", 100), "reads stay where the newest state is"
+        assert position() == ("agentkit_read", 100), "reads stay where the newest state is"
         other.execute("ROLLBACK")
         stepping.join(20)
 
-    assert place() == ("shadow_read", 0)
+    assert position() == ("shadow_read", 0)
     assert scenes.homes_of(project).columns == {"facts": "2"}
 
 
@@ -225,36 +225,36 @@ def test_an_interrupted_retreat_stands_at_a_safe_stage_and_goes_on_later() -> No
     telling = Telling()
     with second_connection() as older:
         older.execute("BEGIN; SELECT 1")
-        threading.Timer(0.4, telling.watching.stop.set).start()
+        threading.Timer(0.4, telling.monitor.stop.set).start()
         with pytest.raises(Interrupted, match=r"agentkit_read at 100 percent, which is safe.*retreat again"):
-            retreat(watching=telling.watching)
+            retreat(monitor=telling.monitor)
 
-    assert place() == ("agentkit_read", 100)
+    assert position() == ("agentkit_read", 100)
     assert state.load(projects[0]).facts == 2
     with pytest.raises(UnsuitablePercent, match="has not ended: run it without --percent"):
         retreat(percent=Decimal(10))
 
     retreat()
 
-    assert place() == ("agentkit_read", 100)
+    assert position() == ("agentkit_read", 100)
     assert all(scenes.homes_of(project).in_sync for project in projects)
     assert len(steps_taken()) == 1
 
     retreat()
-    assert place() == ("shadow_read", 0)
+    assert position() == ("shadow_read", 0)
 
 
 def test_who_thinks_better_of_an_interrupted_retreat_can_go_up_again() -> None:
     projects = saved_in_agentkit_only()
     telling = Telling()
-    telling.watching.stop.set()
+    telling.monitor.stop.set()
     with pytest.raises(Interrupted):
-        retreat(watching=telling.watching)
+        retreat(monitor=telling.monitor)
 
     advance()
 
-    assert place() == ("agentkit_only", 100)
-    assert unfinished_step(look().place) is None
+    assert position() == ("agentkit_only", 100)
+    assert unfinished_step(RolloutState.read().position) is None
     assert state.load(projects[0]).facts == 2
 
 
@@ -263,9 +263,9 @@ def test_an_interrupted_pass_stops_the_retreat_after_its_batch(monkeypatch: pyte
     saved_in_agentkit_only()
     stand_at("agentkit_read")
     telling = Telling()
-    telling.watching.stop.set()
+    telling.monitor.stop.set()
 
     with pytest.raises(Interrupted, match="after the batch under way"):
-        retreat(watching=telling.watching)
+        retreat(monitor=telling.monitor)
 
-    assert place() == ("agentkit_read", 100)
+    assert position() == ("agentkit_read", 100)

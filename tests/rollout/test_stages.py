@@ -9,24 +9,26 @@ import pytest
 from django.contrib.auth.models import User
 from django.db import connection
 
+from agentstate.contract import columns
 from agentstate.models import Flag
 from agentstate.rollout.errors import UnsuitablePercent
-from agentstate.rollout.freeze import freeze
-from agentstate.rollout.stages import Place, Stage, above, below, look
-from agentstate.state.keys import STATE_KEYS
+from agentstate.rollout.freeze import freeze, thaw
+from agentstate.rollout.stages import Position, RolloutState, Stage, above, below
 from tests.flags import turn
-from tests.rollout.ladder import FLAGS, place, stand_at
+from tests.rollout.ladder import FLAGS, position, stand_at
 
 pytestmark = pytest.mark.django_db
 
 
-def at(stage: str, percent: float) -> Place:
-    return Place(Stage(stage), Decimal(str(percent)))
+def at(stage: str, percent: float) -> Position:
+    return Position(Stage(stage), Decimal(str(percent)))
 
 
 def drop_columns() -> None:
+    """Drop them as the contract does."""
+    thaw()
     with connection.cursor() as cursor:
-        cursor.execute(f'ALTER TABLE "Project" {", ".join(f"""DROP "{key.column}" CASCADE""" for key in STATE_KEYS)}')
+        cursor.execute(columns._DROP)
 
 
 LADDER = [
@@ -50,21 +52,21 @@ LADDER = [
 def test_the_flags_and_the_freeze_are_the_stage(stage: str) -> None:
     stand_at(stage)
 
-    assert place() == (stage, 100 if FLAGS[stage]["agentkit_reads"] else 0)
-    assert look().pilots == []
+    assert position() == (stage, 100 if FLAGS[stage]["agentkit_reads"] else 0)
+    assert RolloutState.read().pilots == []
 
 
 def test_without_rows_the_flags_are_as_they_were_initially() -> None:
     Flag.objects.all().delete()
 
-    assert place() == ("legacy", 0)
+    assert position() == ("legacy", 0)
 
 
 @pytest.mark.parametrize("percent", [0.1, 1, 12.5, 99.9])
 def test_a_share_of_the_reads_is_part_of_the_stage(percent: float) -> None:
     stand_at("agentkit_read", percent)
 
-    assert place() == ("agentkit_read", percent)
+    assert position() == ("agentkit_read", percent)
 
 
 def test_a_hundred_percent_is_everyone() -> None:
@@ -73,7 +75,7 @@ def test_a_hundred_percent_is_everyone() -> None:
     turn("agentkit_reads", percent=100)
     turn("legacy_writes", percent=0)
 
-    assert place() == ("agentkit_only", 100)
+    assert position() == ("agentkit_only", 100)
 
 
 @pytest.mark.parametrize("shadow", [{"everyone": True}, {"everyone": False}, {"percent": 30}])
@@ -81,7 +83,7 @@ def test_shadow_reads_do_not_matter_once_legacy_writes_are_off(shadow: dict[str,
     stand_at("agentkit_only")
     turn("agentkit_shadow_reads", **shadow)
 
-    assert place() == ("agentkit_only", 100)
+    assert position() == ("agentkit_only", 100)
 
 
 @pytest.mark.parametrize("stage", ["legacy", "frozen"])
@@ -89,7 +91,7 @@ def test_without_the_columns_everything_is_contracted_whatever_the_flags_say(sta
     stand_at(stage)
     drop_columns()
 
-    assert place() == ("contracted", 100)
+    assert position() == ("contracted", 100)
 
 
 # -- pilots
@@ -100,8 +102,8 @@ def test_named_projects_and_users_of_the_read_gates_are_pilots() -> None:
     turn("agentkit_reads", project_ids=["p1", "p2"], users=[User.objects.create(username="ada")])
     turn("agentkit_shadow_reads", staff=True)
 
-    assert place() == ("dual_write", 0)
-    assert look().pilots == [("agentkit_reads", 2, True), ("agentkit_shadow_reads", 0, True)]
+    assert position() == ("dual_write", 0)
+    assert RolloutState.read().pilots == [("agentkit_reads", 2, True), ("agentkit_shadow_reads", 0, True)]
 
 
 def test_nobody_is_a_pilot_of_a_gate_that_everyone_overrules() -> None:
@@ -109,7 +111,7 @@ def test_nobody_is_a_pilot_of_a_gate_that_everyone_overrules() -> None:
     turn("agentkit_reads", everyone=False, project_ids=["p1"], staff=True)
     turn("agentkit_shadow_reads", everyone=True, project_ids=["p1"], staff=True)
 
-    assert look().pilots == []
+    assert RolloutState.read().pilots == []
 
 
 # -- off the ladder
@@ -121,23 +123,23 @@ def test_a_part_of_the_writes_is_no_stage(gate: str, settings: dict[str, Any]) -
     stand_at("dual_write")
     turn(gate, **settings)
 
-    assert place() is None
+    assert position() is None
 
 
 def test_a_part_of_the_shadow_reads_is_no_stage() -> None:
     stand_at("shadow_read")
     turn("agentkit_shadow_reads", percent=20)
 
-    assert place() is None
-    assert [nearest.place for nearest in look().nearest] == [at("dual_write", 0), at("shadow_read", 0)]
+    assert position() is None
+    assert [nearest.position for nearest in RolloutState.read().nearest] == [at("dual_write", 0), at("shadow_read", 0)]
 
 
 def test_the_nearest_stages_are_told_with_the_commands_that_lead_there() -> None:
     stand_at("dual_write")
     turn("agentkit_writes", percent=30, project_ids=["p1"])
 
-    legacy, dual_write = look().nearest
-    assert (legacy.place, dual_write.place) == (at("legacy", 0), at("dual_write", 0))
+    legacy, dual_write = RolloutState.read().nearest
+    assert (legacy.position, dual_write.position) == (at("legacy", 0), at("dual_write", 0))
     assert legacy.differences == [
         ("agentkit_writes", "on for 30 percent and 1 by name", "off", "waffle_flag agentkit_writes --deactivate")
     ]
@@ -148,7 +150,10 @@ def test_reads_without_shadow_reads_are_near_the_same_share_with_them() -> None:
     stand_at("agentkit_read", 10)
     turn("agentkit_shadow_reads", everyone=False)
 
-    assert [nearest.place for nearest in look().nearest] == [at("dual_write", 0), at("agentkit_read", 10)]
+    assert [nearest.position for nearest in RolloutState.read().nearest] == [
+        at("dual_write", 0),
+        at("agentkit_read", 10),
+    ]
 
 
 def test_a_missing_row_is_made_by_the_command_that_is_told() -> None:
@@ -157,7 +162,7 @@ def test_a_missing_row_is_made_by_the_command_that_is_told() -> None:
     turn("agentkit_reads", everyone=True)
     Flag.objects.filter(name="agentkit_shadow_reads").delete()
 
-    commands = {difference.command for nearest in look().nearest for difference in nearest.differences}
+    commands = {difference.command for nearest in RolloutState.read().nearest for difference in nearest.differences}
     assert commands == {
         "waffle_flag agentkit_reads --deactivate",
         "waffle_flag agentkit_shadow_reads --create --everyone",
@@ -169,8 +174,8 @@ def test_with_the_freeze_set_only_frozen_is_near_since_a_retreat_from_there_lift
     stand_at("legacy")
     freeze()
 
-    (nearest,) = look().nearest
-    assert nearest.place == at("frozen", 100)
+    (nearest,) = RolloutState.read().nearest
+    assert nearest.position == at("frozen", 100)
     assert [difference.gate for difference in nearest.differences] == [
         "agentkit_writes",
         "legacy_writes",
@@ -206,7 +211,7 @@ def test_the_way_down_leaves_reads_by_percent_at_once() -> None:
         (at("agentkit_read", 12.5), None, at("agentkit_read", 50)),
     ],
 )
-def test_a_larger_share_can_be_asked_for(here: Place, percent: float | None, there: Place) -> None:
+def test_a_larger_share_can_be_asked_for(here: Position, percent: float | None, there: Position) -> None:
     assert above(here, percent and Decimal(str(percent))) == there
 
 
@@ -221,7 +226,7 @@ def test_a_larger_share_can_be_asked_for(here: Place, percent: float | None, the
         (at("agentkit_only", 100), 10),
     ],
 )
-def test_another_share_is_refused_on_the_way_up(here: Place, percent: float) -> None:
+def test_another_share_is_refused_on_the_way_up(here: Position, percent: float) -> None:
     with pytest.raises(UnsuitablePercent, match=rf"{percent} is no larger share|has no share"):
         above(here, Decimal(percent))
 

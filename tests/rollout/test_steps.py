@@ -14,10 +14,10 @@ from agentstate import gates
 from agentstate.actors import acting_as, process_owner
 from agentstate.models import Flag, FlagChange, RolloutStep
 from agentstate.rollout import steps
-from agentstate.rollout.errors import Interrupted, Refused, StepUnderWay
+from agentstate.rollout.errors import Interrupted, Refused, StepInProgress
 from agentstate.rollout.freeze import is_frozen
-from agentstate.rollout.refusals import NoSuchStep, NotOpen, OffLadder
-from agentstate.rollout.steps import Watching, advance
+from agentstate.rollout.refusals import ConditionsNotMet, NoStage, NoSuchStep
+from agentstate.rollout.steps import StepMonitor, advance
 from tests import scenes
 from tests.factories import ProjectFactory, write_columns
 from tests.faults.processes import wait_until
@@ -28,7 +28,7 @@ from tests.rollout.ladder import (
     found_by_reads,
     let_time_pass,
     missing,
-    place,
+    position,
     stand_at,
     steps_taken,
 )
@@ -55,9 +55,9 @@ def in_sync() -> str:
 def test_the_whole_ladder_up() -> None:
     project = in_sync()
     climbed = []
-    while place() != ("frozen", 100):
+    while position() != ("frozen", 100):
         advance()
-        climbed.append(place())
+        climbed.append(position())
         answers = gates.Shares.of(Flag.objects.all()).for_project(project)
         assert answers.agentkit_writes
         assert answers.legacy_writes is (climbed[-1][0] not in ("agentkit_only", "frozen"))
@@ -81,11 +81,11 @@ def test_a_share_can_be_asked_for() -> None:
     stand_at("shadow_read")
 
     advance(percent=Decimal("12.5"))
-    assert place() == ("agentkit_read", 12.5)
+    assert position() == ("agentkit_read", 12.5)
     advance()
-    assert place() == ("agentkit_read", 50)
+    assert position() == ("agentkit_read", 50)
     advance(percent=Decimal(100))
-    assert place() == ("agentkit_read", 100)
+    assert position() == ("agentkit_read", 100)
 
 
 @pytest.mark.usefixtures("impatient")
@@ -108,7 +108,7 @@ def test_shadow_reads_are_switched_off_when_they_do_not_matter_any_more() -> Non
 
     advance()
 
-    assert place() == ("agentkit_only", 100)
+    assert position() == ("agentkit_only", 100)
     assert Flag.objects.get(name="agentkit_shadow_reads").everyone is False
 
 
@@ -135,7 +135,7 @@ def test_a_step_that_fails_at_its_end_changes_no_flag() -> None:
     finally:
         scenes.run_sql('ALTER TABLE "AgentStateRolloutStep" DROP CONSTRAINT none')
 
-    assert place() == ("agentkit_read", 100)
+    assert position() == ("agentkit_read", 100)
 
 
 # -- what is kept
@@ -176,14 +176,14 @@ def test_a_step_is_kept_with_its_conditions() -> None:
 def test_a_step_whose_conditions_do_not_hold_changes_nothing_and_names_them(stage: str, names: list[str]) -> None:
     scenes.damage(in_sync(), facts="2")
     stand_at(stage)
-    before = FlagChange.objects.count(), place()
+    before = FlagChange.objects.count(), position()
 
-    with pytest.raises(NotOpen) as refusal:
+    with pytest.raises(ConditionsNotMet) as refusal:
         advance()
 
     assert [condition.name for condition in refusal.value.conditions if not condition.holds] == names
     assert all(name in str(refusal.value) for name in names)
-    assert (FlagChange.objects.count(), place()) == before
+    assert (FlagChange.objects.count(), position()) == before
     assert not is_frozen()
     assert steps_taken() == []
 
@@ -192,10 +192,10 @@ def test_off_the_ladder_there_is_no_step() -> None:
     stand_at("dual_write")
     turn("legacy_writes", percent=50)
 
-    with pytest.raises(OffLadder) as refusal:
+    with pytest.raises(NoStage) as refusal:
         advance()
 
-    assert [str(nearest.place) for nearest in refusal.value.nearest] == ["dual_write"]
+    assert [str(nearest.position) for nearest in refusal.value.nearest] == ["dual_write"]
     assert refusal.value.nearest[0].differences[0].command == "waffle_flag legacy_writes --everyone"
 
 
@@ -207,7 +207,7 @@ def test_a_migration_takes_the_last_step() -> None:
         advance(override="I want it")
 
     assert [condition.name for condition in refusal.value.conditions] == ["verification_problems", "left_aside_open"]
-    assert place() == ("frozen", 100)
+    assert position() == ("frozen", 100)
 
 
 # -- override
@@ -220,7 +220,7 @@ def test_an_override_takes_a_step_that_is_not_open_and_is_kept() -> None:
     with acting_as("ada@app-1"):
         advance(override="A throwaway database")
 
-    assert place() == ("agentkit_read", 1)
+    assert position() == ("agentkit_read", 1)
     step = RolloutStep.objects.get()
     assert (step.override, step.requested_by) == ("A throwaway database", "ada@app-1")
     did_not_hold = [condition["name"] for condition in step.conditions if not condition["holds"]]
@@ -243,7 +243,7 @@ def test_every_step_can_be_overridden_but_for_the_migrations(stage: str, monkeyp
 
     advance(override="A throwaway database")
 
-    assert place() not in (None, (stage, 0))
+    assert position() not in (None, (stage, 0))
 
 
 # -- two at once, and others in between
@@ -258,7 +258,7 @@ def test_of_two_advances_at_once_one_takes_one_step() -> None:
         try:
             advance()
             ended.append("took it")
-        except StepUnderWay:
+        except StepInProgress:
             ended.append("refused")
         finally:
             connection.close()
@@ -270,7 +270,7 @@ def test_of_two_advances_at_once_one_takes_one_step() -> None:
         thread.join()
 
     assert sorted(ended) == ["refused", "refused", "refused", "took it"]
-    assert place() == ("dual_write", 0)
+    assert position() == ("dual_write", 0)
     assert len(steps_taken()) == 1
 
 
@@ -278,11 +278,11 @@ def test_of_two_advances_at_once_one_takes_one_step() -> None:
 def test_a_step_that_another_operator_takes_keeps_ours_out() -> None:
     with second_connection() as other:
         other.execute("SELECT pg_advisory_lock(%s, %s)", steps._LOCK)
-        with pytest.raises(StepUnderWay, match="Another operator is taking a step"):
+        with pytest.raises(StepInProgress, match="Another operator is taking a step"):
             advance()
 
     advance()
-    assert place() == ("dual_write", 0)
+    assert position() == ("dual_write", 0)
 
 
 @pytest.mark.usefixtures("impatient")
@@ -300,10 +300,10 @@ def test_a_flag_that_is_changed_between_the_look_and_the_step_keeps_the_step_fro
     stand_at("shadow_read")
     monkeypatch.setattr(steps.Evidence, "conditions", look_and_let_somebody_toggle)
 
-    with pytest.raises(StepUnderWay, match="changed a flag just now"):
+    with pytest.raises(StepInProgress, match="changed a flag just now"):
         advance()
 
-    assert place() == ("shadow_read", 0)
+    assert position() == ("shadow_read", 0)
     assert steps_taken() == []
 
 
@@ -313,7 +313,7 @@ def test_a_flag_that_somebody_keeps_locked_is_not_waited_for(monkeypatch: pytest
     stand_at("legacy")
     with second_connection() as other:
         other.execute("""BEGIN; UPDATE "AgentStateFlag" SET note = note WHERE name = 'agentkit_reads'""")
-        with pytest.raises(StepUnderWay, match="a transaction that has not ended"):
+        with pytest.raises(StepInProgress, match="a transaction that has not ended"):
             advance()
     assert steps_taken() == []
 
@@ -322,13 +322,13 @@ def test_a_flag_that_somebody_keeps_locked_is_not_waited_for(monkeypatch: pytest
 @pytest.mark.parametrize("stage", ["dual_write", "shadow_read", "agentkit_only"])
 def test_who_interrupts_while_the_conditions_are_looked_at_gets_no_step(stage: str) -> None:
     stand_at(stage)
-    before, watching = place(), Watching()
-    watching.stop.set()
+    before, monitor = position(), StepMonitor()
+    monitor.stop.set()
 
     with pytest.raises(Interrupted):
-        advance(watching=watching)
+        advance(monitor=monitor)
 
-    assert place() == before
+    assert position() == before
     assert steps_taken() == []
 
 
@@ -341,12 +341,12 @@ class Telling:
     def __init__(self, *, is_impatient: bool = False) -> None:
         self.told: list[list[int]] = []
         self.is_impatient = is_impatient
-        self.watching = Watching(waiting=self.wait)
+        self.monitor = StepMonitor(waiting=self.wait)
 
     def wait(self, transactions: Sequence[Transaction]) -> None:
         self.told.append([transaction.pid for transaction in transactions])
         if self.is_impatient:
-            self.watching.stop.set()
+            self.monitor.stop.set()
 
 
 @pytest.mark.usefixtures("impatient")
@@ -358,7 +358,7 @@ def test_the_freeze_waits_for_transactions_that_are_older_than_the_end_of_legacy
         advance()
         time.sleep(0.1)
         younger.execute("BEGIN; SELECT 1 AS young")
-        thread = threading.Thread(target=lambda: (advance(watching=telling.watching), connection.close()))
+        thread = threading.Thread(target=lambda: (advance(monitor=telling.monitor), connection.close()))
         thread.start()
         wait_until(lambda: telling.told)
         assert not is_frozen()
@@ -379,9 +379,9 @@ def test_an_interrupted_wait_changes_nothing() -> None:
         turn("legacy_writes", everyone=False)
 
         with pytest.raises(Interrupted, match=f"process {older.info.backend_pid}"):
-            advance(watching=telling.watching)
+            advance(monitor=telling.monitor)
 
-    assert place() == ("agentkit_only", 100)
+    assert position() == ("agentkit_only", 100)
     assert steps_taken() == []
 
 

@@ -13,14 +13,14 @@ from django.utils.http import urlencode
 from agentstate.backfill.acceptance import status_of, valid_acceptances
 from agentstate.gates import AGENTKIT_WRITES, BUCKETS_A_PERCENT, GATES
 from agentstate.models import BackfillPass, FlagChange, LeftAside, Project, ReadDifference, RolloutStep
-from agentstate.rollout.stages import Place, Stage
+from agentstate.rollout.stages import Position, Stage
 
 if TYPE_CHECKING:
     from decimal import Decimal
 
     from agentstate.gates import Gate, Share
     from agentstate.models import Flag
-    from agentstate.rollout.stages import Standpoint
+    from agentstate.rollout.stages import RolloutState
 
 # How many rows of each list the page has; all of them are elsewhere.
 NAMED, LISTED = 5, 20
@@ -57,15 +57,16 @@ class GateRow(NamedTuple):
     history: str
 
 
-def gates(standpoint: Standpoint) -> list[GateRow]:
+def gates(rollout_state: RolloutState) -> list[GateRow]:
     """Return the four gates."""
     changes = {
         change.flag: change
         for change in FlagChange.objects.filter(flag__in=GATES).order_by("flag", "-pk").distinct("flag")
     }
+    has_columns = not rollout_state.is_contracted
     return [
-        _gate(gate, standpoint.flags.get(name), share, changes.get(name), has_columns=standpoint.has_columns)
-        for (name, gate), share in zip(GATES.items(), standpoint.rollout, strict=True)
+        _gate(gate, rollout_state.flags.get(name), share, changes.get(name), has_columns=has_columns)
+        for (name, gate), share in zip(GATES.items(), rollout_state.rollout, strict=True)
     ]
 
 
@@ -134,7 +135,7 @@ def step_in_words(step: RolloutStep) -> str:
 
 
 def _place(stage: str, percent: Decimal) -> str:
-    return str(Place(Stage(stage), percent)) if stage in set(Stage) else stage
+    return str(Position(Stage(stage), percent)) if stage in set(Stage) else stage
 
 
 def conditions_of(step: RolloutStep) -> list[dict[str, Any]]:

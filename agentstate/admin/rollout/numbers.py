@@ -8,33 +8,33 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from agentstate.admin.rollout import lists, page
 from agentstate.admin.shared.counted import Counted, counted
 from agentstate.models import BackfillPass
-from agentstate.rollout.escapes import Escapes, count_escapes, escapes
+from agentstate.rollout.bypassing_writes import BypassingWriteCounts, count_bypassing_writes, newest_bypassing_writes
 from agentstate.rollout.evidence import Evidence
-from agentstate.rollout.freeze import frozen
-from agentstate.rollout.stages import Stage, above, look
+from agentstate.rollout.freeze import read_freeze
+from agentstate.rollout.stages import RolloutState, Stage, above
 from agentstate.rollout.standings import count_standings
 from agentstate.rollout.status import override_at
 from agentstate.rollout.steps import CONTRACT, UNCONTRACT, unfinished_step
 
 if TYPE_CHECKING:
     from agentstate.backfill.verification import Offender
-    from agentstate.rollout.escapes import Escape
+    from agentstate.rollout.bypassing_writes import BypassingWrite
     from agentstate.rollout.evidence import Condition
     from agentstate.rollout.flag_history import FlagHistory
-    from agentstate.rollout.stages import Place
+    from agentstate.rollout.stages import Position
 
 ADVANCE, RETREAT = (f"manage.py agentkit_rollout {action}" for action in ("advance", "retreat"))
 
 # The steps up whose conditions need a scan: verification's, and that of escapes.
 _BY_VERIFICATION = (Stage.SHADOW_READ, Stage.CONTRACTED)
-_BY_ESCAPES = (Stage.AGENTKIT_ONLY, Stage.FROZEN)
+_BY_BYPASSING_WRITES = (Stage.AGENTKIT_ONLY, Stage.FROZEN)
 
 
-class FoundEscapes(NamedTuple):
+class FoundBypassingWrites(NamedTuple):
     """How many writes bypassed us, and the newest of them."""
 
-    counts: Escapes
-    newest: list[Escape]
+    counts: BypassingWriteCounts
+    newest: list[BypassingWrite]
 
 
 class FoundConditions(NamedTuple):
@@ -51,25 +51,25 @@ def numbers(asked: str) -> dict[str, Any]:
     Args:
         asked: which number to count anew.
     """
-    standpoint, evidence = look(), Evidence()
-    place = standpoint.place
-    target, override = above(place) if place else None, override_at(place)
+    rollout_state, evidence = RolloutState.read(), Evidence()
+    position = rollout_state.position
+    target, override = above(position) if position else None, override_at(position)
     # A toggle or a pass changes what there is to count.
     newest = BackfillPass.objects.order_by("-pk").values_list("pk", "outcome").first()
     version = ".".join(map(str, (evidence.history.newest_id, *(newest or ()))))
     standings = counted(f"standings.{version}", count_standings, anew=asked == "standings")
-    found = counted(f"escapes.{version}", partial(_find_escapes, evidence.history), anew=asked == "escapes")
+    found = counted(f"escapes.{version}", partial(_find_bypassing_writes, evidence.history), anew=asked == "escapes")
     return {
-        "standpoint": standpoint,
-        "place": place,
-        "ladder": page.ladder(standpoint),
-        "frozen": frozen(),
+        "rollout_state": rollout_state,
+        "position": position,
+        "ladder": page.ladder(rollout_state),
+        "frozen": read_freeze(),
         "override": override,
         "not_held": lists.not_met_at(override) if override else [],
-        "unfinished": unfinished_step(place),
+        "unfinished": unfinished_step(position),
         "advance": CONTRACT if target and target.stage == Stage.CONTRACTED else ADVANCE,
-        "retreat": UNCONTRACT if place and place.stage == Stage.CONTRACTED else RETREAT,
-        "gates": lists.gates(standpoint),
+        "retreat": UNCONTRACT if position and position.stage == Stage.CONTRACTED else RETREAT,
+        "gates": lists.gates(rollout_state),
         "standings": standings,
         "parts": page.parts(standings.value) if standings.value else [],
         "escapes": found,
@@ -77,13 +77,13 @@ def numbers(asked: str) -> dict[str, Any]:
     }
 
 
-def _find_escapes(history: FlagHistory) -> FoundEscapes:
-    counts = count_escapes(history)
-    return FoundEscapes(counts, escapes(lists.LISTED, history) if counts.count else [])
+def _find_bypassing_writes(history: FlagHistory) -> FoundBypassingWrites:
+    counts = count_bypassing_writes(history)
+    return FoundBypassingWrites(counts, newest_bypassing_writes(lists.LISTED, history) if counts.count else [])
 
 
 def _next_step(
-    target: Place, evidence: Evidence, escaped: Counted[FoundEscapes], version: str, asked: str
+    target: Position, evidence: Evidence, escaped: Counted[FoundBypassingWrites], version: str, asked: str
 ) -> dict[str, Any]:
     """Return the context of the next step: its conditions, and the name of the number that they hang on."""
     name, found = _found(target, evidence, escaped, version, asked)
@@ -98,24 +98,24 @@ def _next_step(
 
 
 def _found(
-    target: Place, evidence: Evidence, escaped: Counted[FoundEscapes], version: str, asked: str
+    target: Position, evidence: Evidence, escaped: Counted[FoundBypassingWrites], version: str, asked: str
 ) -> tuple[str, Counted[FoundConditions]]:
     if target.stage in _BY_VERIFICATION:
         name = "conditions"
         return name, counted(f"{target}.{version}", partial(_verify, target, evidence), anew=asked == name)
-    if target.stage not in _BY_ESCAPES:
+    if target.stage not in _BY_BYPASSING_WRITES:
         return "", Counted(_conditions(target, evidence), None, evidence.now)
     if escaped.value:
-        evidence.escapes = escaped.value.counts
+        evidence.bypassing_writes = escaped.value.counts
     value = _conditions(target, evidence) if escaped.value else None
     return "escapes", Counted(value, escaped.at, escaped.tried_at, escaped.gave_up_after)
 
 
-def _conditions(target: Place, evidence: Evidence) -> FoundConditions:
+def _conditions(target: Position, evidence: Evidence) -> FoundConditions:
     return FoundConditions(evidence.conditions(target), {}, [])
 
 
-def _verify(target: Place, evidence: Evidence) -> FoundConditions:
+def _verify(target: Position, evidence: Evidence) -> FoundConditions:
     conditions = evidence.conditions(target)
     problems = {kind: count for kind, count in evidence.verification.problems.items() if count}
     return FoundConditions(conditions, problems, evidence.verification.offenders)

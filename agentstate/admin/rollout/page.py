@@ -10,7 +10,7 @@ from django.urls import reverse
 from django.utils.http import urlencode
 
 from agentstate.admin.shared.standings import STANDINGS
-from agentstate.rollout.evidence import MEANINGS
+from agentstate.rollout.evidence import DESCRIPTIONS
 from agentstate.rollout.stages import READ_SHARES, Stage, shown
 from agentstate.state.standing import Standing
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from decimal import Decimal
 
     from agentstate.rollout.evidence import Condition
-    from agentstate.rollout.stages import Standpoint
+    from agentstate.rollout.stages import RolloutState
 
 STAGES = {
     Stage.LEGACY: "Saves and reads use the columns alone.",
@@ -61,16 +61,16 @@ class Rung(NamedTuple):
     shares: list[tuple[str, str]]
 
 
-def ladder(standpoint: Standpoint) -> list[Rung]:
+def ladder(rollout_state: RolloutState) -> list[Rung]:
     """Return the rungs, the lowest first. Off the ladder we are on none, and have passed none."""
-    rungs, place = list(Stage), standpoint.place
-    here = rungs.index(place.stage) if place else -1
+    rungs, position = list(Stage), rollout_state.position
+    here = rungs.index(position.stage) if position else -1
     return [
         Rung(
             stage.value,
             explanation,
             _state(number, here),
-            _shares(standpoint.percent) if number == here and stage == Stage.AGENTKIT_READ else [],
+            _shares(rollout_state.percent) if number == here and stage == Stage.AGENTKIT_READ else [],
         )
         for number, (stage, explanation) in enumerate(STAGES.items())
     ]
@@ -104,11 +104,11 @@ class Row(NamedTuple):
 
 
 def in_words(conditions: Sequence[Condition]) -> list[Row]:
-    """Return conditions as the page has them, each with the place on the page that is behind its figure."""
+    """Return conditions as the page has them, each with the position on the page that is behind its figure."""
     return [
         Row(
             each.name,
-            MEANINGS[each.name],
+            DESCRIPTIONS[each.name],
             each.holds,
             f"{each.figure:,}" + (" h" if _is_time(each) else ""),
             _needed(each),
@@ -134,7 +134,7 @@ def _needed(condition: Condition) -> str:
 
 @dataclass(frozen=True)
 class Part:
-    """A standing: how many projects have it, its percent, its place in the bar, and where they are listed."""
+    """A standing: how many projects have it, its percent, its position in the bar, and where they are listed."""
 
     standing: str
     meaning: str

@@ -136,7 +136,7 @@ def _reasons(counts: list[ReadCount]) -> list[Reason]:
 
 
 def _behind(finding: str, reason: str) -> str:
-    """Return where to see the projects that are now as the reason says: a list, or a place on the page."""
+    """Return where to see the projects that are now as the reason says: a list, or a position on the page."""
     if finding == Finding.DIFFERENCE:
         return "#agentstate-differences"
     if reason == ReadCount.GIVEN_UP:

@@ -17,7 +17,7 @@ from agentstate.management.rollout import refusal_as_json, step_as_json, write_r
 from agentstate.management.text import counted, stream_of
 from agentstate.rollout.errors import Interrupted, Refused, UnsuitablePercent
 from agentstate.rollout.status import status
-from agentstate.rollout.steps import Watching, advance, retreat
+from agentstate.rollout.steps import StepMonitor, advance, retreat
 from agentstate.rollout.waiting import listed
 
 if TYPE_CHECKING:
@@ -92,8 +92,11 @@ class Command(OperatorCommand):
             self._take_step(action, percent, (override or "").strip(), output, verbosity)
 
     def _show_status(self, output: str) -> None:
-        with operator_errors():
-            found = status()
+        try:
+            with operator_errors():
+                found = status()
+        except Refused as error:
+            raise CommandError(str(error)) from error
         if output == "json":
             self.stdout.write(json.dumps(found.as_json()))
         else:
@@ -127,7 +130,7 @@ class Command(OperatorCommand):
             def wait(transactions: Sequence[Transaction]) -> None:
                 report.say(f"Waiting for {counted(len(transactions), 'older transaction')}: {listed(transactions)}.")
 
-            watching = Watching(progress=report, waiting=wait, stop=stop)
+            monitor = StepMonitor(progress=report, waiting=wait, stop=stop)
             if action == "retreat":
-                return retreat(percent=percent, watching=watching)
-            return advance(percent=percent, override=override, watching=watching)
+                return retreat(percent=percent, monitor=monitor)
+            return advance(percent=percent, override=override, monitor=monitor)

@@ -14,10 +14,10 @@ from agentstate.management.backfill_command import excluded
 from agentstate.management.base import OperatorCommand
 from agentstate.management.errors import operator_errors
 from agentstate.management.text import counted, print_table, stream_of
-from agentstate.rollout.escapes import Escapes, count_escapes
+from agentstate.rollout.bypassing_writes import BypassingWriteCounts, count_bypassing_writes
 from agentstate.state.standing import Standing
 
-WAYS_OUT = {
+ADVICE = {
     "legacy_ahead": "run manage.py backfill_agentkit_state",
     "forked": "run manage.py backfill_agentkit_state, then settle the rest with --prefer legacy or --prefer agentkit",
     "unequal": "changed without the trigger; settle with --prefer legacy or --prefer agentkit",
@@ -54,7 +54,7 @@ class Command(OperatorCommand):
             found = verification.verify(selected)
             audits = verification.audit(selected) if audit else None
             # The rollout waits for these, for all projects together.
-            bypassed = Escapes() if selected else count_escapes()
+            bypassed = BypassingWriteCounts() if selected else count_bypassing_writes()
         if output == "json":
             self.stdout.write(json.dumps(as_json(found, audits, bypassed), default=str))
         else:
@@ -62,7 +62,7 @@ class Command(OperatorCommand):
         if not found.clean:
             raise SystemExit(1)
 
-    def _write(self, found: Verification, audits: list[Audit], bypassed: Escapes) -> None:
+    def _write(self, found: Verification, audits: list[Audit], bypassed: BypassingWriteCounts) -> None:
         stream = stream_of(self.stdout)
         print_table(stream, "Standing", ["standing", "projects"], found.standing.items())
         if found.has_columns:
@@ -110,10 +110,10 @@ class Command(OperatorCommand):
         self.stdout.write(self.style.ERROR("Not clean:"))
         for kind, count in found.problems.items():
             if count:
-                self.stdout.write(f"  {count:,} {kind}: {WAYS_OUT[kind]}")
+                self.stdout.write(f"  {count:,} {kind}: {ADVICE[kind]}")
 
 
-def as_json(found: Verification, audits: list[Audit] | None, bypassed: Escapes) -> dict[str, Any]:
+def as_json(found: Verification, audits: list[Audit] | None, bypassed: BypassingWriteCounts) -> dict[str, Any]:
     """Return the findings as the one object that ``--format json`` prints."""
     result: dict[str, Any] = {
         "clean": found.clean,

@@ -101,10 +101,10 @@ class TestTheStage:
         turn("legacy_writes", everyone=False)
         response = get()
 
-        assert response.context["place"] is None
+        assert response.context["position"] is None
         assert "Stage: none of the ladder" in text_of(response)
         assert {rung.state for rung in response.context["ladder"]} == {"ahead"}
-        near = response.context["standpoint"].nearest
+        near = response.context["rollout_state"].nearest
         assert near
         for each in near:
             for difference in each.differences:

@@ -11,7 +11,13 @@ from django.db import connection
 from agentstate import state
 from agentstate.gates import AGENTKIT_WRITES
 from agentstate.models import AgentWorkflowRun, Flag, LeftAside
-from agentstate.rollout.escapes import Escape, Escapes, _query, count_escapes, escapes
+from agentstate.rollout.bypassing_writes import (
+    BypassingWrite,
+    BypassingWriteCounts,
+    _query,
+    count_bypassing_writes,
+    newest_bypassing_writes,
+)
 from agentstate.rollout.flag_history import FlagHistory
 from tests import scenes
 from tests.asking import BY_BUCKET
@@ -33,13 +39,13 @@ def in_sync(project: str | None = None, **documents: str) -> str:
 
 
 def found() -> tuple[int, int]:
-    counted = count_escapes()
-    assert counted.count == len(escapes())
+    counted = count_bypassing_writes()
+    assert counted.count == len(newest_bypassing_writes())
     return counted.count, counted.open
 
 
 def kinds() -> list[tuple[str, str]]:
-    return [(escape.project, escape.kind) for escape in escapes()]
+    return [(escape.project, escape.kind) for escape in newest_bypassing_writes()]
 
 
 # -- what is one
@@ -48,17 +54,17 @@ def kinds() -> list[tuple[str, str]]:
 def test_a_foreign_write_is_an_escape_that_the_next_pass_catches_up() -> None:
     project = in_sync()
     stand_at("dual_write")
-    assert count_escapes() == Escapes()
+    assert count_bypassing_writes() == BypassingWriteCounts()
 
     write_columns(project, {"facts": "2"})
     at = scenes.homes_of(project).clock
-    assert count_escapes() == Escapes(1, 1, at)
-    assert escapes() == [Escape(project, at, "legacy_ahead")]
+    assert count_bypassing_writes() == BypassingWriteCounts(1, 1, at)
+    assert newest_bypassing_writes() == [BypassingWrite(project, at, "legacy_ahead")]
 
     scenes.forward()
 
-    assert count_escapes() == Escapes(1, 0, at)
-    assert escapes() == [Escape(project, at, "legacy_snapshot")]
+    assert count_bypassing_writes() == BypassingWriteCounts(1, 0, at)
+    assert newest_bypassing_writes() == [BypassingWrite(project, at, "legacy_snapshot")]
 
 
 def test_a_save_of_ours_catches_it_up_too() -> None:
@@ -77,11 +83,11 @@ def test_a_fork_is_one_escape_before_and_after_it_is_merged() -> None:
     state.save(project, coverage=3)
     write_columns(project, {"facts": "2"})
     at = scenes.homes_of(project).clock
-    assert escapes() == [Escape(project, at, "forked")]
+    assert newest_bypassing_writes() == [BypassingWrite(project, at, "forked")]
 
     scenes.forward()
 
-    assert escapes() == [Escape(project, at, "legacy_merge")]
+    assert newest_bypassing_writes() == [BypassingWrite(project, at, "legacy_merge")]
 
 
 def test_a_merged_fork_stays_one_escape_of_its_time_when_the_columns_are_seeded() -> None:
@@ -95,8 +101,8 @@ def test_a_merged_fork_stays_one_escape_of_its_time_when_the_columns_are_seeded(
     scenes.reverse()
 
     assert scenes.homes_of(project).in_sync
-    assert escapes() == [Escape(project, at, "legacy_merge")]
-    assert count_escapes() == Escapes(1, 0, at)
+    assert newest_bypassing_writes() == [BypassingWrite(project, at, "legacy_merge")]
+    assert count_bypassing_writes() == BypassingWriteCounts(1, 0, at)
 
 
 def test_a_project_that_others_made_with_documents_is_one() -> None:
@@ -113,7 +119,7 @@ def test_the_newest_come_first_and_as_many_as_are_asked_for() -> None:
     for project in projects:
         write_columns(project, {"facts": "2"})
 
-    assert [escape.project for escape in escapes(limit=2)] == [projects[2], projects[1]]
+    assert [escape.project for escape in newest_bypassing_writes(limit=2)] == [projects[2], projects[1]]
 
 
 def test_what_a_person_gave_up_is_counted_and_not_open() -> None:

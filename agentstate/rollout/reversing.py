@@ -24,7 +24,9 @@ if TYPE_CHECKING:
     Result = TypeVar("Result")
 
 
-def bring_home(then: Callable[[], Result], *, progress: Callable[[Progress], None], stop: threading.Event) -> Result:
+def reverse_until_synced(
+    then: Callable[[], Result], *, progress: Callable[[Progress], None], stop: threading.Event
+) -> Result:
     """Run reverse passes until no project is AgentKit ahead, then do something before any forward pass can start.
 
     Projects that are forked are merged first, by a forward pass over them. With both write gates open, what a pass has

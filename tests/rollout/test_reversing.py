@@ -14,12 +14,12 @@ from agentstate.models import FlagChange, LeftAside
 from agentstate.models.passes import Direction
 from agentstate.rollout import waiting
 from agentstate.rollout.errors import NeedsPerson, Refused
-from agentstate.rollout.stages import look
+from agentstate.rollout.stages import RolloutState
 from agentstate.rollout.steps import retreat, unfinished_step
 from tests import scenes
 from tests.factories import write_columns
 from tests.faults.processes import wait_until
-from tests.rollout.ladder import place, saved_in_agentkit_only, stand_at, steps_taken
+from tests.rollout.ladder import position, saved_in_agentkit_only, stand_at, steps_taken
 from tests.sql import second_connection
 
 if TYPE_CHECKING:
@@ -59,16 +59,16 @@ def test_a_clash_needs_a_person_who_is_told_the_names_and_the_retreat_goes_on_af
         retreat()
 
     assert refusal.value.projects == [clashing]
-    assert place() == ("agentkit_read", 100)
-    assert unfinished_step(look().place) is not None
+    assert position() == ("agentkit_read", 100)
+    assert unfinished_step(RolloutState.read().position) is not None
     assert scenes.homes_of(clashing).columns == {"facts": "3"}
     assert scenes.homes_of(clashing).newest.state == {"facts": "2"}
 
     scenes.forward(clashing, prefer="agentkit")
     retreat()
 
-    assert place() == ("agentkit_read", 100)
-    assert unfinished_step(look().place) is None
+    assert position() == ("agentkit_read", 100)
+    assert unfinished_step(RolloutState.read().position) is None
     for project in (clashing, other):
         assert scenes.homes_of(project).in_sync
         assert scenes.homes_of(project).columns == {"facts": "2"}
@@ -97,7 +97,7 @@ def test_a_project_that_cannot_be_moved_is_named_and_keeps_the_reads_where_they_
     with pytest.raises(NeedsPerson, match=rf"leave these agentkit_ahead projects aside.*{unmovable}"):
         retreat()
 
-    assert place() == ("agentkit_read", 100)
+    assert position() == ("agentkit_read", 100)
 
 
 def test_a_trigger_of_others_that_swallows_updates_is_told_of_and_not_tried_for_ever() -> None:
@@ -115,7 +115,7 @@ def test_a_trigger_of_others_that_swallows_updates_is_told_of_and_not_tried_for_
     finally:
         scenes.run_sql("DROP FUNCTION swallow CASCADE")
 
-    assert place() == ("agentkit_read", 100)
+    assert position() == ("agentkit_read", 100)
 
 
 def test_a_project_that_a_person_gave_up_is_not_waited_for(unmovable: str) -> None:
@@ -127,7 +127,7 @@ def test_a_project_that_a_person_gave_up_is_not_waited_for(unmovable: str) -> No
     retreat()
     retreat()
 
-    assert place() == ("shadow_read", 0)
+    assert position() == ("shadow_read", 0)
     assert scenes.standing_of(unmovable) == "agentkit_ahead"
 
 
@@ -139,7 +139,7 @@ def test_a_forward_pass_under_way_keeps_the_retreat_waiting_for_another_time() -
             retreat()
 
     retreat()
-    assert place() == ("agentkit_read", 100)
+    assert position() == ("agentkit_read", 100)
     assert steps_taken()[-1] == ("agentkit_only", 100, "agentkit_read", 100, "")
 
 
@@ -157,4 +157,4 @@ def test_no_forward_pass_gets_between_the_last_look_and_the_gate(monkeypatch: py
         other.execute("ROLLBACK")
         thread.join(timeout=20)
 
-    assert place() == ("shadow_read", 0)
+    assert position() == ("shadow_read", 0)

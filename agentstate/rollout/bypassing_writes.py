@@ -1,4 +1,4 @@
-"""Escapes: writes of the columns that bypassed us after ``agentkit_writes`` had reached their project.
+"""BypassingWriteCounts: writes of the columns that bypassed us after ``agentkit_writes`` had reached their project.
 
 Since then every save of ours goes into the AgentKit home too, so that columns with a later clock, which that home had
 not taken in, were written by somebody else (or by a process of ours that had not yet seen the toggle). What is ahead
@@ -68,7 +68,7 @@ _BEGAN = """
     ) THEN false ELSE p.result -> 'state' = '{}' END"""
 
 
-class Escape(NamedTuple):
+class BypassingWrite(NamedTuple):
     """A write that bypassed us: the columns' clock, and where it stands.
 
     ``kind`` is ``legacy_ahead`` or ``forked`` where nothing has taken it in yet, else the workflow of the run that
@@ -81,7 +81,7 @@ class Escape(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Escapes:
+class BypassingWriteCounts:
     """How many writes bypassed us, how many of them nothing has taken in yet, and when the newest was.
 
     What a person gave up (see backfill/acceptance.py) is counted, and not open.
@@ -92,11 +92,11 @@ class Escapes:
     newest: datetime | None = None
 
 
-def count_escapes(history: FlagHistory | None = None) -> Escapes:
+def count_bypassing_writes(history: FlagHistory | None = None) -> BypassingWriteCounts:
     """Count the escapes since ``agentkit_writes`` reached each project."""
     query, parameters = _query((history or FlagHistory.load()).reached(AGENTKIT_WRITES))
     if not query:
-        return Escapes()
+        return BypassingWriteCounts()
     with connection.cursor() as cursor:
         cursor.execute(
             f"""
@@ -105,10 +105,10 @@ def count_escapes(history: FlagHistory | None = None) -> Escapes:
             """,
             parameters,
         )
-        return Escapes(*cursor.fetchone())
+        return BypassingWriteCounts(*cursor.fetchone())
 
 
-def escapes(limit: int = LISTED, history: FlagHistory | None = None) -> list[Escape]:
+def newest_bypassing_writes(limit: int = LISTED, history: FlagHistory | None = None) -> list[BypassingWrite]:
     """Return the newest escapes, the newest first."""
     query, parameters = _query((history or FlagHistory.load()).reached(AGENTKIT_WRITES))
     if not query:
@@ -118,7 +118,7 @@ def escapes(limit: int = LISTED, history: FlagHistory | None = None) -> list[Esc
             f"SELECT id, at, kind FROM ({query}) escape ORDER BY at DESC, id LIMIT %(limit)s",
             {**parameters, "limit": limit},
         )
-        return [Escape(*row) for row in cursor.fetchall()]
+        return [BypassingWrite(*row) for row in cursor.fetchall()]
 
 
 def _query(reached: Reached) -> tuple[str, dict[str, Any]]:
