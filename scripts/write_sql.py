@@ -51,9 +51,9 @@ def files() -> dict[str, str]:
 
 def _statements() -> dict[str, list[tuple[str, str]]]:
     from agentstate.backfill.chats import MakeSessions
-    from agentstate.backfill.forward import Adopt, TakeIn
+    from agentstate.backfill.forward import AdoptOrphans, TakeIn
     from agentstate.backfill.options import PassOptions
-    from agentstate.backfill.reverse import Seed
+    from agentstate.backfill.reverse import FillColumns
     from agentstate.backfill.settle import Settle
     from agentstate.models.passes import Direction
     from agentstate.state import filling, live_events, loading, merging, restoring, saving
@@ -73,7 +73,7 @@ def _statements() -> dict[str, list[tuple[str, str]]]:
         return recorder.statements[0]
 
     keys = tuple(key.name for key in STATE_KEYS)
-    adopted, obstructed = moved(Adopt)
+    adopted, obstructed = moved(AdoptOrphans)
     return {
         "load": [
             ("Read states", loading.LOAD),
@@ -100,7 +100,7 @@ def _statements() -> dict[str, list[tuple[str, str]]]:
             ("Name the projects that other content obstructs", obstructed),
         ],
         "settle": [("Lock a batch", locked(Settle)), ("Merge forks, take in under new clocks", merging.SETTLE)],
-        "reverse": [("Lock a batch", locked(Seed)), ("Fill the columns", filling.FILL)],
+        "reverse": [("Lock a batch", locked(FillColumns)), ("Fill the columns", filling.FILL)],
         "restore": [("Restore", restoring.RESTORE)],
         "sessions": [("Make the sessions of a batch", moved(MakeSessions)[0])],
     }

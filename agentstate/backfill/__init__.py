@@ -1,4 +1,4 @@
-"""The passes that move state between the two homes: set-based, batched, safe to kill and to repeat."""
+"""The passes that move state between the two homes: set-based, batched, idempotent."""
 
 from agentstate.backfill.errors import BackfillError, OtherDirectionRunning, UnknownProjects
 from agentstate.backfill.options import PassOptions, Selection

@@ -1,7 +1,6 @@
-"""Acceptance: a person's decision that what could not be moved is given up.
+"""Acceptance: an operator's decision not to move what a pass could not move.
 
-It holds for the content that was looked at, which a clock or a chat's digest names. What is written later was not
-given up.
+It applies to the content at the time, which a clock or a chat's digest identifies. Later content is not given up.
 """
 
 from __future__ import annotations
@@ -56,25 +55,25 @@ _VALID = f"""
 
 
 class CannotAccept(BackfillError):
-    """An entry cannot be accepted; the text says why, and the way out."""
+    """An entry cannot be accepted. The text says why, and what to do."""
 
 
 def accept(entry: LeftAside, note: str, *, by: str = "", version: str | None = None) -> GivenUp:
-    """Accept that a project is not moved as it is now, and return what was given up.
+    """Record the decision not to move a project as it is now, and return what is given up.
 
     Args:
         entry: of the project.
         note: why.
-        by: who decided; without a name, whoever is at work.
-        version: of what was looked at before deciding, see :attr:`GivenUp.version`.
+        by: who decided; by default the current actor.
+        version: of the content that the operator saw, see :attr:`GivenUp.version`.
 
     Raises:
-        CannotAccept: the note says nothing, nothing is left to move, or it is not what was looked at.
+        CannotAccept: the note is too short, nothing is left to move, or the content has changed.
         RowsHidden: row-level security hides rows from this role.
     """
     note, by = _storable(note), _storable(by) or actor()
     if len(note) < SHORTEST_NOTE:
-        raise CannotAccept(f"A note says why: {SHORTEST_NOTE} characters or more.")
+        raise CannotAccept(f"The note must say why, in at least {SHORTEST_NOTE} characters.")
     if entry.closed_at:
         raise CannotAccept(f"Entry {entry.pk} is closed: its project was moved, or nothing was left to move.")
     if entry.error_class == UNUSABLE_CLOCK:
@@ -84,7 +83,7 @@ def accept(entry: LeftAside, note: str, *, by: str = "", version: str | None = N
     if found.is_nothing:
         raise CannotAccept(f"Of the project of entry {entry.pk} nothing is left to move: a retry closes the entry.")
     if version not in (None, found.version):
-        raise CannotAccept(f"The project of entry {entry.pk} has changed meanwhile: look again at what is given up.")
+        raise CannotAccept(f"The project of entry {entry.pk} has changed meanwhile. Check again what is given up.")
     clock = found.state.clock if found.state else None
     try:
         with pass_transaction():
@@ -99,13 +98,13 @@ def still_accepted(
 ) -> set[str]:
     """Return the projects whose failure was accepted: the same error over the same content.
 
-    Whoever asks for a restore or settles by hand wants what was given up, and hears of every failure.
+    A forced restore or ``prefer`` asks for exactly these projects, so there every failure is reported.
 
     Args:
         options: of the pass.
         failures: of one of its steps.
         of_chats: that step moves chats, not states.
-        lock: keep others from deciding until the end of the transaction.
+        lock: block other decisions until the end of the transaction.
     """
     if options.force or options.prefer:
         return set()
@@ -145,11 +144,11 @@ def status_of(entry: LeftAside, valid: Collection[int]) -> str:
 
 
 def _storable(text: str) -> str:
-    """Return a text of a person without the spaces around it.
+    """Return a text without surrounding spaces.
 
     Raises:
         CannotAccept: it has characters that the database does not take.
     """
     if "\0" in text or any("\ud800" <= character <= "\udfff" for character in text):
-        raise CannotAccept("The note or the name has characters that cannot be stored: write it anew.")
+        raise CannotAccept("The note or the name has characters that cannot be stored. Remove them.")
     return text.strip()

@@ -1,4 +1,4 @@
-"""Batches: planned once, moved by one or more connections, repeated on a conflict, split on a failure."""
+"""Batches: planned once, moved by one or more connections, retried on a conflict, split on a failure."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 from django.db import DatabaseError, connection
 
 from agentstate.backfill import locks
-from agentstate.backfill.errors import concerns_rows, is_passing, waited_for_lock
+from agentstate.backfill.errors import concerns_rows, is_transient, waited_for_lock
 from agentstate.backfill.options import IN_BATCH, SELECTED, PassOptions
 from agentstate.backfill.outcome import Counts, Failure
 from agentstate.backfill.step import Step
@@ -131,7 +131,7 @@ class Mover:
     Args:
         step: what to do with a batch.
         progress: called after each batch, by one thread at a time, with the batch's size and counts.
-        stop: set by the caller to end after the batches under way.
+        stop: set by the caller to end after the running batches.
     """
 
     def __init__(self, step: Step, progress: Callable[[int, Counts], None], stop: threading.Event) -> None:
@@ -145,7 +145,7 @@ class Mover:
         """Move the batches.
 
         Raises:
-            DatabaseError: something concerned the server rather than a project; what was moved stays moved.
+            DatabaseError: the server failed; projects that were moved stay moved.
         """
         waiting: queue.SimpleQueue[Batch] = queue.SimpleQueue()
         for batch in batches:
@@ -156,7 +156,7 @@ class Mover:
             return
         errors: list[BaseException] = []
         threads = [
-            # Daemons: whoever does not want to wait for the batches under way gets away, and the server undoes them.
+            # Daemon threads: a second Ctrl-C exits at once, and the server rolls unfinished batches back.
             threading.Thread(target=self._work, args=(waiting, errors), name=f"worker-{number}", daemon=True)
             for number in range(1, workers + 1)
         ]
@@ -188,16 +188,16 @@ class Mover:
                 self.progress(batch.size, counts)
 
     def _move(self, batch: Batch) -> Counts:
-        """Move a batch, or what of it can be moved."""
+        """Move a batch; if it fails for single projects, move the others."""
         try:
             return self._attempt(batch)
         except DatabaseError as error:
-            if not (concerns_rows(error) or is_passing(error)):
+            if not (concerns_rows(error) or is_transient(error)):
                 raise
             return self._move_parts(batch, error)
 
     def _attempt(self, batch: Batch) -> Counts:
-        """Move a batch in one transaction, again and again while others come in between."""
+        """Move a batch in one transaction. Retry on transient errors."""
         settings = (TUNE, LOCK_TIMEOUT, MOVES_STATE) if batch.size > 1 else (TUNE, MOVES_STATE)
         for attempt in range(1, ATTEMPTS + 1):
             try:
@@ -208,13 +208,13 @@ class Mover:
                     return self.step.move(cursor, self._parameters(batch))
             except DatabaseError as error:
                 is_split = batch.size > 1 and waited_for_lock(error)
-                if is_split or not is_passing(error) or attempt == ATTEMPTS:
+                if is_split or not is_transient(error) or attempt == ATTEMPTS:
                     raise
                 time.sleep(random.uniform(0.5, 1) * min(2.0, 0.02 * 2**attempt))
         raise AssertionError("the loop returns or raises")
 
     def _move_parts(self, batch: Batch, error: DatabaseError) -> Counts:
-        """Split a batch that failed until the project that it failed for stands alone."""
+        """Split a failed batch until the project that it failed for has a batch of its own."""
         ids = self._ids(batch)
         if len(ids) == 1 and batch.size == 1:
             return Counts(failures=[Failure(ids[0], type(error.__cause__).__name__, str(error).strip())])
@@ -245,6 +245,6 @@ class Mover:
             **self.step.parameters,
             "after": batch.after,
             "upto": batch.upto,
-            # Within a limit, projects that arrived since the plan wait for the next pass.
+            # With a limit, projects that became candidates after planning wait for the next pass.
             "limit": batch.size if selection.limit is not None else None,
         }

@@ -1,4 +1,4 @@
-"""Sessions: the legacy chat becomes a transcript, in a pass of its own, since the chat has no clock."""
+"""Chats: each legacy chat becomes a session. The step is separate because a chat has no clock."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What can go wrong in a pass, sorted by what to do about it."""
+"""The errors of a pass, and which database errors are transient or concern single rows."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from agentstate.state.foreign_changes import read_foreign_changes
 
 
 class BackfillError(Exception):
-    """A pass cannot start or go on; the text says why, and the way out."""
+    """A pass cannot start or continue. The text says why, and what to do."""
 
 
 class OtherDirectionRunning(BackfillError):
@@ -20,52 +20,52 @@ class OtherDirectionRunning(BackfillError):
 
 
 class ColumnsDropped(BackfillError):
-    """The legacy columns have been dropped: there is nothing to write to."""
+    """The legacy columns have been dropped, so nothing can be written to them."""
 
 
 class UnknownProjects(BackfillError):
-    """Ids were named that no project has."""
+    """No project has one of the named ids."""
 
 
 def refuse_unknown(projects: Collection[str]) -> None:
-    """Check that every id is some project's.
+    """Check that each id is a project's.
 
     Raises:
-        UnknownProjects: naming those that are not.
+        UnknownProjects: names the ids that no project has.
     """
     unknown = Project.objects.unknown(projects)
     if unknown:
         raise UnknownProjects(f"No project has the id {', '.join(map(shlex.quote, unknown))}. Nothing was done.")
 
 
-# A deadlock, a serialization failure, a lock time-out, a project deleted in the middle of a batch: what came between
-# is gone when the batch is repeated.
+# Transient, so that a retry can succeed: a deadlock, a serialization failure, a lock time-out, a project deleted
+# during a batch.
 _LOCK_NOT_AVAILABLE = "55P03"
-_PASSING = {"40P01", "40001", _LOCK_NOT_AVAILABLE, "23503"}
+_TRANSIENT = {"40P01", "40001", _LOCK_NOT_AVAILABLE, "23503"}
 
 # Classes of errors that one project's content can cause: data, integrity, limits of PostgreSQL, another trigger of
-# the table, a damaged page. Everything else concerns the server, and no batch would fare better.
+# the table, a damaged page. Any other error concerns the server, and every batch would fail.
 _CLASSES_OF_ROWS = ("21", "22", "23", "44", "54", "P0", "XX")
-_OF_ROWS = {"53200", "57014"}  # out of memory, and a statement that took longer than the server lets it
+_OF_ROWS = {"53200", "57014"}  # out of memory, and a statement that exceeded its time limit
 
 
 def sqlstate(error: DatabaseError) -> str:
-    """Return PostgreSQL's five-character code of an error, empty where the server sent none."""
+    """Return PostgreSQL's five-character code of an error, empty if the server sent none."""
     return getattr(error.__cause__, "sqlstate", None) or ""
 
 
-def is_passing(error: DatabaseError) -> bool:
-    """Return whether repeating the batch can succeed."""
-    return sqlstate(error) in _PASSING
+def is_transient(error: DatabaseError) -> bool:
+    """Return whether a retry of the batch can succeed."""
+    return sqlstate(error) in _TRANSIENT
 
 
 def waited_for_lock(error: DatabaseError) -> bool:
-    """Return whether others kept a lock for too long."""
+    """Return whether another transaction held a lock for too long."""
     return sqlstate(error) == _LOCK_NOT_AVAILABLE
 
 
 def concerns_rows(error: DatabaseError) -> bool:
-    """Return whether a single project of the batch can be the cause, so that splitting finds it."""
+    """Return whether a single project of the batch can be the cause, which splitting then finds."""
     code = sqlstate(error)
     return code.startswith(_CLASSES_OF_ROWS) or code in _OF_ROWS
 

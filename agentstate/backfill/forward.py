@@ -15,7 +15,7 @@ from agentstate.state.merging import CAN_TAKE_IN
 
 
 class TakeIn(Step):
-    """Takes in the columns of projects that are legacy ahead. Needs no lock: a batch is one statement, one view."""
+    """Takes in the columns of projects that are legacy ahead. Needs no lock: a batch is one statement."""
 
     name = "projects"
     source = f"{PROJECTS} p {NEWEST}"
@@ -32,7 +32,7 @@ class TakeIn(Step):
         ) ahead"""
 
     def move(self, cursor: CursorWrapper, parameters: dict[str, Any]) -> Counts:
-        # Of two passes side by side the second finds the snapshot there, and leaves it.
+        # If another pass wrote the snapshot first, this one skips it.
         cursor.execute(
             f"""
             WITH {take_in("snapshots", self._ahead, may_exist=True)}
@@ -58,11 +58,11 @@ class TakeIn(Step):
         return Counts(written=runs, runs=runs, events=int(events), size=int(size))
 
 
-class Adopt(Step):
-    """Clears away what kept projects from being taken in: a run that has the id of their snapshot already.
+class AdoptOrphans(Step):
+    """Resolves id collisions: the id of a project's snapshot is already used by an orphaned run.
 
-    Such a run is an orphan of a deleted project that was restored with its clock. One that holds the same content is
-    the project's again; with other content it stays, and the project is left aside.
+    That happens to a deleted project that is restored with its clock. A run with the same content becomes the
+    project's again. A run with other content stays, and the project is left aside.
     """
 
     name = "orphaned runs"

@@ -1,4 +1,4 @@
-"""What is given up where a project that a pass could not move is not moved at all: data, and words for it."""
+"""What an operator gives up by accepting that a project is not moved: the data, and sentences about it."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class State:
 
 @dataclass(frozen=True)
 class Chat:
-    """A chat that no session is made of: the digest and the bytes of its JSON."""
+    """A chat that is not made into a session: its digest and the bytes of its JSON."""
 
     digest: str
     size: int
@@ -77,12 +77,12 @@ class GivenUp:
 
     @property
     def version(self) -> str:
-        """Name this content, so that nobody gives up another than they were shown."""
+        """Identify this content. A decision about one version never applies to another."""
         return f"{self.state.clock.isoformat() if self.state else ''}/{self.chat.digest if self.chat else ''}"
 
     @property
     def sentences(self) -> list[str]:
-        """Say what it means that this is given up."""
+        """Describe the consequences of giving this up."""
         words: list[str] = []
         if self.state:
             words += _of_columns(self.state) if self.direction == Direction.FORWARD else _of_snapshot(self.state)
@@ -92,7 +92,7 @@ class GivenUp:
 
 
 def given_up(entry: LeftAside) -> GivenUp:
-    """Look at what is given up if the project of an entry is not moved as it is now."""
+    """Read what is given up if the project of an entry is not moved as it is now."""
     parameters = {"project": entry.project_id, "direction": entry.direction}
     with connection.cursor() as cursor:
         cursor.execute(_STATE, parameters)
@@ -107,10 +107,10 @@ def given_up(entry: LeftAside) -> GivenUp:
 
 
 def _of_columns(state: State) -> list[str]:
-    columns = f"The columns as of {_said(state.clock)} ({_content(state)}) are"
+    columns = f"The columns as of {_second(state.clock)} ({_content(state)}) are"
     if state.standing == Standing.FORKED:
         return [
-            f"{columns} not merged with the snapshot as of {_said(state.snapshot_at)}.",
+            f"{columns} not merged with the snapshot as of {_second(state.snapshot_at)}.",
             "The project stays forked: reads stay with the home that agentkit_reads names.",
             "Once the columns are dropped, their content is gone.",
         ]
@@ -120,18 +120,18 @@ def _of_columns(state: State) -> list[str]:
             "The project stays legacy_ahead, without a snapshot: reads stay with the columns.",
             "Once the columns are dropped, this content is gone.",
         ]
-    emptied = f"That the columns are empty, as of {_said(state.clock)}, is"
+    emptied = f"That the columns are empty, as of {_second(state.clock)}, is"
     return [
         f"{columns if state.keys else emptied} not taken into the history.",
         "The project stays legacy_ahead: reads stay with the columns.",
-        f"Once the columns are dropped, the snapshot as of {_said(state.snapshot_at)} is the project's state.",
+        f"Once the columns are dropped, the snapshot as of {_second(state.snapshot_at)} is the project's state.",
     ]
 
 
 def _of_snapshot(state: State) -> list[str]:
-    columns_at = _said(state.columns_at)
+    columns_at = _second(state.columns_at)
     return [
-        f"The snapshot as of {_said(state.clock)} ({_content(state)}) is not written into the columns.",
+        f"The snapshot as of {_second(state.clock)} ({_content(state)}) is not written into the columns.",
         f"They keep their state as of {columns_at}, which the legacy application and reads from the columns see.",
         "The project stays agentkit_ahead, and the snapshot stays in the history.",
     ]
@@ -142,5 +142,5 @@ def _content(state: State) -> str:
     return f"{', '.join(keys) or 'no documents'}; {state.size:,} bytes"
 
 
-def _said(moment: datetime | None) -> str:
+def _second(moment: datetime | None) -> str:
     return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC" if moment else "never"

@@ -1,4 +1,4 @@
-"""What a pass is asked to do."""
+"""The options of a pass, and the SQL of its selection."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from agentstate.models.passes import Direction
 
 @dataclass(frozen=True)
 class Selection:
-    """The projects that a pass looks at: all, or the named ones; at most ``limit`` of those that are candidates."""
+    """The projects of a pass: all or the named ones, and at most ``limit`` candidates in each step."""
 
     projects: tuple[str, ...] = ()
     limit: int | None = None
@@ -32,8 +32,8 @@ IN_BATCH = f"""({SELECTED}
 class PassOptions:
     """The options of one pass, as the commands take them.
 
-    ``prefer`` is the home that a person settles forks and unequal projects with. ``force`` restores the newest
-    snapshot, or the state ``as_of`` a moment, whatever the standing.
+    ``prefer`` is the home that settles forks and unequal projects. ``force`` restores the newest snapshot, or the
+    state ``as_of`` a time, of projects of any standing.
     """
 
     direction: Direction

@@ -1,4 +1,4 @@
-"""What a pass did."""
+"""The result of a pass: counts and failures."""
 
 from __future__ import annotations
 
@@ -69,9 +69,14 @@ class Counts:
 class Outcome:
     """The result of a pass.
 
-    ``accepted`` names projects that could not be moved, as a person has accepted; ``stopped`` says that it was
-    interrupted; ``forked`` names projects that stay forked for a person to settle, and ``without_snapshot`` those that
-    a forced restore found no earlier snapshot of, the first ids of each beside the count.
+    Attributes:
+        candidates: how many projects it planned to move.
+        counts: what it wrote.
+        accepted: the projects that could not be moved and that an operator accepted.
+        stopped: whether it was interrupted.
+        seconds: how long it took.
+        forked: how many projects stay forked for an operator to settle, and the first ids.
+        without_snapshot: how many projects a forced restore found no earlier snapshot of, and the first ids.
     """
 
     candidates: int = 0
@@ -84,10 +89,10 @@ class Outcome:
 
     @property
     def failures(self) -> list[Failure]:
-        """The failures that nobody has accepted."""
+        """The failures that no operator has accepted."""
         return [failure for failure in self.counts.failures if failure.project not in self.accepted]
 
     @property
     def left_aside(self) -> int:
-        """How many projects could not be moved, but for those that a person gave up."""
+        """How many projects could not be moved, without the accepted ones."""
         return len({failure.project for failure in self.failures})

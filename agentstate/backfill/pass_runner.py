@@ -15,11 +15,11 @@ from agentstate.backfill.acceptance import still_accepted
 from agentstate.backfill.batches import Batch, Mover, plan
 from agentstate.backfill.chats import MakeSessions
 from agentstate.backfill.errors import ColumnsDropped, refuse_foreign_changes, refuse_unknown
-from agentstate.backfill.forward import Adopt, TakeIn
+from agentstate.backfill.forward import AdoptOrphans, TakeIn
 from agentstate.backfill.options import SELECTED, PassOptions
 from agentstate.backfill.outcome import Counts, Failure, Outcome
 from agentstate.backfill.restore import Restore, without_earlier_state
-from agentstate.backfill.reverse import Seed
+from agentstate.backfill.reverse import FillColumns
 from agentstate.backfill.settle import Settle
 from agentstate.backfill.step import Step
 from agentstate.backfill.transactions import pass_transaction
@@ -34,7 +34,7 @@ MANY_ROWS = 1000
 
 
 class Progress(NamedTuple):
-    """How far a step is: its name, the candidates done and planned."""
+    """The progress of a step: its name, and the candidates done and planned."""
 
     step: str
     done: int
@@ -47,12 +47,12 @@ def run_pass(
     progress: Callable[[Progress], None] = lambda _: None,
     stop: threading.Event | None = None,
 ) -> Outcome:
-    """Run a pass, or its dry run, which writes nothing at all.
+    """Run a pass, or a dry run, which writes nothing.
 
     Args:
         options: what to do, and to which projects.
         progress: called when a step is planned and after each batch, by one thread at a time.
-        stop: set it to end the pass after the batches under way.
+        stop: set it to end the pass after the running batches.
 
     Raises:
         OtherDirectionRunning: a pass of the other direction is running; nothing was done.
@@ -80,7 +80,7 @@ def run_pass(
 
 
 def _refuse_without_columns(options: PassOptions) -> None:
-    """Check that what the pass writes is there: a forward pass goes on without the columns, for the sessions."""
+    """Check that the columns exist if the pass writes them. A forward pass runs without them, for the sessions."""
     if (options.direction == Direction.REVERSE or options.prefer) and not legacy_columns_are_there():
         raise ColumnsDropped(
             "The legacy columns have been dropped, so there is nothing to write to. Nothing was done. "
@@ -93,18 +93,18 @@ def _stages(options: PassOptions) -> list[list[Step]]:
     if options.force:
         return [[Restore(options)]]
     if options.direction == Direction.REVERSE:
-        return [[Settle(options), Seed(options)]] if options.prefer else [[Seed(options)]]
-    stages: list[list[Step]] = [[TakeIn(options), Settle(options)], [Adopt(options)]]
+        return [[Settle(options), FillColumns(options)]] if options.prefer else [[FillColumns(options)]]
+    stages: list[list[Step]] = [[TakeIn(options), Settle(options)], [AdoptOrphans(options)]]
     return [*stages, [MakeSessions(options)]] if options.sessions else stages
 
 
 def _all_steps(options: PassOptions) -> list[Step]:
-    """Return the steps that can have left projects aside, those included that this pass was told to skip."""
+    """Return the steps that can have left projects aside, including those that this pass skips."""
     return [step for steps in _stages(replace(options, sessions=True)) for step in steps]
 
 
 class _Pass:
-    """A pass under way."""
+    """A running pass."""
 
     def __init__(self, options: PassOptions, progress: Callable[[Progress], None], stop: threading.Event) -> None:
         self.options = options
@@ -116,8 +116,8 @@ class _Pass:
     def run(self, report: Callable[[], None]) -> None:
         """Run the steps one after the other, reporting to the ledger after each batch."""
         for steps in _stages(self.options):
-            # Nothing was to be taken in, so nothing was in the way: spares the look.
-            if isinstance(steps[0], Adopt) and not self.outcome.candidates:
+            # No candidate, so no collision.
+            if isinstance(steps[0], AdoptOrphans) and not self.outcome.candidates:
                 continue
             for step, batches in zip(steps, plan(steps), strict=True):
                 self._run_step(step, batches, report)
@@ -161,7 +161,7 @@ class _Pass:
 
 
 def _refresh_statistics(counts: Counts) -> None:
-    """Tell the planner of many new rows at once, rather than when autovacuum comes by."""
+    """Update the planner's statistics after many new rows, without waiting for autovacuum."""
     if counts.runs + counts.sessions >= MANY_ROWS:
         with connection.cursor() as cursor:
             cursor.execute('ANALYZE "AgentWorkflowRun", "AgentWorkflowRunEvent", "AgentSession"')

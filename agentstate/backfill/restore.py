@@ -1,4 +1,4 @@
-"""Restore: on the day when the columns were damaged, an earlier state comes back into both homes."""
+"""Restore: write an earlier state into both homes, for columns that were damaged."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from agentstate.state.restoring import EARLIER, NEEDS_RESTORING, preview_restori
 
 
 class Restore(Step):
-    """Restores projects whatever their standing, where an earlier state is there and differs from the present."""
+    """Restores projects of any standing that have an earlier state which differs from the present one."""
 
     name = "projects"
     source = f"{PROJECTS} p {NEWEST} CROSS JOIN LATERAL {EARLIER} earlier"

@@ -1,4 +1,4 @@
-"""Retry: what was left aside is tried again, project by project or all together."""
+"""Retry projects that were left aside."""
 
 from __future__ import annotations
 
@@ -19,10 +19,13 @@ from agentstate.state.columns import legacy_columns_are_there
 
 @dataclass
 class Retried:
-    """What became of entries.
+    """The entries of a retry, by result.
 
-    ``closed``: moved, or nothing was left to move. ``failed``: with an error, and open. ``unsettled``: without an
-    error, and open, since the project is forked and a person must settle it. ``untried``: stopped before.
+    Attributes:
+        closed: the project was moved, or nothing was left to move.
+        failed: the project failed again; the entry is open.
+        unsettled: the project is forked, and an operator must settle it; the entry is open.
+        untried: the retry was interrupted before.
     """
 
     closed: list[LeftAside] = field(default_factory=list)
@@ -37,16 +40,16 @@ def retry(
     progress: Callable[[Progress], None] = lambda _: None,
     stop: threading.Event | None = None,
 ) -> Retried:
-    """Run a pass for the projects of these entries, in each entry's direction. What fails again is open again.
+    """Run a pass for the projects of these entries, in each entry's direction. An entry that fails again is open.
 
     Args:
-        entries: what to try.
+        entries: what to retry.
         progress: called as by a pass.
-        stop: set it to end after the batches under way.
+        stop: set it to end after the running batches.
 
     Raises:
         RowsHidden: row-level security hides rows from this role; nothing was done.
-        ColumnsDropped: what was given up went with the columns; nothing was done.
+        ColumnsDropped: what was given up was dropped with the columns; nothing was done.
         BackfillError: a pass could not start; what an earlier one moved stays moved.
         DatabaseError: the server failed; what was moved stays moved.
     """
@@ -54,7 +57,7 @@ def retry(
     stop = stop or threading.Event()
     entries = list(entries)
     if any(entry.accepted_clock for entry in entries) and not legacy_columns_are_there():
-        raise ColumnsDropped("The legacy columns have been dropped: what was given up cannot be moved any more.")
+        raise ColumnsDropped("The legacy columns have been dropped, so what was given up can no longer be moved.")
     retried = Retried()
     for direction in Direction:
         tried = [entry for entry in entries if entry.direction == direction]
@@ -76,11 +79,11 @@ def _retry(
     if projects and not stopped:
         stopped = run_pass(PassOptions(direction, Selection(projects)), progress=progress, stop=stop).stopped
     for entry in entries:
-        _judge(entry, stopped, retried)
+        _sort(entry, stopped, retried)
 
 
-def _judge(entry: LeftAside, stopped: bool, retried: Retried) -> None:
-    """Look what became of an entry."""
+def _sort(entry: LeftAside, stopped: bool, retried: Retried) -> None:
+    """Add an entry to the list of its result."""
     attempts = entry.attempts
     entry.refresh_from_db()
     if entry.closed_at:

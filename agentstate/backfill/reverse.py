@@ -13,8 +13,8 @@ from agentstate.state.homes import NEWEST, PROJECTS
 from agentstate.state.standing import STANDING
 
 
-class Seed(Step):
-    """Seeds the columns of projects that are AgentKit ahead, under their lock."""
+class FillColumns(Step):
+    """Writes the newest snapshot into the columns of projects that are AgentKit ahead, under their lock."""
 
     name = "projects"
     source = f"{PROJECTS} p {NEWEST}"

@@ -1,4 +1,4 @@
-"""Settle: forks, and what forward cannot take in at a glance, under the project's lock."""
+"""Settle: merge forks, and take in what needs the project's lock."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from agentstate.state.merging import NEEDS_SETTLING, Settled, preview_settling, 
 
 
 class Settle(Step):
-    """Settles projects under their lock; in a reverse pass, what was merged goes on into the columns."""
+    """Settles projects under their lock. A reverse pass then writes the merged state into the columns."""
 
     name = "forks"
     source = f"{PROJECTS} p {NEWEST}"

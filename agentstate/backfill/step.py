@@ -24,7 +24,7 @@ class Step(ABC):
     name: ClassVar[str]
     # Whether its candidates count as the pass's: projects whose state is to be moved.
     moves_state: ClassVar[bool] = True
-    # Where candidates are looked for, rows p of "Project" with what is joined to them, and what makes them candidates.
+    # The FROM items, with rows p of "Project", and the condition that makes a row a candidate.
     source: ClassVar[str]
     condition: ClassVar[str]
 
@@ -74,7 +74,7 @@ class Step(ABC):
     def lock(self, cursor: CursorWrapper, parameters: dict[str, Any]) -> list[str]:
         """Lock a batch's candidates in the order of their ids, and return these.
 
-        ``FOR NO KEY UPDATE``: stronger locks deadlock with the foreign keys of a forward batch. The look at what was
-        locked is a statement of its own, since this one's view is older than the locks.
+        ``FOR NO KEY UPDATE``: stronger locks deadlock with the foreign keys of a forward batch. Read the locked rows
+        in a further statement: this one's snapshot is older than the locks.
         """
         return self.find(cursor, parameters, "FOR NO KEY UPDATE OF p")

@@ -1,4 +1,4 @@
-"""A pass's progress on stderr: a bar on a terminal, a plain line every few seconds elsewhere."""
+"""The progress of a pass on stderr: a bar on a terminal, a line every few seconds elsewhere."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ class RateColumn(ProgressColumn):
 
 
 class ProgressReport:
-    """Shows progress from the first call to the end of the ``with`` block; nothing at verbosity 0."""
+    """Shows progress within the ``with`` block. Shows nothing at verbosity 0."""
 
     def __init__(self, stream: TextIO, verbosity: int) -> None:
         self._stream = stream
         self._silent = verbosity == 0
         self._bars: Bars | None = None
         self._tasks: dict[str, TaskID] = {}
-        self._step, self._started, self._said = "", 0.0, 0.0
+        self._step, self._started, self._shown_at = "", 0.0, 0.0
         if not self._silent and stream.isatty():
             self._bars = Bars(
                 TextColumn("{task.description:<10}"),
@@ -65,7 +65,7 @@ class ProgressReport:
             self._show_line(progress)
 
     def say(self, line: str) -> None:
-        """Write a line above the bar, or as it is."""
+        """Write a line, above the bar if there is one."""
         if self._bars:
             self._bars.console.print(Text(line))
         elif not self._silent:
@@ -75,10 +75,10 @@ class ProgressReport:
     def _show_line(self, progress: Progress) -> None:
         now = time.monotonic()
         if progress.step != self._step:
-            self._step, self._started, self._said = progress.step, now, now
-        if now - self._said < LINE_EVERY and progress.done < progress.total:
+            self._step, self._started, self._shown_at = progress.step, now, now
+        if now - self._shown_at < LINE_EVERY and progress.done < progress.total:
             return
-        self._said, elapsed = now, now - self._started
+        self._shown_at, elapsed = now, now - self._started
         line = f"{progress.step}: {progress.done:,} of {progress.total:,}"
         if progress.done and elapsed > 0:
             rate = progress.done / elapsed

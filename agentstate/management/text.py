@@ -1,4 +1,4 @@
-"""Words and tables for a terminal."""
+"""Text and tables for a terminal."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ WIDE = 200
 
 
 def stream_of(output: OutputWrapper) -> TextIO:
-    """Return the stream below a command's output, which would end every write with a line break."""
+    """Return the stream below a command's output, which adds no line break to a write."""
     return cast("TextIO", output._out)
 
 
@@ -26,12 +26,12 @@ def counted(count: int, noun: str) -> str:
 
 
 def named(count: int, ids: Sequence[str]) -> str:
-    """Return the first ids of a list that is ``count`` long, each as a shell takes it."""
+    """Return the first ids of a list that is ``count`` long, each quoted for a shell."""
     return ", ".join(map(shlex.quote, ids)) + (", …" if count > len(ids) else "")
 
 
 def print_table(stream: TextIO, title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """Print a table below its title; whole numbers stand on the right, and nothing is taken for markup."""
+    """Print a table below its title. Integers are right-aligned, and no cell is read as markup."""
     rows = list(rows)
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for place, column in enumerate(columns):
@@ -40,5 +40,5 @@ def print_table(stream: TextIO, title: str, columns: Sequence[str], rows: Iterab
     for row in rows:
         table.add_row(*(Text(f"{cell:,}" if isinstance(cell, int) else str(cell)) for cell in row))
     stream.write(f"{title}\n")
-    # A file or a pipe has no width, and ids are better searched for in one piece.
+    # A file or a pipe has no width. Wide enough that ids are not wrapped and can be searched for.
     Console(file=stream, highlight=False, width=None if stream.isatty() else WIDE).print(table)

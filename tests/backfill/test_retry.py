@@ -113,7 +113,7 @@ class TestDroppedColumns:
         assert (verify().clean, verify().accepted) == (True, 1)
 
     def test_there_is_nothing_to_retry(self, dropped: str) -> None:
-        with pytest.raises(ColumnsDropped, match="cannot be moved any more"):
+        with pytest.raises(ColumnsDropped, match="can no longer be moved"):
             retry([entry()])
         with pytest.raises(CannotAccept, match="nothing is left to move"):
             accept(entry(), NOTE)

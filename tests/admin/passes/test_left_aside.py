@@ -143,7 +143,7 @@ class TestAccepting:
         write_columns(NASTY, {"facts": "[2]"})
         for version in (seen, ""):
             shown = text_of(post_acceptance(superuser(), entry, version=version))
-            assert "has changed meanwhile: look again at what is given up." in shown
+            assert "has changed meanwhile. Check again what is given up." in shown
             assert NOTE in shown
             assert given_up(entry).version in shown
         assert LeftAside.objects.open().count() == 1
