@@ -96,6 +96,19 @@ def test_columns_lose_their_own_compression(prisma: Database) -> None:
     assert prisma.value(asking) == 0
 
 
+def test_passes_compress_with_lz4_where_the_server_has_it(adopted: Database) -> None:
+    has_lz4 = adopted.value("SELECT 'lz4' = ANY (enumvals) FROM pg_settings WHERE name = 'default_toast_compression'")
+    adopted.execute(
+        """UPDATE "Project" SET "factsJson" = to_jsonb(repeat('compressible ', 1000)) WHERE id = 'nothing'"""
+    )
+
+    moved = adopted.manage("backfill_agentkit_state", "-v0")
+
+    assert (moved.code, moved.err) == (0, "")
+    used = """SELECT pg_column_compression(result) FROM "AgentWorkflowRun" WHERE project_id = 'nothing'"""
+    assert adopted.value(used) == ("lz4" if has_lz4 else "pglz")
+
+
 def test_a_renamed_schema_keeps_working(prisma: Database) -> None:
     prisma.execute("ALTER SCHEMA public RENAME TO app; CREATE SCHEMA public")
     before = prisma.manage("migrate", "-v0", schema="app")
