@@ -38,15 +38,15 @@ def server_side_binding(is_on: bool = True) -> Iterator[None]:
     options = connection.settings_dict["OPTIONS"]
     before = dict(options)
     options["server_side_binding"] = is_on
-    _open_anew()
+    _reconnect()
     try:
         yield
     finally:
         options.clear()
         options.update(before)
-        _open_anew()
+        _reconnect()
 
 
-def _open_anew() -> None:
+def _reconnect() -> None:
     connection.close()
     connection.features.__dict__.pop("uses_server_side_binding", None)

@@ -277,7 +277,9 @@ def test_the_command_leaves_named_projects_as_they_are(capsys: pytest.CaptureFix
 def test_the_command_refuses_a_percent_that_is_none(percent: int) -> None:
     turn("agentkit_reads", percent=30)
 
-    with pytest.raises(CommandError, match=f"--percent {percent} is no share .*: give a number from 0 to 100"):
+    with pytest.raises(
+        CommandError, match=f"--percent {percent} is not a percentage of the projects. Use a number from 0 to 100."
+    ):
         call_command("waffle_flag", "agentkit_reads", f"--percent={percent}")
 
     assert Flag.objects.get(name="agentkit_reads").percent == 30

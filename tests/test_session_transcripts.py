@@ -107,8 +107,8 @@ def test_another_projects_run_opens_no_session(django_assert_num_queries: Any) -
 
 def test_unknown_projects_and_runs() -> None:
     project = ProjectFactory()
-    with pytest.raises(ProjectNotFound, match="'nobody'"):
-        open_for("nobody")
+    with pytest.raises(ProjectNotFound, match="'no-such-project'"):
+        open_for("no-such-project")
     with pytest.raises(RunNotFound, match="'nothing'"):
         open_for(project.id, run="nothing")
     assert not AgentSession.objects.exists()

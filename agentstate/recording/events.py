@@ -1,4 +1,4 @@
-"""Write events after all others of the run, whoever writes them, in one round to the database."""
+"""Write events after all others of the run, from any process, in one round to the database."""
 
 from __future__ import annotations
 

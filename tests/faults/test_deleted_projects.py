@@ -60,7 +60,7 @@ def test_a_run_that_is_deleted_while_it_opens_a_session() -> None:
 
 
 def test_beginnings_beside_a_deleter() -> None:
-    """Whichever comes first, a block begins or is told that there is no project."""
+    """A block begins or raises ProjectNotFound, and nothing else."""
     for _ in range(30):
         project, run = ProjectFactory().id, RunFactory(project=None).id
 

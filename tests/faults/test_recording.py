@@ -150,7 +150,7 @@ def test_a_run_that_writes_all_the_while_is_never_closed() -> None:
 
 
 def test_an_event_that_comes_between_the_look_and_the_lock_keeps_its_run_open() -> None:
-    """Races of closers and writers: whichever comes first, no event in time stands in a run closed before it."""
+    """Races of closers and writers: no event without a mark is in a run that was closed before it."""
     for _ in range(20):
         AgentWorkflowRun.objects.all().delete()
         with record("agent") as recorder:

@@ -78,7 +78,7 @@ def test_an_asynchronous_error() -> None:
 
 def test_an_asynchronous_run_of_an_unknown_project() -> None:
     async def work() -> None:
-        async with arecord("intake", "nobody"):
+        async with arecord("intake", "no-such-project"):
             pytest.fail("the block began")
 
     with pytest.raises(ProjectNotFound):
@@ -153,7 +153,7 @@ def test_a_task_that_is_canceled_while_its_run_begins_leaves_none_running() -> N
     assert not AgentWorkflowRun.objects.filter(status="running").exists()
 
 
-def test_an_asynchronous_run_waits_and_goes_on() -> None:
+def test_an_asynchronous_run_is_paused_and_resumed() -> None:
     async def work() -> None:
         async with arecord("intake") as recorder:
             await recorder.interrupt()

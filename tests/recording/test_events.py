@@ -82,7 +82,7 @@ def test_order_holds_where_the_clock_was_set_back() -> None:
     assert the_run().completed_at >= ahead + 4 * A_MICROSECOND
 
 
-def test_no_event_stands_before_its_run() -> None:
+def test_an_event_is_never_older_than_its_run() -> None:
     with record("intake") as recorder:
         ahead = timezone.now() + timedelta(days=1)
         AgentWorkflowRun.objects.update(started_at=ahead)
@@ -92,7 +92,7 @@ def test_no_event_stands_before_its_run() -> None:
 
 @pytest.mark.parametrize("ahead", [timedelta(0), timedelta(days=1)], ids=["true clock", "clock set back"])
 def test_many_threads_write_to_one_run_in_one_order(ahead: timedelta) -> None:
-    """The order of rows is the order of calls: what was written before a call began stands before it."""
+    """The order of rows is the order of calls: what was written before a call began comes first."""
     seen: list[tuple[int, int]] = []
     with record("intake") as recorder:
         EventFactory(run=recorder.run, type="start", created_at=timezone.now() + ahead)
@@ -118,7 +118,7 @@ def test_many_threads_write_to_one_run_in_one_order(ahead: timedelta) -> None:
         assert all(position[earlier] < mine for earlier in seen[: step["before"]])
 
 
-def test_an_event_waits_for_whoever_ends_the_run() -> None:
+def test_an_event_waits_for_the_end_of_the_run_in_another_process() -> None:
     """A run that ends in another transaction takes no event once that is committed."""
     recorder = Recorder(RunFactory(status="running"))
     outcome: list[BaseException] = []

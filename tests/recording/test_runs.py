@@ -60,14 +60,14 @@ def test_a_run_without_project_input_and_output() -> None:
 
 
 def test_an_unknown_project_is_refused_and_leaves_no_run() -> None:
-    with pytest.raises(ProjectNotFound, match="'nobody'"), record("intake", "nobody"):
+    with pytest.raises(ProjectNotFound, match="'no-such-project'"), record("intake", "no-such-project"):
         pytest.fail("the block began")
     assert not AgentWorkflowRun.objects.exists()
 
 
 def test_an_unknown_project_does_not_break_the_transaction_around_it() -> None:
     with transaction.atomic():
-        with pytest.raises(ProjectNotFound), record("intake", "nobody"):
+        with pytest.raises(ProjectNotFound), record("intake", "no-such-project"):
             pass
         with record("intake"):
             pass
@@ -103,7 +103,7 @@ def test_an_interruption_cancels_the_run(interruption: type[BaseException]) -> N
     assert (the_run().status, the_run().error) == ("canceled", interruption.__name__)
 
 
-def test_a_generator_that_nobody_reads_on_cancels_its_run() -> None:
+def test_a_closed_generator_cancels_its_run() -> None:
     def answer() -> Iterator[str]:
         with record("chat"):
             yield "Hello"
@@ -145,7 +145,7 @@ def test_the_error_goes_on_where_its_end_cannot_be_recorded(caplog: pytest.LogCa
 
 
 def lose_the_connection() -> None:
-    """Let the server end this thread's connection while nobody uses it, and wait until it is gone."""
+    """Let the server end this thread's idle connection, and wait until it is gone."""
     assert connection.connection is not None
     pid = connection.connection.info.backend_pid
     with second_connection() as other:
@@ -193,7 +193,7 @@ def test_a_run_inside_a_transaction_shares_its_fate() -> None:
     assert not AgentWorkflowRun.objects.exists()
 
 
-def test_an_interrupted_run_waits_and_goes_on() -> None:
+def test_an_interrupted_run_is_resumed() -> None:
     with record("intake") as recorder:
         recorder.event("approval.wanted")
         recorder.run.interrupt()
@@ -208,7 +208,7 @@ def test_an_interrupted_run_waits_and_goes_on() -> None:
     assert [type_ for type_, _ in events_of(run.pk)] == ["approval.wanted", "approval.given"]
 
 
-def test_only_a_run_that_waits_is_resumed() -> None:
+def test_only_a_paused_run_is_resumed() -> None:
     with record("intake") as recorder, pytest.raises(IllegalStatusChange), resume(recorder.run_id):
         pytest.fail("the block began")
     with pytest.raises(RunNotFound), resume("nothing"):
@@ -238,7 +238,7 @@ LEGAL = {
 
 @pytest.mark.parametrize("verb", VERBS)
 @pytest.mark.parametrize("status", STATUSES)
-def test_a_status_moves_only_as_the_design_says(status: str, verb: str) -> None:
+def test_a_status_changes_only_as_allowed(status: str, verb: str) -> None:
     run = RunFactory(status=status, completed_at=None)
     wanted, act = VERBS[verb]
     if (status, verb) in LEGAL:
@@ -277,14 +277,14 @@ def test_of_many_that_end_a_run_at_once_one_does() -> None:
     assert in_threads(end, 8).count(True) == 1
 
 
-def test_a_run_that_is_gone_moves_nowhere() -> None:
+def test_a_deleted_run_changes_no_status() -> None:
     run = RunFactory(status="running")
     sql('DELETE FROM "AgentWorkflowRun"')
     with pytest.raises(RunNotFound):
         run.succeed()
 
 
-def test_a_run_that_somebody_canceled_takes_nothing_more() -> None:
+def test_a_run_that_was_canceled_accepts_nothing_more() -> None:
     def work() -> None:
         with record("intake") as recorder:
             the_run().cancel("enough")
@@ -302,13 +302,13 @@ def test_a_run_that_somebody_canceled_takes_nothing_more() -> None:
     assert events_of(run.pk) == []
 
 
-def test_a_run_that_somebody_canceled_does_not_succeed_unnoticed() -> None:
+def test_the_end_of_a_canceled_run_raises() -> None:
     with pytest.raises(IllegalStatusChange), record("intake"):
         the_run().cancel()
     assert the_run().status == "canceled"
 
 
-def test_a_finished_run_takes_no_events() -> None:
+def test_a_finished_run_accepts_no_events() -> None:
     with record("intake") as recorder:
         pass
     with pytest.raises(RunFinished, match="record in a new run"):

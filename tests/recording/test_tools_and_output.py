@@ -68,8 +68,8 @@ def test_tools_side_by_side_keep_their_pairs() -> None:
         in_threads(call_tool, 6)
     payloads = [payload for _, payload in events_of(recorder.run_id)]
     asked = {each["call_id"]: each["arguments"]["place"] for each in payloads if "arguments" in each}
-    told = {each["call_id"]: each["output"] for each in payloads if "output" in each}
-    assert asked == told
+    answered = {each["call_id"]: each["output"] for each in payloads if "output" in each}
+    assert asked == answered
     assert len(asked) == 6
 
 
