@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from django.core.management.base import BaseCommand, OutputWrapper
 
     from agentstate.models import RolloutStep
+    from agentstate.rollout.bypassing_writes import BypassingWriteCounts
     from agentstate.rollout.errors import RolloutError
     from agentstate.rollout.evidence import Condition
     from agentstate.rollout.stages import NearestPosition
@@ -104,6 +105,14 @@ def refusal_as_json(refusal: RolloutError) -> dict[str, Any]:
     }
 
 
+def bypassing_writes_in_words(counts: BypassingWriteCounts) -> str:
+    """Say how many writes bypassed agentstate, and how many of them no backfill has taken in."""
+    return (
+        f"{counted(counts.count, 'write')} bypassed agentstate since dual writing started; "
+        f"{counts.open:,} still to be taken in"
+    )
+
+
 def age(seconds: int | None) -> str:
     """Return an age in its largest units."""
     if seconds is None:
@@ -157,12 +166,7 @@ def _write_conditions(command: BaseCommand, title: str, conditions: Sequence[Con
 def _write_bypassing_writes(command: BaseCommand, found: Status) -> None:
     if not found.bypassing_writes.count:
         return
-    command.stdout.write(
-        command.style.WARNING(
-            f"{counted(found.bypassing_writes.count, 'write')} bypassed agentkit_writes since it reached "
-            f"their project, {found.bypassing_writes.open:,} of them not taken in yet."
-        )
-    )
+    command.stdout.write(command.style.WARNING(f"{bypassing_writes_in_words(found.bypassing_writes)}."))
     print_table(
         stream_of(command.stdout),
         "The newest of them",

@@ -1,8 +1,8 @@
-"""BypassingWriteCounts: writes of the columns that bypassed us after ``agentkit_writes`` had reached their project.
+"""Bypassing writes: writes of the columns by others after ``agentkit_writes`` had reached their project.
 
 Since then every save of ours goes into the AgentKit home too, so that columns with a later clock, which that home had
 not taken in, were written by somebody else (or by a process of ours that had not yet seen the toggle). What is ahead
-is *open*; the next forward pass or save takes it in, and what it kept tells of the escape from then on.
+is *open*; the next forward pass or save takes it in, and what it kept shows the bypassing write from then on.
 """
 
 from __future__ import annotations
@@ -52,9 +52,9 @@ _KEPT = """
     WHERE left(workflow_id, 100) IN ('legacy_snapshot', 'legacy_merge') AND status = 'succeeded'
       AND num_nulls(snapshot_at) = 0 AND started_at > %(earliest)s AND project_id IS NOT NULL"""
 
-# Columns that were kept are no escape where a save of ours had written them: its run has saved again since, and an
-# event tells of it (see state/history.py). Nor where they are the nothing that a project began with. OFFSET 0 has that
-# looked up for the few that were kept, where PostgreSQL might read all events.
+# Columns that a save of ours had written are no bypassing write: its run has saved again since, and has an event of it
+# (see state/history.py). Empty columns that a project began with are none either. OFFSET 0 is an optimization fence:
+# the events are looked up for the few columns that were kept.
 _SAVED = """EXISTS (
     SELECT FROM (
         SELECT id FROM "AgentWorkflowRun" WHERE project_id = p.id AND snapshot_at >= p.at OFFSET 0
@@ -93,7 +93,7 @@ class BypassingWriteCounts:
 
 
 def count_bypassing_writes(history: FlagHistory | None = None) -> BypassingWriteCounts:
-    """Count the escapes since ``agentkit_writes`` reached each project."""
+    """Count the bypassing writes since ``agentkit_writes`` reached each project."""
     query, parameters = _query((history or FlagHistory.load()).reached(AGENTKIT_WRITES))
     if not query:
         return BypassingWriteCounts()
@@ -109,7 +109,7 @@ def count_bypassing_writes(history: FlagHistory | None = None) -> BypassingWrite
 
 
 def newest_bypassing_writes(limit: int = LISTED, history: FlagHistory | None = None) -> list[BypassingWrite]:
-    """Return the newest escapes, the newest first."""
+    """Return the newest bypassing writes, the newest first."""
     query, parameters = _query((history or FlagHistory.load()).reached(AGENTKIT_WRITES))
     if not query:
         return []
@@ -122,7 +122,7 @@ def newest_bypassing_writes(limit: int = LISTED, history: FlagHistory | None = N
 
 
 def _query(reached: Reached) -> tuple[str, dict[str, Any]]:
-    """Return the query of all escapes with its parameters; empty where the gate has reached nobody."""
+    """Return the query of all bypassing writes with its parameters; empty where the gate has reached no project."""
     if reached.earliest is None:
         return "", {}
     at_once = not reached.named and [len(buckets) for buckets, _ in reached.ranges] == [BUCKETS]

@@ -60,7 +60,7 @@ ADVICE = {
     "hours_at_100_percent": "wait",
     "hours_without_fallback": "wait; the rollout page in the admin has the reasons of fallbacks",
     "escapes_open": "run manage.py backfill_agentkit_state, which takes them in",
-    "hours_without_escape": "find who writes: manage.py agentkit_rollout lists the escapes; then wait",
+    "hours_without_escape": "find who writes: manage.py agentkit_rollout lists the bypassing writes; then wait",
 }
 
 

@@ -1,4 +1,4 @@
-"""Bringing state home: before anybody reads the columns again, they hold the newest state of every project."""
+"""Reverse passes before fewer projects read from the AgentKit home: the columns receive what they lack."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 def reverse_until_synced(
     then: Callable[[], Result], *, progress: Callable[[Progress], None], stop: threading.Event
 ) -> Result:
-    """Run reverse passes until no project is AgentKit ahead, then do something before any forward pass can start.
+    """Run reverse passes until no project is AgentKit ahead, then call ``then`` before any forward pass can start.
 
     Projects that are forked are merged first, by a forward pass over them. With both write gates open, what a pass has
     brought home stays there: only a fork that others make meanwhile calls for another round.

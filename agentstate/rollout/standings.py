@@ -1,4 +1,4 @@
-"""How many projects stand where."""
+"""Projects counted by standing."""
 
 from __future__ import annotations
 

@@ -125,9 +125,7 @@ def test_escapes_are_counted_and_listed() -> None:
     write_columns(project, {"facts": "2"})
     at = scenes.homes_of(project).clock
 
-    assert "1 write bypassed agentkit_writes since it reached their project, 1 of them not taken in yet." in (
-        rollout().lines
-    )
+    assert "1 write bypassed agentstate since dual writing started; 1 still to be taken in." in (rollout().lines)
     assert any(project in line and "legacy_ahead" in line for line in rollout().lines)
     assert rollout("--format", "json").json["escapes"] == {
         "count": 1,

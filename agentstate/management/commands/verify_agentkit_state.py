@@ -13,7 +13,8 @@ from agentstate.backfill.verification import Audit, Verification
 from agentstate.management.backfill_command import excluded
 from agentstate.management.base import OperatorCommand
 from agentstate.management.errors import operator_errors
-from agentstate.management.text import counted, print_table, stream_of
+from agentstate.management.rollout import bypassing_writes_in_words
+from agentstate.management.text import print_table, stream_of
 from agentstate.rollout.bypassing_writes import BypassingWriteCounts, count_bypassing_writes
 from agentstate.state.standing import Standing
 
@@ -89,8 +90,7 @@ class Command(OperatorCommand):
                 self.stdout.write("… and more rows.")
         if bypassed.count:
             self.stdout.write(
-                f"{counted(bypassed.count, 'write')} bypassed agentstate since dual writing started; "
-                f"{bypassed.open:,} still to be taken in. Run manage.py agentkit_rollout for the details."
+                f"{bypassing_writes_in_words(bypassed)}. Run manage.py agentkit_rollout for the details."
             )
         self._write_verdict(found)
 
