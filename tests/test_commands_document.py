@@ -32,7 +32,7 @@ OURS = {
         "verify_agentkit_state",
         "waffle_flag",
     ],
-    "agentstate.samples": ["make_live_runs", "seed_legacy_projects"],
+    "agentstate.samples": ["make_live_runs", "make_sample_call", "seed_legacy_projects"],
 }
 
 
