@@ -1,4 +1,4 @@
-"""The small pieces that our admin pages share."""
+"""Filters and tags that the admin pages share."""
 
 from __future__ import annotations
 

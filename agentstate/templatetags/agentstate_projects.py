@@ -1,4 +1,4 @@
-"""What the pages of projects need beside the pieces that all pages share."""
+"""Filters and tags of the pages of projects."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def beginning(text: str) -> str:
 @register.filter
 def value(document: Any) -> str:
     """Return a document on one line, or the beginning of it."""
-    return "not there" if document is ABSENT else shortened(as_text(document), LONGEST_VALUE)
+    return "absent" if document is ABSENT else shortened(as_text(document), LONGEST_VALUE)
 
 
 @register.filter

@@ -1,4 +1,4 @@
-"""What the rollout's page needs beside the pieces that all pages share."""
+"""Filters of the rollout's page."""
 
 from __future__ import annotations
 

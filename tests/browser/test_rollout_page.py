@@ -100,7 +100,7 @@ def test_a_young_database_fits_too(page: Page, accessible: Callable[..., None]) 
     stand_at("legacy")
     page.goto(PAGE)
 
-    expect(page.get_by_text("Open: its one condition holds.")).to_be_visible()
+    expect(page.get_by_text("Open: its one condition is met.")).to_be_visible()
     assert fits(page)
     accessible()
 
@@ -142,7 +142,7 @@ def test_the_index_leads_there_and_numbers_lead_to_projects(page: Page) -> None:
 def test_counting_again_shows_the_new_number_where_it_stands(page: Page) -> None:
     ProjectFactory()
     page.goto(PAGE)
-    standings = page.get_by_role("region", name="Where the projects stand")
+    standings = page.get_by_role("region", name="Standings")
     empty = standings.get_by_role("row", name="empty").get_by_role("link")
     expect(empty).to_have_text("1")
     ProjectFactory()

@@ -130,12 +130,12 @@ def test_a_run_is_followed_as_it_happens(page: Page, accessible: Callable[..., N
     status = page.locator("[data-part=status]")
     with record("intake", project.id) as run:
         open_run(page, run.run_id)
-        expect(page.get_by_text("Following live.")).to_be_visible()
+        expect(page.get_by_text("Live.")).to_be_visible()
         expect(page.get_by_text("Nothing has happened yet.")).to_be_visible()
 
         run.event("draft.progress", {"section": "need"})
         expect(row(page, "draft progress")).to_be_visible()
-        expect(page.get_by_role("status")).to_have_text("Following live: 1 new event.")
+        expect(page.get_by_role("status")).to_have_text("Live: 1 new event.")
         expect(page.get_by_role("link", name="draft.progress 1")).to_be_visible()
 
         with run.tool("normalize_rfp") as call:
@@ -206,7 +206,7 @@ def test_a_server_without_an_answer_is_asked_again_later(page: Page, complaints:
     add_event(run, "note", '"first"')
     open_run(page, run.pk)
     page.route("**/live/**", lambda route: route.abort())
-    expect(page.get_by_role("status")).to_contain_text("No answer: trying again in")
+    expect(page.get_by_role("status")).to_contain_text("No answer. Retrying in")
     page.unroute("**/live/**")
     append(run.pk, [("note", "second")])
     expect(row(page, "note: second")).to_be_visible()

@@ -1,4 +1,4 @@
-"""The gates' flags, and the history of their changes."""
+"""The rollout flags and their history."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ else:
 
 RECENT = 10
 EVERYONE = (
-    ("unknown", "Neither: the settings below decide"),
+    ("unknown", "Unset: the settings below decide"),
     ("true", "On for everyone"),
     ("false", "Off for everyone"),
 )
 
 
 class LinesField(forms.CharField):
-    """A list of texts, one a line."""
+    """A list of texts, one per line."""
 
     widget = forms.Textarea(attrs={"rows": 5})
 
@@ -51,7 +51,7 @@ class FlagForm(FlagModelForm):
     project_ids = LinesField(
         required=False,
         label="Projects by id",
-        help_text="One id a line. The flag is on for these, whatever the percent is.",
+        help_text="One id per line. The flag is on for these projects whatever the percentage.",
     )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -62,19 +62,19 @@ class FlagForm(FlagModelForm):
 
     class Meta:
         help_texts = {
-            "everyone": "On and off overrule everything else on this page.",
+            "everyone": "On or off overrides every other setting on this page.",
             "percent": (
-                "0 to 100, one decimal. A project has the same place in all flags; legacy_writes counts from the "
-                "other end, so that shares which add up to 100 leave no project without a home."
+                "0 to 100, one decimal. A project has the same bucket in all flags. legacy_writes counts from the "
+                "other end: with shares that add up to 100, every project has a home."
             ),
-            "authenticated": "On for every user who is logged in.",
+            "authenticated": "On for every authenticated user.",
             "staff": "On for staff.",
             "superusers": "On for superusers.",
-            "note": "For people; the gates do not read it.",
+            "note": "A comment. The gates ignore it.",
         }
 
     def clean_project_ids(self) -> list[str]:
-        """Refuse ids that no project has, save those that were here before: their projects may be gone."""
+        """Refuse added ids that no project has. Ids that are already stored stay: their projects may be deleted."""
         ids: list[str] = self.cleaned_data["project_ids"]
         added = [project_id for project_id in ids if project_id not in self.instance.project_ids]
         if unknown := Project.objects.unknown(added):
@@ -84,7 +84,7 @@ class FlagForm(FlagModelForm):
 
 @admin.register(Flag)
 class FlagAdmin(BaseAdmin):
-    """What operators toggle. The rows come from a migration: they are changed, not added or deleted."""
+    """The flags that operators toggle. A migration makes the rows; they cannot be added or deleted here."""
 
     form = FlagForm  # type: ignore[assignment]
     list_display = ("name", "state", "note")
@@ -98,7 +98,7 @@ class FlagAdmin(BaseAdmin):
         people = (
             "Users",
             {
-                "description": "Counts where state is read for a user's request, whichever project it is.",
+                "description": "Applies to reads made for a user's request, for every project.",
                 "fields": ("authenticated", "staff", "superusers", "groups", "users"),
             },
         )
@@ -131,7 +131,7 @@ class FlagAdmin(BaseAdmin):
             return super().changeform_view(request, object_id, form_url, context)
 
     def _latest_changes(self, object_id: str | None) -> QuerySet[FlagChange]:
-        """Return what the page shows if it is shown; nothing is read before."""
+        """Return the newest changes, lazily."""
         names = Flag.objects.filter(pk=object_id).values("name") if (object_id or "").isdecimal() else []
         return FlagChange.objects.filter(flag__in=names).order_by("-id")[:RECENT]
 

@@ -1,4 +1,4 @@
-"""The ledger of passes, and the projects that were left aside."""
+"""The ledger of passes, and the projects that they left aside."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ class BackfillPassAdmin(KeysetPages):
 
 
 class WordedFilter(admin.EmptyFieldListFilter):
-    """Tells rows with a time from those without, in words of what the time means."""
+    """Filters rows with a time from rows without, and names both by what the time means."""
 
     words: tuple[str, str]
 
@@ -133,7 +133,7 @@ class LeftAsideAdmin(DecisionPages, KeysetPages):
     )
     search_fields = ("=project_id",)
     search_help_text = "A project's id."
-    # No index has this order: an entry a project is few enough to sort.
+    # Unindexed: at most one entry per project and direction, cheap to sort.
     keyset = ("-last_seen_at", "-id")
 
     class Media:

@@ -1,4 +1,4 @@
-"""Decisions about what was left aside: the page of an entry, a retry, and accepting with a note."""
+"""The page of an entry of a project left aside, and the operator's decisions: retry, or accept with a note."""
 
 from __future__ import annotations
 
@@ -10,9 +10,11 @@ from django import forms
 from django.contrib import messages
 from django.contrib.admin.utils import quote, unquote
 from django.core.exceptions import PermissionDenied
+from django.db import transaction
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotAllowed, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import path, reverse
+from django.utils.decorators import method_decorator
 
 from agentstate.actors import acting_as
 from agentstate.admin.shared.read_only import ReadOnlyAdmin
@@ -28,15 +30,15 @@ if TYPE_CHECKING:
     from django.urls import URLPattern
 
 EXPLANATIONS = {
-    "open": "Waits for somebody: mend the cause and retry, or accept that it is not moved.",
-    "accepted": "A person decided that it is not moved. That holds until the project changes.",
-    "outdated": "It was accepted, but the project has changed since: what it holds now was not given up.",
-    "closed": "It was moved, or nothing was left to move.",
+    "open": "Open: fix the cause and retry, or accept that the project is not moved.",
+    "accepted": "Excluded by decision, until the project changes.",
+    "outdated": "The project has changed since it was accepted. The decision does not cover its present content.",
+    "closed": "The project was moved, or nothing was left to move.",
 }
 
 
 class Decision(NamedTuple):
-    """A line of an entry's history; ``at`` is a text where it is no time."""
+    """A decision in an entry's history; ``at`` is a text if it is not a valid time."""
 
     what: str
     at: datetime | str
@@ -47,13 +49,13 @@ class Decision(NamedTuple):
 class AcceptForm(forms.Form):
     note = forms.CharField(
         min_length=SHORTEST_NOTE,
-        help_text="Why this is given up. It is kept with your name.",
+        help_text="The reason. It is recorded with your name.",
         widget=forms.Textarea(attrs={"rows": 4, "cols": 60}),
     )
 
 
 class DecisionPages(ReadOnlyAdmin):
-    """Shows entries to those who may view them, and lets those decide who may change them."""
+    """Shows entries to users with the view permission; users with the change permission decide."""
 
     def get_urls(self) -> list[URLPattern]:
         return [
@@ -72,7 +74,7 @@ class DecisionPages(ReadOnlyAdmin):
         form_url: str = "",
         extra_context: dict[str, Any] | None = None,
     ) -> HttpResponse:
-        """Show an entry: its error, what it is about, and what was decided."""
+        """Show an entry: its error, its project and its decisions."""
         if request.method not in ("GET", "HEAD"):
             raise PermissionDenied
         entry: Any = self.get_object(request, unquote(object_id))
@@ -86,8 +88,9 @@ class DecisionPages(ReadOnlyAdmin):
         }
         return self._respond(request, entry, "change_form", {**context, **(extra_context or {})})
 
+    @method_decorator(transaction.non_atomic_requests)  # a pass has transactions of its own
     def retry_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        """Run a pass for the entry's project, and say what became of it."""
+        """Run a pass for the entry's project, and report the outcome."""
         entry = self._entry(request, object_id)
         if request.method != "POST":
             return HttpResponseNotAllowed(["POST"])
@@ -99,30 +102,30 @@ class DecisionPages(ReadOnlyAdmin):
                 self.message_user(request, str(error), messages.ERROR)
                 return self._back_to(entry)
             if retried.failed:
-                self.message_user(request, f"It failed again and is open: {entry.error_class}.", messages.ERROR)
+                self.message_user(request, f"Failed again; the entry is open: {entry.error_class}.", messages.ERROR)
             elif retried.unsettled:
-                text = "Nothing failed, but the project is still forked: settle it with --prefer legacy or agentkit."
+                text = "The project is still forked. Settle it with --prefer legacy or --prefer agentkit."
                 self.message_user(request, text, messages.WARNING)
         if entry.closed_at:
             self.message_user(request, "Closed: the project was moved, or nothing was left to move.", messages.SUCCESS)
         return self._back_to(entry)
 
     def accept_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        """Ask for a note beside what is given up, and accept."""
+        """Show what is given up, ask for a note, and accept."""
         entry = self._entry(request, object_id)
         if entry.closed_at:
-            self.message_user(request, "This entry is closed: there is nothing to accept.", messages.WARNING)
+            self.message_user(request, "This entry is closed. Nothing is left to accept.", messages.WARNING)
             return self._back_to(entry)
         form = AcceptForm(request.POST if request.method == "POST" else None)
         if form.is_valid():
             try:
-                # What the page showed, and nothing that was written since.
+                # Accept the version that the page showed.
                 version = request.POST.get("version", "")
                 accept(entry, form.cleaned_data["note"], by=request.user.get_username(), version=version)
             except (CannotAccept, RowsHidden) as error:
                 form.add_error(None, str(error))
             else:
-                self.message_user(request, "Accepted: what is named below is given up.", messages.SUCCESS)
+                self.message_user(request, "Accepted. The content below is given up.", messages.SUCCESS)
                 return self._back_to(entry)
         return self._respond(request, entry, "accept", {"form": form})
 

@@ -1,4 +1,4 @@
-"""Projects: where they stand, their state at any moment, both homes side by side."""
+"""Projects: their standings, their state at any moment, and both homes side by side."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, ParamSpec
 
 from django.contrib import admin
 from django.contrib.admin.utils import quote, unquote
-from django.contrib.auth import get_permission_codename
 from django.core.exceptions import PermissionDenied
 from django.db.models import Q, TextField
 from django.db.models.expressions import RawSQL
@@ -27,6 +26,7 @@ from agentstate.admin.project.decisions import CHANGE, DecisionPages, can_decide
 from agentstate.admin.project.documents import LARGEST, document_text, read_documents
 from agentstate.admin.project.moments import position
 from agentstate.admin.shared.formats import indented
+from agentstate.admin.shared.links import may_see
 from agentstate.admin.shared.paging import KeysetChangeList, KeysetPages
 from agentstate.models import AgentSession, AgentWorkflowRun, AgentWorkflowRunEvent, Project
 from agentstate.state import ProjectNotFound
@@ -42,13 +42,13 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 
-# How many runs, sessions and types of events a project's page names, and up to where it counts a run's events.
+# How many runs, sessions and event types a project's page names, and how many events of a run it counts.
 NAMED, COUNTED = 20, 1_000
 LONGEST_NAME, LONGEST_TYPE = 200, 60
 
 
 def _not_found_once_it_is_gone(view: Callable[P, HttpResponse]) -> Callable[P, HttpResponse]:
-    """Let a view answer 404 where the legacy application deletes the project while it is looked at."""
+    """Answer 404 if the legacy application deletes the project during the request."""
 
     @wraps(view)
     def looking(*args: P.args, **kwargs: P.kwargs) -> HttpResponse:
@@ -60,12 +60,12 @@ def _not_found_once_it_is_gone(view: Callable[P, HttpResponse]) -> Callable[P, H
     return looking
 
 
-# The standing of a project, looked up row by row: a page in the list's order reads no further than it must.
+# A correlated subquery, so that a page in the list's order reads no more rows than it needs.
 _STANDING = f'SELECT {STANDING} FROM {PROJECTS} p {NEWEST} WHERE p.id = "Project"."id"'
 
 
 class StandingFilter(admin.SimpleListFilter):
-    """The projects that stand so. One that few have takes a look at all of them."""
+    """Filters by standing. A rare standing scans all projects."""
 
     title = parameter_name = "standing"
 
@@ -81,7 +81,7 @@ class StandingFilter(admin.SimpleListFilter):
 
 
 class ProjectChangeList(KeysetChangeList):
-    """A list of projects. How many have a standing is not estimated: the planner has no idea of it."""
+    """A list of projects. The planner cannot estimate how many have a standing."""
 
     def _total(self, parts: Sequence[QuerySet[Model]]) -> str:
         if self.chosen(StandingFilter.parameter_name) and (self.page.before or self.page.after):
@@ -91,7 +91,7 @@ class ProjectChangeList(KeysetChangeList):
 
 @admin.register(Project)
 class ProjectAdmin(DecisionPages, KeysetPages):
-    """Shows projects to those who may view them. Whoever may view a project sees its state at any moment."""
+    """Shows projects. The view permission includes their state at any moment."""
 
     list_display = ("shown_id", "shown_name", "created")
     list_filter = (StandingFilter,)
@@ -171,7 +171,7 @@ class ProjectAdmin(DecisionPages, KeysetPages):
 
     @_not_found_once_it_is_gone
     def moment_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        """Show the part of a project's page that the time slider changes."""
+        """Return the part of a project's page that the time slider replaces."""
         return require_safe(self._moment)(request, object_id)
 
     def _moment(self, request: HttpRequest, object_id: str) -> HttpResponse:
@@ -202,7 +202,7 @@ class ProjectAdmin(DecisionPages, KeysetPages):
         return project
 
     def _state(self, request: HttpRequest, project: Project) -> dict[str, Any]:
-        """Return the context of what the time slider changes."""
+        """Return the context of the part that the time slider replaces."""
         place = position(project.pk, request.GET)
         chosen, before = (moment.at if moment else None for moment in (place.moment, place.before))
         documents = read_documents(project.pk, request, chosen=chosen, before=before)
@@ -222,8 +222,8 @@ class ProjectAdmin(DecisionPages, KeysetPages):
             "opts": self.opts,
             "project": project,
             "media": self.media,
-            "sees_runs": _sees(request, AgentWorkflowRun),
-            "sees_sessions": _sees(request, AgentSession),
+            "sees_runs": may_see(AgentWorkflowRun, request.user),
+            "sees_sessions": may_see(AgentSession, request.user),
             "page_url": reverse("admin:agentstate_project_change", args=[quote(project.pk)]),
             "moment_url": reverse("admin:agentstate_project_moment", args=[quote(project.pk)]),
             **context,
@@ -235,17 +235,11 @@ def _text(text: str) -> str:
     return render_to_string("admin/agentstate/includes/link.html", {"text": Truncator(text).chars(LONGEST_NAME)})
 
 
-def _sees(request: HttpRequest, model: type[Model]) -> bool:
-    """Tell whether the user may view rows of a model, as the admin decides it."""
-    may = (get_permission_codename(action, model._meta) for action in ("view", "change"))
-    return any(request.user.has_perm(f"{model._meta.app_label}.{name}") for name in may)
-
-
 def _activity(request: HttpRequest, project: Project, newest_run: str | None) -> dict[str, Any]:
-    """Return the context of a project's newest runs and sessions, for those who may see them."""
+    """Return the context of a project's newest runs and sessions, as far as the user may view them."""
     found: dict[str, Any] = {}
     by_project = urlencode({"q": project.pk})
-    if _sees(request, AgentWorkflowRun):
+    if may_see(AgentWorkflowRun, request.user):
         runs = AgentWorkflowRun.objects.of_project(project.pk).defer("input", "result", "error")
         found["runs"] = runs.order_by("-started_at", "-id")[:NAMED]
         found["all_runs_url"] = f"{reverse('admin:agentstate_agentworkflowrun_changelist')}?{by_project}"
@@ -253,7 +247,7 @@ def _activity(request: HttpRequest, project: Project, newest_run: str | None) ->
         is_more = types.total() > COUNTED
         found["events"] = f"{COUNTED:,}+" if is_more else f"{types.total():,}"
         found["event_types"] = {} if is_more else dict(islice(types.items(), NAMED))
-    if _sees(request, AgentSession):
+    if may_see(AgentSession, request.user):
         sessions = AgentSession.objects.filter(project=project).only("id", "agent_run_id", "created_at", "updated_at")
         found["sessions"] = sessions.order_by("-updated_at", "-id")[:NAMED]
         found["all_sessions_url"] = f"{reverse('admin:agentstate_agentsession_changelist')}?{by_project}"
@@ -261,6 +255,6 @@ def _activity(request: HttpRequest, project: Project, newest_run: str | None) ->
 
 
 def _event_types(run_id: str | None) -> Counter[str]:
-    """Return how many events of each type a run has, in the order in which they first occurred, so far as we count."""
+    """Count a run's first events by type, in the order of first occurrence."""
     events = AgentWorkflowRunEvent.objects.filter(run=run_id).order_by("created_at")
     return Counter(events.values_list(Left("type", LONGEST_TYPE), flat=True)[: COUNTED + 1] if run_id else [])

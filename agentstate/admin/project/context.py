@@ -90,7 +90,7 @@ def panels_at(project_id: str, place: Position, documents: ProjectDocuments) -> 
         "facts": panels.facts(value["facts"]),
         "outline": panels.outline(value["rfpNorm"]),
         "plot": _plot(project_id, place, documents.as_of, value["coverage"]),
-        "plotted": f"the last {NEWEST} saves" if place.stretch.total > NEWEST else "",
+        "plotted": f"the last {NEWEST} saves" if place.window.total > NEWEST else "",
         **_changes(project_id, before, shown),
     }
 

@@ -28,13 +28,13 @@ class Position:
     """
 
     number: int
-    stretch: HistoryWindow
+    window: HistoryWindow
     moment: Moment | None
     before: Moment | None
 
     @property
     def last(self) -> int:
-        return self.stretch.total + 1
+        return self.window.total + 1
 
     @property
     def previous(self) -> int | None:
@@ -61,12 +61,12 @@ class Position:
 def position(project_id: str, query: Mapping[str, str]) -> Position:
     """Return the position that an address names; the present if it names none."""
     number, when = _number(query.get("moment", "")), _time(query.get("at", ""))
-    stretch = around(project_id, number=number, when=when)
+    window = around(project_id, number=number, when=when)
     is_now = number is None and when is None
-    if stretch.total == 0 or is_now or (number or 0) > stretch.total:
-        return Position(stretch.total + 1, stretch, None, stretch.moments.get(stretch.total))
-    chosen = stretch.chosen
-    return Position(chosen, stretch, stretch.moments[chosen], stretch.moments.get(chosen - 1))
+    if window.total == 0 or is_now or (number or 0) > window.total:
+        return Position(window.total + 1, window, None, window.moments.get(window.total))
+    chosen = window.chosen
+    return Position(chosen, window, window.moments[chosen], window.moments.get(chosen - 1))
 
 
 def _number(text: str) -> int | None:

@@ -1,4 +1,4 @@
-"""The rollout on one page, and the steps that were taken."""
+"""The rollout on one page, and the steps taken."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin
 from django.core.exceptions import PermissionDenied
+from django.db import transaction
 from django.template.loader import render_to_string
 from django.template.response import TemplateResponse
 from django.urls import path
@@ -13,7 +14,7 @@ from django.utils.decorators import method_decorator
 from django.views.decorators.http import require_http_methods
 
 from agentstate.admin.rollout import lists
-from agentstate.admin.rollout.numbers import numbers
+from agentstate.admin.rollout.context import counts_context
 from agentstate.admin.rollout.reads_plot import HOURS, reads
 from agentstate.admin.shared.links import may_see
 from agentstate.admin.shared.paging import KeysetPages
@@ -40,11 +41,12 @@ class RolloutAdmin(ReadOnlyAdmin):
         view = self.admin_site.admin_view(self.changelist_view)
         return [path("", view, name="agentstate_rollout_changelist")]
 
+    @method_decorator(transaction.non_atomic_requests)  # verification has a transaction of its own
     @method_decorator(require_http_methods(["GET", "HEAD", "POST"]))
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
-        """Show the page; with a POST, after counting one of its numbers anew.
+        """Show the page. A POST repeats one of its counts first.
 
-        That is answered with the page itself: the process that a redirect would lead to may have other numbers.
+        A POST returns the page instead of a redirect, since another process may have other counts cached.
         """
         if not self.has_view_permission(request):
             raise PermissionDenied
@@ -54,7 +56,7 @@ class RolloutAdmin(ReadOnlyAdmin):
             "title": "Rollout",
             "opts": self.opts,
             "media": self.media,
-            **numbers(asked),
+            **counts_context(asked),
             **lists.left_aside(),
             "reads": reads(),
             "hours": HOURS,
@@ -96,7 +98,7 @@ class RolloutStepAdmin(KeysetPages):
     def completed(self, step: RolloutStep) -> str:
         return render_to_string("admin/agentstate/includes/moment.html", {"when": step.completed_at})
 
-    @admin.display(description="conditions as they stood")
+    @admin.display(description="conditions at that time")
     def as_they_stood(self, step: RolloutStep) -> str:
         return render_to_string(
             "admin/agentstate/rollout/as_they_stood.html", {"conditions": lists.conditions_of(step)}

@@ -1,4 +1,4 @@
-"""What stands in lists on the rollout's page: the gates, samples of differences, the ledger, what was left aside."""
+"""The lists of the rollout's page: gates, sampled differences, passes, steps, projects left aside."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from agentstate.models import Flag
     from agentstate.rollout.stages import RolloutState
 
-# How many rows of each list the page has; all of them are elsewhere.
+# How many rows of each list the page shows.
 NAMED, LISTED = 5, 20
 PASSES, STEPS = 10, 5
 
@@ -38,9 +38,9 @@ GATE_MEANINGS = {
 
 
 class GateRow(NamedTuple):
-    """A gate: whom it is on for, and who changed its flag last.
+    """A gate: what it is on for, and the last change of its flag.
 
-    ``x`` and ``width`` are its buckets in a bar that is 100 wide; ``pk`` is None where the flag has no row.
+    ``x`` and ``width`` are its buckets in percent of a bar; ``pk`` is None if the flag has no row.
     """
 
     name: str
@@ -98,7 +98,7 @@ def _who(share: Share, named: list[str]) -> str:
 
 
 def _users(flag: Flag) -> list[str]:
-    """Return the users that a flag names, in words; on for everyone or off for everyone it names none."""
+    """Describe the users that a flag names; none if it is on or off for everyone."""
     if flag.everyone is not None:
         return []
     kinds = {"everyone who is logged in": flag.authenticated, "staff": flag.staff, "superusers": flag.superusers}
@@ -113,24 +113,24 @@ def _users(flag: Flag) -> list[str]:
 
 
 def newest_differences() -> list[ReadDifference]:
-    """Return the last samples of differences."""
+    """Return the newest sampled differences."""
     return list(ReadDifference.objects.order_by("-id")[:LISTED])
 
 
 class StepRow(NamedTuple):
-    """A step that was taken, and from where to where it led."""
+    """A step, and its stages in words."""
 
     step: RolloutStep
     words: str
 
 
 def steps() -> list[StepRow]:
-    """Return the last steps, the newest first."""
+    """Return the newest steps first."""
     return [StepRow(step, step_in_words(step)) for step in RolloutStep._default_manager.order_by("-pk")[:STEPS]]
 
 
 def step_in_words(step: RolloutStep) -> str:
-    """Say from where to where a step led, as far as the stages are ours."""
+    """Name the two stages of a step. A stage that is none of ours is shown as it is."""
     return f"{_place(step.from_stage, step.from_percent)} → {_place(step.to_stage, step.to_percent)}"
 
 
@@ -150,7 +150,7 @@ def not_met_at(step: RolloutStep) -> list[str]:
 
 
 class PassRow(NamedTuple):
-    """A pass of the ledger, and how much of it is done."""
+    """A pass of the ledger, and its progress."""
 
     entry: BackfillPass
     done: int
@@ -166,7 +166,7 @@ class PassRow(NamedTuple):
 
 
 def passes() -> list[PassRow]:
-    """Return the last passes, the newest first."""
+    """Return the newest passes first."""
     return [_pass(entry) for entry in BackfillPass.objects.order_by("-id")[:PASSES]]
 
 
@@ -176,8 +176,8 @@ def _pass(entry: BackfillPass) -> PassRow:
     return PassRow(entry, done, f"{100 * share:.2f}%")
 
 
-class Entry(NamedTuple):
-    """A project left aside, and what was decided about it: ``open``, ``accepted`` or ``outdated``."""
+class LeftAsideRow(NamedTuple):
+    """An entry of a project left aside, and its status: ``open``, ``accepted`` or ``outdated``."""
 
     entry: Any
     status: str
@@ -189,15 +189,15 @@ class Entry(NamedTuple):
 
 
 def left_aside() -> dict[str, Any]:
-    """Return the context of what was left aside: how many, and the first of them, those that are open first."""
-    # One whose project was deleted since waits for nothing.
+    """Return the context of the projects left aside: the counts, and the first entries, open ones first."""
+    # An entry whose project was deleted needs no decision.
     unclosed = LeftAside.objects.unclosed().filter(Exists(Project.objects.filter(pk=OuterRef("project_id"))))
     rows = unclosed.defer("error").annotate(error_start=Left("error", 300))
     found = list(rows.order_by(F("accepted_at").desc(nulls_first=True), "-last_seen_at", "-id")[:LISTED])
     accepted = [entry.project_id for entry in found if entry.accepted_at]
     valid = valid_acceptances(accepted) if accepted else set()
     return {
-        "left_aside": [Entry(entry, status_of(entry, valid)) for entry in found],
+        "left_aside": [LeftAsideRow(entry, status_of(entry, valid)) for entry in found],
         "left_aside_open": unclosed.open().count(),
         "left_aside_accepted": unclosed.accepted().count(),
         "open_left_aside_url": open_left_aside(),
@@ -205,6 +205,6 @@ def left_aside() -> dict[str, Any]:
 
 
 def open_left_aside() -> str:
-    """Return the address of what was left aside and waits for somebody."""
+    """Return the address of the open entries."""
     asked = urlencode({"closed_at__isempty": "1", "accepted_at__isempty": "1"})
     return f"{reverse('admin:agentstate_leftaside_changelist')}?{asked}"

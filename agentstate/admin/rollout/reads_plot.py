@@ -1,4 +1,4 @@
-"""What reads of both homes found over the last two days, hour by hour."""
+"""The findings of reads in the last two days, by the hour."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
-from agentstate.admin.rollout.page import projects_that_are
+from agentstate.admin.rollout.presentation import projects_that_are
 from agentstate.models import ReadCount
 from agentstate.rollout.waiting import server_time
 from agentstate.state.standing import Standing
@@ -19,7 +19,7 @@ GAP = 0.15  # between bars, in hours
 ROOM = 8  # for the text at an end of the axis, in hours
 
 Finding = ReadCount.Finding
-# The plot's rows. What keeps the next step closed stands first.
+# The plot's rows. Findings that block the next step come first.
 TITLES = {
     Finding.DIFFERENCE: "Differences",
     Finding.LAG: "Lags",
@@ -29,7 +29,7 @@ TITLES = {
 
 
 @dataclass(frozen=True)
-class Bar:
+class HourBar:
     """A bar: percents of the plot's width, the height in pixels, and what it counts."""
 
     x: str
@@ -40,7 +40,7 @@ class Bar:
     count: int
 
 
-class Row(NamedTuple):
+class FindingRow(NamedTuple):
     """A row of the plot, on a scale of its own."""
 
     finding: str
@@ -48,12 +48,12 @@ class Row(NamedTuple):
     meaning: str
     total: int
     most: int
-    bars: list[Bar]
+    bars: list[HourBar]
 
 
 @dataclass(frozen=True)
 class Reason:
-    """How often one finding had one reason, the last hour in which it did, and the projects that it may be about."""
+    """A reason of a finding: its count, its last hour, and the address of the projects concerned."""
 
     title: str
     reason: str
@@ -62,8 +62,8 @@ class Reason:
     address: str
 
 
-class Tick(NamedTuple):
-    """A midnight on the plot's axis; without its time where that would stand in the way of what is at the ends."""
+class Midnight(NamedTuple):
+    """A midnight on the plot's axis; unlabelled near the labels at the ends."""
 
     x: str
     at: datetime
@@ -74,9 +74,9 @@ class Reads(NamedTuple):
     """The plot and the table beside it; ``since`` is when the first hour began."""
 
     since: datetime
-    rows: list[Row]
+    rows: list[FindingRow]
     reasons: list[Reason]
-    ticks: list[Tick]
+    ticks: list[Midnight]
 
     @property
     def found_something(self) -> bool:
@@ -84,7 +84,7 @@ class Reads(NamedTuple):
 
 
 def reads() -> Reads:
-    """Return what reads found in the hour under way and the 47 before it."""
+    """Return the findings of the current hour and the 47 before it."""
     this_hour = server_time().astimezone(UTC).replace(minute=0, second=0, microsecond=0)
     since = this_hour - (HOURS - 1) * HOUR
     hours = [since + number * HOUR for number in range(HOURS)]
@@ -94,26 +94,28 @@ def reads() -> Reads:
         [_row(finding, hours, counts) for finding in TITLES],
         _reasons(counts),
         [
-            Tick(_percent(number), hour, ROOM <= number <= HOURS - ROOM)
+            Midnight(_percent(number), hour, ROOM <= number <= HOURS - ROOM)
             for number, hour in enumerate(hours)
             if hour.hour == 0
         ],
     )
 
 
-def _row(finding: Finding, hours: list[datetime], counts: list[ReadCount]) -> Row:
+def _row(finding: Finding, hours: list[datetime], counts: list[ReadCount]) -> FindingRow:
     by_hour: Counter[datetime] = Counter()
     for each in counts:
         if each.finding == finding:
             by_hour[each.hour] += each.count
     most = max(by_hour.values(), default=0)
     bars = [_bar(number, hour, by_hour[hour], most) for number, hour in enumerate(hours) if by_hour[hour]]
-    return Row(finding.value, TITLES[finding], finding.label, by_hour.total(), most, bars)
+    return FindingRow(finding.value, TITLES[finding], finding.label, by_hour.total(), most, bars)
 
 
-def _bar(number: int, hour: datetime, count: int, most: int) -> Bar:
+def _bar(number: int, hour: datetime, count: int, most: int) -> HourBar:
     height = max(LOWEST, HEIGHT * count / most)
-    return Bar(_percent(number + GAP / 2), f"{HEIGHT - height:.1f}", _percent(1 - GAP), f"{height:.1f}", hour, count)
+    return HourBar(
+        _percent(number + GAP / 2), f"{HEIGHT - height:.1f}", _percent(1 - GAP), f"{height:.1f}", hour, count
+    )
 
 
 def _percent(hours: float) -> str:

@@ -14,7 +14,7 @@ from django.db.models.lookups import Exact
 from django.template.loader import render_to_string
 from django.utils import timezone
 
-from agentstate.admin.run.page import TimelinePages
+from agentstate.admin.run.views import TimelinePages
 from agentstate.admin.shared.filters import DateRangeFilter
 from agentstate.admin.shared.formats import length_of_time
 from agentstate.admin.shared.links import link_to
@@ -40,9 +40,9 @@ if TYPE_CHECKING:
     Runs = QuerySet[AgentWorkflowRun]
 
 MOST_WORKFLOWS = 50
-# What the snapshot's filter says, and what the database says.
+# The filter's value, and that of lacks_snapshot().
 LACKS: dict[str | None, int] = {"yes": 0, "no": 1}
-# From one name in the index to the next: what is between them is not read.
+# A loose index scan: one lookup per name.
 WORKFLOWS = f"""
     WITH RECURSIVE workflow (name) AS (
         (SELECT left(workflow_id, {WORKFLOW_LETTERS}) FROM "AgentWorkflowRun" ORDER BY 1 LIMIT 1)
@@ -56,7 +56,7 @@ WORKFLOWS = f"""
 
 
 class StatusFilter(admin.SimpleListFilter):
-    """The list's parts are of one status each; only what is searched for is still to be filtered."""
+    """Filters search results by status. Without a search, each part of the list has one status already."""
 
     title = "status"
     parameter_name = "status"
@@ -70,7 +70,7 @@ class StatusFilter(admin.SimpleListFilter):
 
 
 class WorkflowFilter(admin.SimpleListFilter):
-    """Names some workflows and the chosen one, each as far as the index has it."""
+    """Filters by workflow, as far as the index holds its name."""
 
     title = "workflow"
     parameter_name = "workflow"
@@ -88,7 +88,7 @@ class WorkflowFilter(admin.SimpleListFilter):
 
 
 class SnapshotFilter(admin.SimpleListFilter):
-    """As of statuses, the list's parts are of runs that carry a snapshot, or of others."""
+    """Filters search results by snapshot, as :class:`StatusFilter` does by status."""
 
     title = "snapshot"
     parameter_name = "snapshot"
@@ -118,7 +118,7 @@ class AgentWorkflowRunAdmin(FoundByProject, TimelinePages):
         css = {"all": ["agentstate/run.css"]}
 
     def get_queryset(self, request: HttpRequest) -> Runs:
-        # A list of runs shows no document, and one of them can be megabytes.
+        # The list shows no document; one can be megabytes.
         return AgentWorkflowRun.objects.defer("input", "result").alias(id_hash=id_hash())
 
     def for_list(self, queryset: QuerySet[Any]) -> QuerySet[Any]:
@@ -128,7 +128,7 @@ class AgentWorkflowRunAdmin(FoundByProject, TimelinePages):
         return runs
 
     def all_parts(self, changelist: KeysetChangeList) -> Sequence[Q]:
-        """Return what an index has in order: the runs of each status, with and without a snapshot."""
+        """Split the list into parts that an index returns in order: by status, with and without a snapshot."""
         status, snapshot = changelist.chosen("status"), changelist.chosen("snapshot")
         statuses = AgentWorkflowRun.Status.values if status is None else [status]
         kinds = product(statuses, [LACKS[snapshot]] if snapshot in LACKS else LACKS.values())
@@ -162,7 +162,7 @@ class AgentWorkflowRunAdmin(FoundByProject, TimelinePages):
         if run.completed_at:
             return length_of_time(run.completed_at - run.started_at)
         if run.status == AgentWorkflowRun.Status.RUNNING:
-            # The database's clock, which the start is from, may be ahead of ours.
+            # The start is from the database's clock, which may be ahead of ours.
             return f"{length_of_time(max(timezone.now() - run.started_at, timedelta(0)))} so far"
         return "\N{EN DASH}"
 

@@ -20,7 +20,7 @@ from agentstate.admin.shared.filters import DateRangeFilter
 from agentstate.admin.shared.links import link_to
 from agentstate.admin.shared.search import FoundByProject
 from agentstate.models import AgentSession, AgentWorkflowRun, Project
-from agentstate.models.expressions import id_hash
+from agentstate.models.expressions import WORKFLOW_LETTERS, id_hash
 
 if TYPE_CHECKING:
     from django.db.models import QuerySet
@@ -52,7 +52,7 @@ class AgentSessionAdmin(FoundByProject):
 
     def for_list(self, queryset: QuerySet[Any]) -> QuerySet[Any]:
         sessions: QuerySet[Any] = queryset.annotate(
-            project_name=Left("project__name", 200), workflow=Left("agent_run__workflow_id", 100)
+            project_name=Left("project__name", 200), workflow=Left("agent_run__workflow_id", WORKFLOW_LETTERS)
         )
         return sessions
 
@@ -96,8 +96,8 @@ class AgentSessionAdmin(FoundByProject):
         session = self._session(request, object_id)
         if session is None:
             return self.not_found(request, object_id)
-        stretch = conversation.stretch(session.pk, session.entries, request.GET.get("from", ""))
-        return self._page(request, "conversation", session, {"stretch": stretch, **(extra_context or {})})
+        window = conversation.window_of(session.pk, session.entries, request.GET.get("from", ""))
+        return self._page(request, "conversation", session, {"window": window, **(extra_context or {})})
 
     def entry_view(self, request: HttpRequest, object_id: str, number: int) -> HttpResponse:
         """Show one entry by itself."""
@@ -108,7 +108,7 @@ class AgentSessionAdmin(FoundByProject):
         return self._page(request, "entry", session, {"entry": entry})
 
     def entry_json_view(self, request: HttpRequest, object_id: str, number: int) -> HttpResponse:
-        """Hand out one entry as the JSON that it is."""
+        """Return an entry as the JSON that is stored."""
         session = self._session(request, object_id)
         text = conversation.json_of_entry(session.pk, number) if session else None
         if text is None:

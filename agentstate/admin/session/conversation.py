@@ -1,4 +1,4 @@
-"""What a session's page shows: some entries of a transcript, cut in the database to what a page can hold."""
+"""Windows of a transcript, cut by the database to what a page can hold."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _MOST = 2**30
 
 
 @dataclass(frozen=True)
-class Entry:
+class TranscriptEntry:
     """An entry of a transcript. One that is odd, without a role or content that can be read, has its JSON as content.
 
     ``at`` is None, or text where it is no time.
@@ -46,10 +46,10 @@ class Entry:
 
 
 @dataclass(frozen=True)
-class Stretch:
+class TranscriptWindow:
     """Some entries of a transcript, and where others begin; None where there are none."""
 
-    entries: list[Entry]
+    entries: list[TranscriptEntry]
     first: int
     last: int
     total: int
@@ -67,15 +67,15 @@ class Stretch:
         return max(1, self.total - ENTRIES + 1)
 
 
-def stretch(session_id: str, total: int, wanted: str) -> Stretch:
+def window_of(session_id: str, total: int, wanted: str) -> TranscriptWindow:
     """Return the entries from a number on; from the first, where the text names no number."""
     number = int(wanted) if wanted.isascii() and wanted.isdecimal() and len(wanted) < 10 else 1
     first = min(max(1, number), max(1, total))
     last = min(first + ENTRIES - 1, total)
-    return Stretch(_read(session_id, first, last, CHARACTERS) if total else [], first, last, total)
+    return TranscriptWindow(_read(session_id, first, last, CHARACTERS) if total else [], first, last, total)
 
 
-def long_entry(session_id: str, number: int) -> Entry | None:
+def long_entry(session_id: str, number: int) -> TranscriptEntry | None:
     """Return one entry with as much as a page of its own can hold, or None where there is none of this number."""
     entries = _read(session_id, number, number, LONG_CHARACTERS) if 0 < number < _MOST else []
     return entries[0] if entries else None
@@ -91,7 +91,7 @@ def json_of_entry(session_id: str, number: int) -> str | None:
     return found[0] if found else None
 
 
-def _read(session_id: str, first: int, last: int, characters: int) -> list[Entry]:
+def _read(session_id: str, first: int, last: int, characters: int) -> list[TranscriptEntry]:
     parameters: dict[str, str | int] = {
         "session": session_id,
         "first": first,
@@ -114,13 +114,13 @@ def _entry(
     at: str | None,
     raw: str,
     raw_length: int,
-) -> Entry:
+) -> TranscriptEntry:
     is_raw_cut = len(raw) < raw_length
     common: dict[str, Any] = {"number": number, "at": _moment(at), "raw": raw, "is_raw_cut": is_raw_cut}
     if role_kind != "string" or content is None:
-        return Entry(role="unknown", content=raw, is_json=True, is_cut=is_raw_cut, **common)
+        return TranscriptEntry(role="unknown", content=raw, is_json=True, is_cut=is_raw_cut, **common)
     is_cut = len(content) < (length or 0)
-    return Entry(role=role or "unknown", content=content, is_json=kind != "string", is_cut=is_cut, **common)
+    return TranscriptEntry(role=role or "unknown", content=content, is_json=kind != "string", is_cut=is_cut, **common)
 
 
 def _moment(text: str | None) -> datetime | str | None:

@@ -1,4 +1,4 @@
-"""How values read on our pages: JSON indented digit for digit, lengths of time, moments."""
+"""How values are displayed: JSON indented digit for digit, durations, offsets."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from agentstate.state.documents import ABSENT, as_text
 
 # A string may lack its end, since text that is too long is cut.
 _TOKEN = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*(?:"|\\?\Z)|[\[{]\s*[\]}]|[\[\]{},:]|[^\s\[\]{},:"]+')
-# Deeper levels stand under one another: else the spaces alone of a deep document would be megabytes.
+# Deeper levels are not indented further: the spaces of a deep document would be megabytes.
 _DEEPEST_INDENT = 40
 
 # Longer only where one of two times is wrong.
@@ -45,11 +45,11 @@ def _new_line(depth: int) -> str:
 def pretty_json(document: Any) -> str:
     """Return a document as indented JSON; numbers show all their digits."""
     if document is ABSENT:
-        return "not there"
+        return "absent"
     try:
         return indented(as_text(document))
     except UnsuitableDocument as error:
-        return f"This cannot be shown: {error}"
+        return f"Cannot be shown: {error}"
 
 
 def length_of_time(length: timedelta) -> str:

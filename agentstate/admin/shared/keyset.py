@@ -1,4 +1,4 @@
-"""Pages of rows in a fixed order, found by the key of a row beside them: a late page costs what the first does."""
+"""Keyset pagination: pages of rows in a fixed order, each as cheap as the first."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ LONGEST_CURSOR = 16_000
 
 
 class BadCursor(ValueError):
-    """This text names no place between rows."""
+    """The text is not a valid cursor."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Cursor:
 
 
 @dataclass(frozen=True)
-class Page:
+class KeysetPage:
     """Some rows by their primary keys, and the texts of the places at both ends: empty where nothing lies beyond."""
 
     pks: list[Any]
@@ -74,7 +74,7 @@ class Keyset:
     def is_descending(self) -> bool:
         return self.order[0].startswith("-")
 
-    def page(self, parts: Sequence[Rows], cursor: Cursor | None = None) -> Page:
+    def page(self, parts: Sequence[Rows], cursor: Cursor | None = None) -> KeysetPage:
         """Return the page at a place, or the first.
 
         Before a place with less than a page before it, that is the first page too, so that it is full.
@@ -87,11 +87,11 @@ class Keyset:
             rows = self._rows(parts, cursor)
             if len(rows) > self.size:
                 rows = rows[self.size - 1 :: -1]
-                return Page([row[-1] for row in rows], self._text(rows[0]), self._text(rows[-1]))
+                return KeysetPage([row[-1] for row in rows], self._text(rows[0]), self._text(rows[-1]))
             cursor = None
         rows = self._rows(parts, cursor)
         shown = rows[: self.size]
-        return Page(
+        return KeysetPage(
             [row[-1] for row in shown],
             before=self._text(shown[0]) if cursor and shown else "",
             after=self._text(shown[-1]) if len(rows) > self.size else "",

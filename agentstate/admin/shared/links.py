@@ -1,4 +1,4 @@
-"""Links to rows' pages, for those who may follow them."""
+"""Links to rows' pages, for users who may view them."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 
 
 def may_see(model: type[Model], viewer: User | AnonymousUser) -> bool:
-    """Tell whether somebody may view a model's rows, as the admin decides it."""
+    """Return whether a user may view a model's rows, by the admin's rules."""
     opts = model._meta
     may = (f"{opts.app_label}.{get_permission_codename(action, opts)}" for action in ("view", "change"))
     return any(map(viewer.has_perm, may))
 
 
 def address_of(model: type[Model], pk: Any, viewer: User | AnonymousUser) -> str:
-    """Return the address of a row's page, or nothing where there is none or the viewer may not see it."""
+    """Return the address of a row's page, empty if there is none or the user may not view it."""
     if not may_see(model, viewer):
         return ""
     opts = model._meta
@@ -33,6 +33,6 @@ def address_of(model: type[Model], pk: Any, viewer: User | AnonymousUser) -> str
 
 
 def link_to(model: type[Model], pk: Any, text: str, viewer: User | AnonymousUser) -> str:
-    """Return a link to a row's page, or its text alone where there is nothing that the viewer may follow."""
+    """Return a link to a row's page, or the text alone if the user may not view it."""
     address = address_of(model, pk, viewer)
     return render_to_string("admin/agentstate/includes/link.html", {"address": address, "text": text})

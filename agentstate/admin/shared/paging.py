@@ -1,4 +1,4 @@
-"""Lists that stay fast at any size: pages by key, totals by estimate, queries with a time limit."""
+"""Lists that stay fast at any size: keyset pagination, estimated totals, queries with a time limit."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from django.db import DataError
 from django.db.models import Q
 from django.utils.text import capfirst
 
-from agentstate.admin.shared.keyset import BadCursor, Keyset, Page, estimated_rows, in_round_figures
+from agentstate.admin.shared.keyset import BadCursor, Keyset, KeysetPage, estimated_rows, in_round_figures
 from agentstate.admin.shared.read_only import ReadOnlyAdmin
 from agentstate.admin.shared.time_limit import TookTooLong, time_limit
 
@@ -29,10 +29,10 @@ AFTER, BEFORE = "after", "before"
 
 
 class KeysetChangeList(ChangeList):
-    """A change list that counts nothing, skips nothing, and gives up on a query that takes too long."""
+    """A change list without COUNT and OFFSET, whose queries have a time limit."""
 
     model_admin: KeysetPages
-    page = Page([])
+    page = KeysetPage([])
     notices: tuple[str, ...] = ()
     filter_specs: list[ListFilter] = []  # until the filters have been asked
 
@@ -62,7 +62,7 @@ class KeysetChangeList(ChangeList):
         except TookTooLong as error:
             self._say(_too_long(error))
         except DataError:
-            self._say("The database knows no such value: change what this page is filtered by.")
+            self._say("The database cannot hold such a value. Change the filter.")
         self.result_count = self.full_result_count = len(self.result_list)
         self.show_full_result_count = self.can_show_all = self.multi_page = False
         self.show_admin_actions = bool(self.result_list)
@@ -118,7 +118,7 @@ class KeysetChangeList(ChangeList):
                 try:
                     return keyset.cursor(text, self.queryset, is_before=name == BEFORE)
                 except BadCursor:
-                    self._say("This address names no page of the list: here is the first.")
+                    self._say("This address names no page of the list. This is the first page.")
                     self.places[name] = ""
         return None
 
@@ -179,4 +179,4 @@ class KeysetPages(ReadOnlyAdmin):
 
 
 def _too_long(error: TookTooLong) -> str:
-    return f"This search took longer than {error.seconds:g} s: narrow it down."
+    return f"This search took longer than {error.seconds:g} s. Narrow it down."

@@ -37,7 +37,7 @@ class FoundByProject(KeysetPages):
         projects = find_projects(term)
         notice = ""
         if len(projects) > MOST_PROJECTS:
-            notice = f"More than {MOST_PROJECTS} projects match, and these are of {MOST_PROJECTS}: narrow it down."
+            notice = f"More than {MOST_PROJECTS} projects match. Rows of {MOST_PROJECTS} are shown: narrow it down."
         return [self.of_project(project) for project in projects[:MOST_PROJECTS]], notice
 
     def of_project(self, project_id: str) -> Q:
@@ -46,7 +46,7 @@ class FoundByProject(KeysetPages):
 
 
 def is_search(request: HttpRequest) -> bool:
-    """Tell whether something is searched for."""
+    """Return whether the request has a search term."""
     return bool(request.GET.get(SEARCH_VAR, "").strip())
 
 

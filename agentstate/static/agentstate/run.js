@@ -1,4 +1,4 @@
-/* A run's page: large documents are loaded when they are unfolded, and a run under way is followed. */
+/* A run's page: loads large documents when they are unfolded, and follows a running run. */
 "use strict";
 
 (() => {
@@ -40,7 +40,7 @@
   const chosen = document.querySelector("[data-chosen]");
   if (chosen && !location.hash) chosen.scrollIntoView({ block: "center" });
 
-  // -- a run under way
+  // -- a running run
 
   const timeline = document.querySelector("[data-live-url]");
   if (!timeline) return;
@@ -151,7 +151,7 @@
       say.textContent = `No longer running: ${status}.`;
       return false;
     }
-    if (added) say.textContent = `Following live: ${added} new event${added === 1 ? "" : "s"}.`;
+    if (added) say.textContent = `Live: ${added} new event${added === 1 ? "" : "s"}.`;
     return true;
   };
 
@@ -161,17 +161,17 @@
     isLooking = true;
     try {
       hasEnded = !await look();
-      if (pause > SOON && !hasEnded) say.textContent = "Following live.";
+      if (pause > SOON && !hasEnded) say.textContent = "Live.";
       pause = SOON;
     } catch (error) {
       pause = Math.min(2 * pause, LATEST);
-      say.textContent = `No answer: trying again in ${Math.round(pause / 1000)} s.`;
+      say.textContent = `No answer. Retrying in ${Math.round(pause / 1000)} s.`;
     }
     isLooking = false;
     if (!hasEnded) timer = setTimeout(follow, pause);
   };
 
   document.addEventListener("visibilitychange", follow);
-  say.textContent = "Following live.";
+  say.textContent = "Live.";
   timer = setTimeout(follow, pause);
 })();

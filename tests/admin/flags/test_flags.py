@@ -68,7 +68,7 @@ def test_a_change_in_the_form_is_what_the_gate_says_and_is_kept_with_who(client:
 def test_everyone_is_on_off_or_neither(client: Client, choice: str, everyone: bool | None) -> None:
     flag = turn("legacy_writes", everyone=None if everyone else True)
 
-    assert "Neither: the settings below decide" in text_of(client.get(page(flag)))
+    assert "Unset: the settings below decide" in text_of(client.get(page(flag)))
     save(client, flag, everyone=choice)
 
     assert Flag.objects.get(name="legacy_writes").everyone is everyone

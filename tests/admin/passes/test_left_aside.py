@@ -70,7 +70,7 @@ class TestThePage:
         shown = text_of(superuser().get(page(entry)))
         assert "All five columns became SQL NULL" in shown
         assert "is not taken into the history." in shown
-        assert "What accepting gives up" in shown
+        assert "Given up by accepting" in shown
         assert 'data-status="open"' in shown
         assert "<script>alert" not in shown
 
@@ -98,7 +98,7 @@ class TestThePage:
         assert 'data-status="closed"' in shown
         assert "csrfmiddlewaretoken" not in shown.partition('id="content-main"')[2]
         response = client.get(page(entry, "accept"), follow=True)
-        assert messages_of(response) == ["This entry is closed: there is nothing to accept."]
+        assert messages_of(response) == ["This entry is closed. Nothing is left to accept."]
 
     def test_one_that_is_not_there(self, entry: LeftAside) -> None:
         client = superuser()
@@ -120,10 +120,10 @@ class TestAccepting:
     def test_it_is_kept_with_the_note_and_the_name(self, entry: LeftAside) -> None:
         response = post_acceptance(decider(), entry)
         assert response.redirect_chain == [(page(entry), 302)]
-        assert messages_of(response) == ["Accepted: what is named below is given up."]
+        assert messages_of(response) == ["Accepted. The content below is given up."]
         entry.refresh_from_db()
         assert (entry.status, entry.note, entry.decided_by) == ("accepted", NOTE, "grace")
-        assert "What is given up" in text_of(response)
+        assert "Given up" in text_of(response)
 
     def test_the_page_before_shows_what_is_given_up(self, entry: LeftAside) -> None:
         shown = text_of(superuser().get(page(entry, "accept")))

@@ -93,7 +93,7 @@ def test_a_moment_is_named_for_good_by_its_time(client: Client) -> None:
     third = page_of(client, example.project, moment=3).context["place"]
     state.save(example.project, facts="later")
     again = client.get(address(example.project) + third.query).context["place"]
-    assert (again.moment, again.number, again.stretch.total) == (third.moment, 3, 6)
+    assert (again.moment, again.number, again.window.total) == (third.moment, 3, 6)
 
 
 @pytest.mark.parametrize(
@@ -297,7 +297,7 @@ def test_queries_are_as_many_whatever_the_history_is_long(client: Client, view: 
         lengthen(example.project, example.runs[-1], more)
         with CaptureQueriesContext(connection) as queries:
             page = page_of(client, example.project, view, moment=moment)
-        assert page.context["place"].stretch.total == more + 5
-        assert len(page.context["place"].stretch.moments) <= 21
+        assert page.context["place"].window.total == more + 5
+        assert len(page.context["place"].window.moments) <= 21
         counts.append(len(queries))
     assert counts[0] == counts[1] <= 15

@@ -44,7 +44,7 @@ def test_a_key_of_a_snapshot_that_has_no_column_is_shown_too(client: Client) -> 
     )
     page = page_of(client, project)
     assert page.context["where"].word == "unequal"
-    assert "There is no such column." in text_of(page)
+    assert "No column has this key." in text_of(page)
     found = client.get(address(project, "document", key=quote("a/b")), {"home": "snapshot"})
     assert json.loads(found.content) == "<b>"
 

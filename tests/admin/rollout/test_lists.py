@@ -154,7 +154,7 @@ class TestEscapes:
         shown = section(get(client), "escapes")
         assert "<strong>1</strong> since" in shown
         assert "<strong>0</strong> not taken in yet." in shown
-        assert "taken in by a <code>legacy_snapshot</code>" in shown
+        assert "backfilled by a <code>legacy_snapshot</code>" in shown
 
     def test_only_the_newest_are_listed(self) -> None:
         for number in range(25):
@@ -241,4 +241,4 @@ class TestWhatWasLeftAside:
         self.leave("a")
         scenes.run_sql('DELETE FROM "Project"')
 
-        assert "None: every pass could move all that it found." in text_of(get())
+        assert "None: every pass moved all of its projects." in text_of(get())

@@ -50,7 +50,7 @@ class TestTheStage:
         stand_at("legacy")
         shown = section(get(), "conditions")
 
-        assert "<strong>Open</strong>: its one condition holds." in shown
+        assert "<strong>Open</strong>: its one condition is met." in shown
         assert '<pre tabindex="0">manage.py agentkit_rollout advance</pre>' in shown
         assert "<form" not in shown
 
@@ -121,7 +121,7 @@ class TestTheStage:
         response = get()
 
         shown = text_of(response)
-        assert "Reached by override These conditions did not hold: unapplied_migrations." in shown
+        assert "Reached by override Conditions that were not met: unapplied_migrations." in shown
         assert "by ada@app-1" in shown
         assert f"We must {NASTY}" in shown
         assert "<script>alert" not in response.content.decode()
@@ -185,7 +185,7 @@ class TestWithoutTheColumns:
             "agentkit_reads",
             "agentkit_shadow_reads",
         }
-        assert section(response, "gates").count("no effect: the columns have been dropped") == 3
+        assert section(response, "gates").count("no effect: the columns are dropped") == 3
 
     def test_projects_are_still_found_by_their_standing(self) -> None:
         response = superuser().get(PROJECTS, {"standing": "agentkit_ahead"})

@@ -139,7 +139,7 @@ def test_runs_of_the_project_are_one_step_away() -> None:
 @pytest.mark.parametrize(
     ("fields", "words"),
     [
-        ({"status": "pending"}, ["pending", "Recorded", "waiting", "Nothing has happened yet: the run waits."]),
+        ({"status": "pending"}, ["pending", "Recorded", "waiting", "No events yet: the run is pending."]),
         ({"status": "running"}, ["running", "so far", "Nothing has happened yet.", "Reload"]),
         ({"status": "succeeded"}, ["succeeded", "none, or deleted", "This run left no events."]),
         ({"status": "canceled", "error": "KeyboardInterrupt"}, ["canceled", "KeyboardInterrupt"]),

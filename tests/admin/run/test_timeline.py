@@ -167,10 +167,10 @@ def test_a_link_to_an_event_shows_what_is_around_it() -> None:
     [
         ({"event": "nothing"}, "This run has no event “nothing”."),
         ({"event": "\0<b>"}, "This run has no event “<b>”."),
-        ({"after": "yesterday"}, "“yesterday” is no moment of a run."),
-        ({"before": "9" * 40}, "is no moment of a run."),
-        ({"after": "9" * 5000}, "is no moment of a run."),
-        ({"after": "-99999999999999999999"}, "is no moment of a run."),
+        ({"after": "yesterday"}, "“yesterday” is not a valid position in a run."),
+        ({"before": "9" * 40}, "is not a valid position in a run."),
+        ({"after": "9" * 5000}, "is not a valid position in a run."),
+        ({"after": "-99999999999999999999"}, "is not a valid position in a run."),
         ({"kind": "\0", "q": "\0", "at": "\0", "failures": "\0"}, "Timeline"),
     ],
 )
@@ -239,7 +239,7 @@ def test_a_half_leads_to_the_other() -> None:
     response = client.get(address(run, "other_half", f"{run.pk}-1"))
     assert response.url == f"{address(run)}?event={run.pk}-300"
     lost = client.get(address(run, "other_half", f"{run.pk}-5"), follow=True)
-    assert "The other half of this call was not found: there may be none." in text_of(lost)
+    assert "The other half of this call was not found." in text_of(lost)
 
 
 def test_late_events_are_marked() -> None:

@@ -172,7 +172,7 @@ def test_the_facts_say_where_it_belongs() -> None:
     assert 'data-status="running"' in page
     assert "memory 1" in page
     assert escape('"kind": "test"') in page
-    assert "Nothing was said in this session." in page
+    assert "This session has no entries." in page
 
 
 # -- its stretches
@@ -190,10 +190,10 @@ def long_session() -> Any:
     return session
 
 
-def stretch(client: Client, session: Any, wanted: str) -> tuple[int, int, int | None, int | None]:
+def window_of(client: Client, session: Any, wanted: str) -> tuple[int, int, int | None, int | None]:
     page = client.get(address_of(session), {"from": wanted})
     assert page.status_code == 200
-    found = page.context["stretch"]
+    found = page.context["window"]
     assert [entry.number for entry in found.entries] == list(range(found.first, found.last + 1))
     assert found.entries[0].content.startswith(f"entry {found.first} ")
     return found.first, found.last, found.earlier, found.later
@@ -201,10 +201,10 @@ def stretch(client: Client, session: Any, wanted: str) -> tuple[int, int, int | 
 
 def test_a_long_conversation_is_read_in_stretches(long_session: Any) -> None:
     client = superuser()
-    assert stretch(client, long_session, "") == (1, 50, None, 51)
-    assert stretch(client, long_session, "51") == (51, 100, 1, 101)
-    assert stretch(client, long_session, "9951") == (9951, 10000, 9901, None)
-    assert stretch(client, long_session, "20") == (20, 69, 1, 70)
+    assert window_of(client, long_session, "") == (1, 50, None, 51)
+    assert window_of(client, long_session, "51") == (51, 100, 1, 101)
+    assert window_of(client, long_session, "9951") == (9951, 10000, 9901, None)
+    assert window_of(client, long_session, "20") == (20, 69, 1, 70)
     page = text_of(client, address_of(long_session), **{"from": "51"})
     assert "51 to 100 of 10,000" in page
     assert len(page) < 200_000
@@ -213,11 +213,11 @@ def test_a_long_conversation_is_read_in_stretches(long_session: Any) -> None:
 @pytest.mark.parametrize("wanted", ["0", "-5", "x", "1.5", "\u0663", "9" * 5000, "\0"])
 def test_a_number_that_is_none_is_the_first(long_session: Any, wanted: str) -> None:
     expected = (1, 50, None, 51)
-    assert stretch(superuser(), long_session, wanted) == expected
+    assert window_of(superuser(), long_session, wanted) == expected
 
 
 def test_a_number_beyond_the_end_is_the_last(long_session: Any) -> None:
-    assert stretch(superuser(), long_session, "99999") == (10000, 10000, 9950, None)
+    assert window_of(superuser(), long_session, "99999") == (10000, 10000, 9950, None)
 
 
 def test_any_length_takes_as_many_queries(long_session: Any) -> None:

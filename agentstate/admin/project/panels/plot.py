@@ -1,4 +1,4 @@
-"""The score over time as a small plot: steps, since a score holds until it is saved again."""
+"""A small step plot of the score over time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Taking documents apart that may have any shape."""
+"""Reading documents of any shape."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ _SHORT = 8
 
 @dataclass(frozen=True)
 class Odd:
-    """A part that fits no known shape: where it stands, and what stands there."""
+    """A part of a document that fits no known shape: its path and its value."""
 
     path: str
     document: Any
 
 
 class Members:
-    """The members of an object: each is taken once, and ``rest`` is what nobody took.
+    """The members of an object. ``take`` removes each once; ``rest`` holds the others.
 
-    A member is taken where it has the kind that is asked for; null is taken and says nothing.
+    A member of another kind stays in ``rest``. Null is removed and returned as None.
     """
 
     def __init__(self, members: dict[str, Any]) -> None:
@@ -61,7 +61,7 @@ class Members:
         return self.take(name, lambda value: Members(value) if isinstance(value, dict) else None)
 
     def odd(self, path: str) -> list[Odd]:
-        """Return what nobody took, each as a part of its own."""
+        """Return the remaining members as odd parts."""
         return [Odd(f"{path}{step(name)}", value) for name, value in self.rest.items()]
 
 

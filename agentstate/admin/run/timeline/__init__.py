@@ -1,12 +1,12 @@
-"""A run's events in order, as a person reads them: bounded looks at runs of any size."""
+"""A run's events in order: bounded reads of runs of any size."""
 
 from agentstate.admin.run.timeline.download import run_as_json
 from agentstate.admin.run.timeline.events import moment_of, place_of
 from agentstate.admin.run.timeline.filters import Filter
 from agentstate.admin.run.timeline.header import (
     DOCUMENTS,
+    DocumentText,
     RunHeader,
-    Text,
     document_of,
     header_of,
     neighbours_of,
@@ -15,17 +15,17 @@ from agentstate.admin.run.timeline.header import (
     sessions_of,
 )
 from agentstate.admin.run.timeline.kinds import counts_of
-from agentstate.admin.run.timeline.pages import EventNotFound, Page, Place, page_of
+from agentstate.admin.run.timeline.pages import EventNotFound, EventPage, PagePosition, page_of
 from agentstate.admin.run.timeline.pairs import other_half
 
 __all__ = [
     "DOCUMENTS",
+    "DocumentText",
     "EventNotFound",
+    "EventPage",
     "Filter",
-    "Page",
-    "Place",
+    "PagePosition",
     "RunHeader",
-    "Text",
     "counts_of",
     "document_of",
     "header_of",

@@ -1,4 +1,4 @@
-"""The time axis that a timeline's rows share: long idle gaps are collapsed, and all else is to scale."""
+"""The time axis of a timeline's rows: to scale, with long idle gaps collapsed."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from agentstate.admin.shared.distant_times import DistantTime
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from agentstate.admin.run.timeline.calls import Row
+    from agentstate.admin.run.timeline.calls import TimelineRow
 
 # A gap is idle time if it is longer than this, and than this share of the whole.
 IDLE, IDLE_SHARE = timedelta(seconds=5), 10
-# Shorter than this, the times say in which order rows were written, and nothing else.
+# Shorter runs have no axis: their times only show the order of writing.
 SHORTEST = timedelta(milliseconds=1)
 
 # In percent of the width: the margins, which keep marks inside, and what each collapsed gap takes.
@@ -44,7 +44,7 @@ class Tick(NamedTuple):
 
 
 class Gap(NamedTuple):
-    """A collapsed stretch of idle time."""
+    """A collapsed segment of idle time."""
 
     x: str
     width: str
@@ -52,8 +52,8 @@ class Gap(NamedTuple):
 
 
 @dataclass(frozen=True)
-class _Stretch:
-    """A part of the axis that is to scale within: from when to when, and where it begins and ends."""
+class _Segment:
+    """A part of the axis that is to scale: its times, and its ends in percent."""
 
     start: datetime
     end: datetime
@@ -64,40 +64,40 @@ class _Stretch:
 class Axis:
     """The axis of some rows; ``gaps`` are its idle gaps, ``ticks`` its labels."""
 
-    def __init__(self, rows: Sequence[Row], origin: datetime) -> None:
+    def __init__(self, rows: Sequence[TimelineRow], origin: datetime) -> None:
         busy = sorted((row.start, row.end) for row in rows)
         self.start, self.end = busy[0][0], max(end for _, end in busy)
-        # Between events that a search picked there may be others: that is no idle time.
+        # Between search results there may be other events, so gaps are not idle time.
         self._idle = [] if rows[0].is_picked else _idle_gaps(busy, self.end - self.start)
-        self._stretches = self._lay_out()
+        self._segments = self._lay_out()
         self.gaps = [
             Gap(_percent(one.right), _percent(other.left - one.right), other.start - one.end)
-            for one, other in pairwise(self._stretches)
+            for one, other in pairwise(self._segments)
         ]
         self.ticks = self._label(origin)
 
-    def _lay_out(self) -> list[_Stretch]:
+    def _lay_out(self) -> list[_Segment]:
         edges = [self.start, *(moment for gap in self._idle for moment in gap), self.end]
         shown = [(edges[place], edges[place + 1]) for place in range(0, len(edges), 2)]
         total = sum((end - start for start, end in shown), timedelta(0)) or timedelta(microseconds=1)
         width = 100 - 2 * _MARGIN - _GAP * len(self._idle)
-        stretches, left = [], _MARGIN
+        segments, left = [], _MARGIN
         for start, end in shown:
             right = left + width * ((end - start) / total)
-            stretches.append(_Stretch(start, end, left, right))
+            segments.append(_Segment(start, end, left, right))
             left = right + _GAP
-        return stretches
+        return segments
 
     def place(self, moment: datetime) -> float:
-        """Return where a moment is, in percent."""
-        found = bisect_right(self._stretches, moment, key=lambda stretch: stretch.start) - 1
-        stretch = self._stretches[max(found, 0)]
-        length = (stretch.end - stretch.start) or timedelta(microseconds=1)
-        share = (moment - stretch.start) / length
-        return stretch.left + (stretch.right - stretch.left) * min(max(share, 0.0), 1.0)
+        """Return the position of a moment in percent."""
+        found = bisect_right(self._segments, moment, key=lambda segment: segment.start) - 1
+        segment = self._segments[max(found, 0)]
+        length = (segment.end - segment.start) or timedelta(microseconds=1)
+        share = (moment - segment.start) / length
+        return segment.left + (segment.right - segment.left) * min(max(share, 0.0), 1.0)
 
-    def bar(self, row: Row) -> Bar:
-        """Return a row's bar; one whose end is not among the rows is open, to the end of the axis."""
+    def bar(self, row: TimelineRow) -> Bar:
+        """Return a row's bar. A bar without an end reaches to the end of the axis."""
         left = self.place(max(row.start, self.start))
         if row.is_open:
             return Bar(_percent(left), _percent(100 - left), is_open=True)
@@ -108,15 +108,15 @@ class Axis:
 
     def _label(self, origin: datetime) -> list[Tick]:
         """Return labels at round times, and one after each gap."""
-        shown = sum((stretch.end - stretch.start for stretch in self._stretches), timedelta(0))
+        shown = sum((segment.end - segment.start for segment in self._segments), timedelta(0))
         step = next((step for step in _STEPS if shown / step <= _TICKS), _STEPS[-1])
         ticks: list[Tick] = []
         free_from = -math.inf
-        for stretch in self._stretches:
-            offset = stretch.start - origin
-            if stretch is self._stretches[0] or stretch.left < free_from + _width(offset) / 2:
+        for segment in self._segments:
+            offset = segment.start - origin
+            if segment is self._segments[0] or segment.left < free_from + _width(offset) / 2:
                 offset = _next_multiple(offset, step)
-            while origin + offset <= stretch.end:
+            while origin + offset <= segment.end:
                 x, half = self.place(origin + offset), _width(offset) / 2
                 if free_from + half <= x <= _LAST_TICK:
                     ticks.append(Tick(_percent(x), offset))
@@ -133,8 +133,8 @@ def _next_multiple(offset: timedelta, step: timedelta) -> timedelta:
     return -(-offset // step) * step
 
 
-def lay_out(rows: Sequence[Row], origin: datetime) -> Axis | None:
-    """Give rows their bars and the idle time before them, and return their axis; None where times say nothing.
+def lay_out(rows: Sequence[TimelineRow], origin: datetime) -> Axis | None:
+    """Set the bars and idle times of rows, and return their axis; None if the times are useless.
 
     Args:
         origin: the run's start, which offsets count from.

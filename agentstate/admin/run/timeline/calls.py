@@ -1,4 +1,4 @@
-"""Rows of a timeline: an event each, but for tool calls, where invocation and result are one."""
+"""Rows of a timeline: one per event, and one per tool call with its invocation and result."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ if TYPE_CHECKING:
 
     from agentstate.admin.run.timeline.events import Event
 
-# Ten years: what claims to have taken longer is no call's duration.
+# Ten years. A longer duration is wrong.
 _LONGEST_CALL_MS = 10 * 365 * 86_400_000
 
 _FAILED, _CANCELED = {"error", "failed", "failure"}, {"canceled", "cancelled"}
 
 
 class Outcome(StrEnum):
-    """What became of what a row shows."""
+    """The outcome of a row."""
 
     NONE = ""
     OK = "ok"
     ERROR = "failed"
     CANCELED = "canceled"
-    UNDER_WAY = "under way"
+    UNDER_WAY = "running"
     LOST = "no result"
 
 
 class Bar(NamedTuple):
-    """Where a row stands on the axis, in percent of its width; a width of 0 is a moment."""
+    """A row's bar on the axis, in percent; a width of 0 is a moment."""
 
     x: str
     width: str
@@ -45,7 +45,7 @@ class Bar(NamedTuple):
 
 
 @dataclass
-class Row:
+class TimelineRow:
     """A line of the timeline.
 
     Attributes:
@@ -91,7 +91,7 @@ class Row:
 
     @property
     def version(self) -> str:
-        """A word that is another one when the row says something else."""
+        """Changes when the row's content does."""
         return f"{self.event.place}-{self.last.place}-{self.outcome}-{self.half}"
 
     @property
@@ -104,13 +104,13 @@ class Row:
 
     @property
     def error(self) -> str:
-        """What went wrong, in a line."""
+        """The error in one line."""
         error = self.last.get("error")
         return short(error) if error is not None and self.outcome in (Outcome.ERROR, Outcome.CANCELED) else ""
 
     @property
     def duration(self) -> timedelta | None:
-        """How long a tool call took, as its result says or else as the two times do."""
+        """How long a tool call took: as its result reports, else by the two times."""
         told = number_of(self.last.get("duration_ms")) if self.last.type == "tool.result" else None
         if told is not None and 0 <= told < _LONGEST_CALL_MS:
             return timedelta(milliseconds=told)
@@ -127,21 +127,21 @@ class Row:
         return self.last.at
 
 
-def rows_of(events: Iterable[Event], *, has_ended: bool, has_earlier: bool, has_later: bool) -> list[Row]:
+def rows_of(events: Iterable[Event], *, has_ended: bool, has_earlier: bool, has_later: bool) -> list[TimelineRow]:
     """Return the rows of events in order, each call's result with its invocation.
 
     Args:
         has_ended: whether the run writes no more, else the results that are missing may come.
         has_earlier, has_later: whether there are events before or after these, which the missing halves may be among.
     """
-    rows: list[Row] = []
-    open_calls: dict[str, Row] = {}
+    rows: list[TimelineRow] = []
+    open_calls: dict[str, TimelineRow] = {}
     for event in events:
         call = _call_id(event)
         if event.type == "tool.result" and call in open_calls:
             open_calls.pop(call).result = event
             continue
-        row = Row(event)
+        row = TimelineRow(event)
         rows.append(row)
         if event.type == "tool.invocation" and call:
             open_calls[call] = row

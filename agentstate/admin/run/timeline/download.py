@@ -1,4 +1,4 @@
-"""A run with all its events as JSON, in pieces: neither side ever holds more than a few megabytes of it."""
+"""A run with all its events as JSON, streamed in pieces of a few megabytes at most."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from datetime import datetime
 
-# A round to the database brings so many events, or as many as these bytes hold as they are stored; at least one.
+# A query returns up to this many events, and about this many stored bytes; at least one event.
 BATCH, BATCH_BYTES = 1_000, 1_000_000
 
 _RUN = """

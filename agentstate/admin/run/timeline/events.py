@@ -1,4 +1,4 @@
-"""A run's events as a timeline needs them: of each payload as much as says what happened, however large it is."""
+"""A run's events for the timeline: of each payload only what the row shows, however large it is."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.db import connection
 
+from agentstate.models import AgentWorkflowRunEvent
 from agentstate.recording.events import LATE
 from agentstate.state.documents import decode
 
@@ -17,12 +18,12 @@ if TYPE_CHECKING:
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
 
-# A payload's text comes along up to this length. A value in it up to that many bytes; of longer strings the beginning.
+# The longest payload that is read as text, the largest member that is read whole, and the beginning of longer ones.
 INLINE_LENGTH = 2_000
 GLIMPSED_BYTES = 1_000
 CUT = 300
 FIRST_MEMBERS, LARGE_BYTES = 6, 100_000
-# How many bytes of payloads, as they are stored, one look at events unpacks.
+# How many stored bytes of payloads one query detoasts.
 READ_BYTES = 16_000_000
 
 # The members that summaries and the pairing of tool calls ask for, whichever others a payload has.
@@ -65,7 +66,7 @@ def _glimpse(value: str, text: str) -> str:
         END"""
 
 
-# Taking a member out copies it: of a large payload only those that are asked for are taken.
+# Extracting a member copies it. Of a large payload only MEMBERS are extracted.
 _SEEN_MEMBERS = f"""
     SELECT jsonb_object_agg(left(name, 80),
         CASE WHEN value IS NULL THEN '"…"' ELSE {_glimpse("value", "doc ->> name")} END)
@@ -84,7 +85,7 @@ _SEEN_VALUE = _glimpse("doc", "jsonb_build_array(doc) ->> 0")
 def _query(condition: str, direction: str) -> str:
     """Return the query of events that meet a condition.
 
-    ``#>`` with OFFSET 0 unpacks a payload once, not anew for each look at it.
+    ``#>`` with OFFSET 0, an optimization fence, detoasts a payload once.
     """
     return f"""
         SELECT event.id, event.type, event.created_at, event.stored, doc.shape, doc.size, doc.seen::text, doc.text
@@ -193,12 +194,8 @@ def _event(
 
 def time_of(run_id: str, event_id: str) -> datetime | None:
     """Return when an event of this run happened, None where the run has no such event."""
-    with connection.cursor() as cursor:
-        cursor.execute(
-            'SELECT created_at FROM "AgentWorkflowRunEvent" WHERE id = %s AND run_id = %s', [event_id, run_id]
-        )
-        found = cursor.fetchone()
-    return found[0] if found else None
+    events = AgentWorkflowRunEvent.objects.filter(pk=event_id, run=run_id)
+    return events.values_list("created_at", flat=True).first()
 
 
 def sides_of(run_id: str, first: datetime, last: datetime) -> tuple[bool, bool]:

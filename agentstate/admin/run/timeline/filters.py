@@ -1,4 +1,4 @@
-"""Which events a person wants to see, and the search for them within a time budget."""
+"""The filter of a timeline's events, and the search for them within a time limit."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from datetime import datetime
 
 SECONDS = 2.0
-# How many events one statement looks at. What reads payloads begins with one, since each can be megabytes: so every
-# search gets on. Each quick statement is followed by a larger one.
+# How many events one statement examines. A search in payloads starts with one, since each can be megabytes. After
+# each quick statement the number grows.
 _FIRST_LOOK, _FIRST_LOOK_AT_PAYLOADS, _LARGEST_LOOK = 2_000, 1, 20_000
 _GROWTH, _QUICK = 4, 0.2
 
@@ -35,7 +35,7 @@ _LOOK = """
 
 @dataclass(frozen=True)
 class Filter:
-    """What an event must be to be shown: of one of these kinds, a failure, with a text in its payload."""
+    """Conditions on events: one of these kinds, a failure, a text in the payload."""
 
     kinds: tuple[str, ...] = ()
     failures: bool = False
@@ -46,11 +46,11 @@ class Filter:
 
     @property
     def reads_payloads(self) -> bool:
-        """Whether it looks into payloads, which takes longer."""
+        """Whether it reads payloads, which takes longer."""
         return self.failures or bool(self.text)
 
     def condition(self) -> tuple[str, dict[str, Any]]:
-        """Return the SQL of what an event must be, and its parameters. The cheap question comes first."""
+        """Return the SQL condition and its parameters. CASE evaluates the cheap part first."""
         matches, parameters = "true", dict[str, Any]()
         if self.text:
             matches, parameters["texts"] = "payload::text ILIKE ANY (%(texts)s)", self._patterns()
@@ -62,14 +62,14 @@ class Filter:
         return matches, parameters
 
     def _patterns(self) -> list[str]:
-        """Return the text as a person means it: as JSON, or as it stands in a JSON string."""
+        """Return patterns for the text as it is, and as it is escaped in a JSON string."""
         in_string = json.dumps(self.text, ensure_ascii=False)[1:-1]
         return [f"%{_escaped(text)}%" for text in dict.fromkeys((self.text, in_string))]
 
 
 @dataclass
 class Search:
-    """What a search found until its time was over.
+    """The results of a search until its time limit.
 
     Attributes:
         moments: those of the events found, in the order of the search.
@@ -96,7 +96,7 @@ def search(
     limit: int,
     seconds: float | None = None,
 ) -> Search:
-    """Look for events from a moment on, or backwards from it, until there are enough or the time is over."""
+    """Search events after a moment, or before it, until enough are found or the time limit is reached."""
     found = Search(backwards, reached=start)
     look = _FIRST_LOOK_AT_PAYLOADS if wanted.reads_payloads else _FIRST_LOOK
     give_up_at = time.monotonic() + (SECONDS if seconds is None else seconds)
@@ -120,7 +120,7 @@ def search(
 
 
 def _look(run_id: str, wanted: Filter, found: Search, look: int, limit: int, seconds: float) -> int:
-    """Look at the next events, and return how many there were."""
+    """Examine the next events, and return how many there were."""
     matches, parameters = wanted.condition()
     with time_limit(seconds) as cursor:
         cursor.execute(
@@ -135,7 +135,7 @@ def _look(run_id: str, wanted: Filter, found: Search, look: int, limit: int, sec
 
 
 def _skip_one(run_id: str, found: Search) -> None:
-    """Pass over one event, so that the search goes on after it."""
+    """Skip one event, so that the next search continues after it."""
     with time_limit(SECONDS) as cursor:
         cursor.execute(_sql(found, "false"), {"run": run_id, "reached": found.reached, "look": 1, "limit": 1})
         found.looked_at, reached, _ = cursor.fetchone()

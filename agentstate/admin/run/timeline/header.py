@@ -1,4 +1,4 @@
-"""A run as its page's header shows it: documents only where they are small."""
+"""A run for the header of its page, with its small documents."""
 
 from __future__ import annotations
 
@@ -8,11 +8,13 @@ from typing import NamedTuple
 
 from django.db import connection
 
+from agentstate.models import AgentSession
+
 # Documents of runs whose stored bytes are fewer are read with the page, and shown in it up to so many characters.
 READ_BYTES, SHOWN, HEADING = 256_000, 10_000, 300
 MOST_SESSIONS = 5
 
-# What can be asked for by name, and how it is got: its text.
+# The documents of a run by name, as SQL expressions.
 DOCUMENTS = {
     "input": "run.input::text",
     "output": "(run.result -> 'output')::text",
@@ -28,7 +30,7 @@ def _small(column: str, text: str) -> str:
         FROM (SELECT {text} AS whole OFFSET 0) document) END"""
 
 
-class Text(NamedTuple):
+class DocumentText(NamedTuple):
     """The beginning of a text, and how long all of it is."""
 
     text: str
@@ -41,7 +43,7 @@ class Text(NamedTuple):
 
 @dataclass(frozen=True)
 class RunHeader:
-    """What the top of a run's page says.
+    """The header of a run's page.
 
     Attributes:
         pulse: a word that is another one when the run has another status or a new last event.
@@ -119,12 +121,12 @@ def header_of(run_id: str) -> RunHeader | None:
     return RunHeader(*found) if found else None
 
 
-def document_of(run_id: str, name: str, longest: int | None) -> Text | None:
+def document_of(run_id: str, name: str, longest: int | None) -> DocumentText | None:
     """Return the text of one of ``DOCUMENTS``, cut to a length; None where there is none."""
     return _text('"AgentWorkflowRun" run', DOCUMENTS[name], "run.id = %(run)s", longest, run=run_id)
 
 
-def payload_of(run_id: str, event_id: str, longest: int | None) -> Text | None:
+def payload_of(run_id: str, event_id: str, longest: int | None) -> DocumentText | None:
     """Return the text of an event's payload, cut to a length; None where the run has no such event."""
     return _text(
         '"AgentWorkflowRunEvent" event',
@@ -136,7 +138,7 @@ def payload_of(run_id: str, event_id: str, longest: int | None) -> Text | None:
     )
 
 
-def _text(source: str, text: str, condition: str, longest: int | None, **parameters: str) -> Text | None:
+def _text(source: str, text: str, condition: str, longest: int | None, **parameters: str) -> DocumentText | None:
     with connection.cursor() as cursor:
         cursor.execute(
             f"""
@@ -146,7 +148,7 @@ def _text(source: str, text: str, condition: str, longest: int | None, **paramet
             {"longest": 2**31 - 1 if longest is None else longest, **parameters},
         )
         found = cursor.fetchone()
-    return Text(*found) if found and found[0] is not None else None
+    return DocumentText(*found) if found and found[0] is not None else None
 
 
 class Neighbours(NamedTuple):
@@ -185,15 +187,8 @@ def sessions_of(run: RunHeader) -> list[str]:
     """
     if run.project_id is None:
         return []
-    with connection.cursor() as cursor:
-        cursor.execute(
-            """
-            SELECT id FROM "AgentSession" WHERE project_id = %s AND agent_run_id = %s
-            ORDER BY created_at DESC, id LIMIT %s
-            """,
-            [run.project_id, run.id, MOST_SESSIONS + 1],
-        )
-        return [session_id for (session_id,) in cursor.fetchall()]
+    sessions = AgentSession.objects.filter(project=run.project_id, agent_run=run.id).order_by("-created_at", "id")
+    return list(sessions.values_list("pk", flat=True)[: MOST_SESSIONS + 1])
 
 
 def pulse_of(run_id: str) -> str:

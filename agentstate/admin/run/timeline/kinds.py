@@ -1,4 +1,4 @@
-"""Kinds of events: their families, which share a mark, and how many of each a run has."""
+"""Kinds of events, their families (which share a mark), and their counts in a run."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from django.db import connection
 
-# A call of a tool is one thing to a person: its two types are one kind.
+# The two types of a tool call are one kind.
 TOOL_KIND = "tool"
 _TOOL_TYPES = ("tool.invocation", "tool.result")
 

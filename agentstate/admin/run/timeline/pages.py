@@ -1,4 +1,4 @@
-"""A page of a run's events: bounded, whatever the run holds, and with the places to go on from."""
+"""Pages of a run's events, of bounded size, with the positions of their neighbours."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from agentstate.admin.run.timeline.axis import Axis, lay_out
-from agentstate.admin.run.timeline.calls import Row, rows_of
+from agentstate.admin.run.timeline.calls import TimelineRow, rows_of
 from agentstate.admin.run.timeline.events import Event, events_after, events_at, events_before, sides_of, time_of
 from agentstate.admin.run.timeline.filters import Filter, Search, search
 
@@ -22,8 +22,8 @@ class EventNotFound(LookupError):
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where in a run a page is: after or before a moment, around an event, at the end, or else at the beginning."""
+class PagePosition:
+    """The position of a page: after or before a moment, around an event, at the end, or at the beginning."""
 
     after: datetime | None = None
     before: datetime | None = None
@@ -32,7 +32,7 @@ class Place:
 
 
 @dataclass
-class Page:
+class EventPage:
     """Rows of a timeline.
 
     Attributes:
@@ -41,15 +41,15 @@ class Page:
         search: what the search for them came to, where there was a filter.
     """
 
-    rows: list[Row]
+    rows: list[TimelineRow]
     axis: Axis | None = None
     earlier: datetime | None = None
     later: datetime | None = None
     search: Search | None = None
-    place: Place = field(default_factory=Place)
+    place: PagePosition = field(default_factory=PagePosition)
 
 
-def page_of(run: RunHeader, place: Place, wanted: Filter, size: int = SIZE) -> Page:
+def page_of(run: RunHeader, place: PagePosition, wanted: Filter, size: int = SIZE) -> EventPage:
     """Return a page of a run's events.
 
     Raises:
@@ -59,7 +59,7 @@ def page_of(run: RunHeader, place: Place, wanted: Filter, size: int = SIZE) -> P
         return _searched_page(run, place, wanted, size)
     events = _events_at(run, place, size)
     if not events:
-        return Page([], place=place, earlier=place.after, later=place.before)
+        return EventPage([], place=place, earlier=place.after, later=place.before)
     has_earlier, has_later = sides_of(run.id, events[0].at, events[-1].at)
     page = _laid_out(run, events, place, has_earlier=has_earlier, has_later=has_later)
     page.earlier = events[0].at if has_earlier else None
@@ -67,7 +67,7 @@ def page_of(run: RunHeader, place: Place, wanted: Filter, size: int = SIZE) -> P
     return page
 
 
-def _events_at(run: RunHeader, place: Place, size: int) -> list[Event]:
+def _events_at(run: RunHeader, place: PagePosition, size: int) -> list[Event]:
     if place.event:
         return _events_around(run.id, place.event, size)
     if place.is_last or place.before:
@@ -87,7 +87,7 @@ def _events_around(run_id: str, event_id: str, size: int) -> list[Event]:
     ]
 
 
-def _searched_page(run: RunHeader, place: Place, wanted: Filter, size: int) -> Page:
+def _searched_page(run: RunHeader, place: PagePosition, wanted: Filter, size: int) -> EventPage:
     backwards = place.is_last or place.before is not None
     start = place.before if backwards else place.after
     found = search(run.id, wanted, start=start, backwards=backwards, limit=size + 1)
@@ -105,11 +105,17 @@ def _searched_page(run: RunHeader, place: Place, wanted: Filter, size: int) -> P
 
 
 def _laid_out(
-    run: RunHeader, events: list[Event], place: Place, *, has_earlier: bool, has_later: bool, is_picked: bool = False
-) -> Page:
+    run: RunHeader,
+    events: list[Event],
+    place: PagePosition,
+    *,
+    has_earlier: bool,
+    has_later: bool,
+    is_picked: bool = False,
+) -> EventPage:
     rows = rows_of(events, has_ended=run.has_ended, has_earlier=has_earlier, has_later=has_later)
     for row in rows:
         row.is_chosen = any(event.id == place.event for event in row.events)
         row.is_picked = is_picked
     axis = lay_out(rows, run.started_at) if rows else None
-    return Page(rows, axis, place=place)
+    return EventPage(rows, axis, place=place)

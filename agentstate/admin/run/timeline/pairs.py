@@ -1,4 +1,4 @@
-"""The other half of a tool call, where a page's edge divides the two."""
+"""The other half of a tool call that the end of a page splits."""
 
 from __future__ import annotations
 

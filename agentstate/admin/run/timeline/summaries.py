@@ -1,4 +1,4 @@
-"""What an event says to a person, in one line."""
+"""Summaries of events, in one line each."""
 
 from __future__ import annotations
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from agentstate.admin.run.timeline import Filter, Page, Place, header_of, page_of
+from agentstate.admin.run.timeline import EventPage, Filter, PagePosition, header_of, page_of
 from tests.factories import RunFactory
 from tests.sql import sql
 
 if TYPE_CHECKING:
-    from agentstate.admin.run.timeline.calls import Row
+    from agentstate.admin.run.timeline.calls import TimelineRow
     from agentstate.models import AgentWorkflowRun
 
 START = datetime(2025, 6, 7, 8, 9, 10, tzinfo=UTC)
@@ -62,16 +62,16 @@ def add_call(run: AgentWorkflowRun, call_id: str, start: float, end: float | Non
         add_event(run, "tool.result", f'{{"call_id": "{call_id}", "tool": "fetch", {text}}}', end)
 
 
-def page(run: AgentWorkflowRun, wanted: Filter | None = None, size: int = 100, **place: Any) -> Page:
+def page(run: AgentWorkflowRun, wanted: Filter | None = None, size: int = 100, **place: Any) -> EventPage:
     header = header_of(run.pk)
     assert header is not None
-    return page_of(header, Place(**place), wanted or Filter(), size)
+    return page_of(header, PagePosition(**place), wanted or Filter(), size)
 
 
-def rows(run: AgentWorkflowRun, **given: Any) -> list[Row]:
+def rows(run: AgentWorkflowRun, **given: Any) -> list[TimelineRow]:
     return page(run, **given).rows
 
 
-def only_row(run: AgentWorkflowRun) -> Row:
+def only_row(run: AgentWorkflowRun) -> TimelineRow:
     (row,) = rows(run)
     return row

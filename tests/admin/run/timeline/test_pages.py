@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from agentstate.admin.run.timeline import EventNotFound, Filter, Page, counts_of, pulse_of
+from agentstate.admin.run.timeline import EventNotFound, EventPage, Filter, counts_of, pulse_of
 from agentstate.admin.run.timeline.kinds import CAP
 from tests.admin.run.timeline.scenes import add_call, add_event, add_events, make_run, moment, page
 from tests.sql import sql
@@ -12,7 +12,7 @@ from tests.sql import sql
 pytestmark = pytest.mark.django_db
 
 
-def numbers(shown: Page) -> list[int]:
+def numbers(shown: EventPage) -> list[int]:
     return [int(row.event.id.rpartition("-")[2]) for row in shown.rows]
 
 

@@ -1,12 +1,12 @@
-"""What the rollout's page counts: the standings, the escapes, the conditions of the next step."""
+"""The counts of the rollout's page: standings, bypassing writes, conditions of the next step."""
 
 from __future__ import annotations
 
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from agentstate.admin.rollout import lists, page
-from agentstate.admin.shared.counted import Counted, counted
+from agentstate.admin.rollout import lists, presentation
+from agentstate.admin.shared.cached_counts import CachedCount, cached_counts
 from agentstate.models import BackfillPass
 from agentstate.rollout.bypassing_writes import BypassingWriteCounts, count_bypassing_writes, newest_bypassing_writes
 from agentstate.rollout.evidence import Evidence
@@ -25,44 +25,46 @@ if TYPE_CHECKING:
 
 ADVANCE, RETREAT = (f"manage.py agentkit_rollout {action}" for action in ("advance", "retreat"))
 
-# The steps up whose conditions need a scan: verification's, and that of escapes.
+# The steps whose conditions need a scan: by verification, or for bypassing writes.
 _BY_VERIFICATION = (Stage.SHADOW_READ, Stage.CONTRACTED)
 _BY_BYPASSING_WRITES = (Stage.AGENTKIT_ONLY, Stage.FROZEN)
 
 
 class FoundBypassingWrites(NamedTuple):
-    """How many writes bypassed us, and the newest of them."""
+    """How many writes bypassed agentstate, and the newest of them."""
 
     counts: BypassingWriteCounts
     newest: list[BypassingWrite]
 
 
-class FoundConditions(NamedTuple):
-    """The conditions of a step, and what verification found wrong if it was asked."""
+class StepConditions(NamedTuple):
+    """The conditions of a step, and the problems that verification found, if they include it."""
 
     conditions: list[Condition]
     problems: dict[str, int]
     offenders: list[Offender]
 
 
-def numbers(asked: str) -> dict[str, Any]:
-    """Return the context of the stage and of all that is counted.
+def counts_context(asked: str) -> dict[str, Any]:
+    """Return the context of the stage and of every count.
 
     Args:
-        asked: which number to count anew.
+        asked: the name of the count to repeat.
     """
     rollout_state, evidence = RolloutState.read(), Evidence()
     position = rollout_state.position
     target, override = above(position) if position else None, override_at(position)
-    # A toggle or a pass changes what there is to count.
+    # A flag change or a pass invalidates the counts.
     newest = BackfillPass.objects.order_by("-pk").values_list("pk", "outcome").first()
     version = ".".join(map(str, (evidence.history.newest_id, *(newest or ()))))
-    standings = counted(f"standings.{version}", count_standings, anew=asked == "standings")
-    found = counted(f"escapes.{version}", partial(_find_bypassing_writes, evidence.history), anew=asked == "escapes")
+    standings = cached_counts(f"standings.{version}", count_standings, again=asked == "standings")
+    found = cached_counts(
+        f"escapes.{version}", partial(_find_bypassing_writes, evidence.history), again=asked == "escapes"
+    )
     return {
         "rollout_state": rollout_state,
         "position": position,
-        "ladder": page.ladder(rollout_state),
+        "ladder": presentation.ladder(rollout_state),
         "frozen": read_freeze(),
         "override": override,
         "not_held": lists.not_met_at(override) if override else [],
@@ -71,7 +73,7 @@ def numbers(asked: str) -> dict[str, Any]:
         "retreat": UNCONTRACT if position and position.stage == Stage.CONTRACTED else RETREAT,
         "gates": lists.gates(rollout_state),
         "standings": standings,
-        "parts": page.parts(standings.value) if standings.value else [],
+        "parts": presentation.parts(standings.value) if standings.value else [],
         "escapes": found,
         **(_next_step(target, evidence, found, version, asked) if target else {}),
     }
@@ -83,11 +85,11 @@ def _find_bypassing_writes(history: FlagHistory) -> FoundBypassingWrites:
 
 
 def _next_step(
-    target: Position, evidence: Evidence, escaped: Counted[FoundBypassingWrites], version: str, asked: str
+    target: Position, evidence: Evidence, escaped: CachedCount[FoundBypassingWrites], version: str, asked: str
 ) -> dict[str, Any]:
-    """Return the context of the next step: its conditions, and the name of the number that they hang on."""
+    """Return the context of the next step: its conditions, and the count that they depend on."""
     name, found = _found(target, evidence, escaped, version, asked)
-    rows = page.in_words(found.value.conditions) if found.value else []
+    rows = presentation.in_words(found.value.conditions) if found.value else []
     return {
         "next": target,
         "found": found,
@@ -98,24 +100,24 @@ def _next_step(
 
 
 def _found(
-    target: Position, evidence: Evidence, escaped: Counted[FoundBypassingWrites], version: str, asked: str
-) -> tuple[str, Counted[FoundConditions]]:
+    target: Position, evidence: Evidence, escaped: CachedCount[FoundBypassingWrites], version: str, asked: str
+) -> tuple[str, CachedCount[StepConditions]]:
     if target.stage in _BY_VERIFICATION:
         name = "conditions"
-        return name, counted(f"{target}.{version}", partial(_verify, target, evidence), anew=asked == name)
+        return name, cached_counts(f"{target}.{version}", partial(_verify, target, evidence), again=asked == name)
     if target.stage not in _BY_BYPASSING_WRITES:
-        return "", Counted(_conditions(target, evidence), None, evidence.now)
+        return "", CachedCount(_conditions(target, evidence), None, evidence.now)
     if escaped.value:
         evidence.bypassing_writes = escaped.value.counts
     value = _conditions(target, evidence) if escaped.value else None
-    return "escapes", Counted(value, escaped.at, escaped.tried_at, escaped.gave_up_after)
+    return "escapes", CachedCount(value, escaped.at, escaped.tried_at, escaped.gave_up_after)
 
 
-def _conditions(target: Position, evidence: Evidence) -> FoundConditions:
-    return FoundConditions(evidence.conditions(target), {}, [])
+def _conditions(target: Position, evidence: Evidence) -> StepConditions:
+    return StepConditions(evidence.conditions(target), {}, [])
 
 
-def _verify(target: Position, evidence: Evidence) -> FoundConditions:
+def _verify(target: Position, evidence: Evidence) -> StepConditions:
     conditions = evidence.conditions(target)
     problems = {kind: count for kind, count in evidence.verification.problems.items() if count}
-    return FoundConditions(conditions, problems, evidence.verification.offenders)
+    return StepConditions(conditions, problems, evidence.verification.offenders)

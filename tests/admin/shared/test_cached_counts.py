@@ -11,8 +11,8 @@ from django.core.cache import cache
 from django.db import ProgrammingError, connection, transaction
 from django.utils import timezone
 
-from agentstate.admin.shared import counted as module
-from agentstate.admin.shared.counted import FRESH, Counted, counted
+from agentstate.admin.shared import cached_counts as module
+from agentstate.admin.shared.cached_counts import FRESH, CachedCount, cached_counts
 from agentstate.admin.shared.time_limit import TookTooLong, deadline, time_limit
 from tests import scenes
 
@@ -34,8 +34,8 @@ def nothing_is_known(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 def make_older(by: timedelta) -> None:
     """Let what is kept have been counted so much earlier."""
-    kept: Counted[int] = cache.get("agentstate.counted.n")
-    cache.set("agentstate.counted.n", replace(kept, at=kept.at and kept.at - by, tried_at=kept.tried_at - by))
+    kept: CachedCount[int] = cache.get("agentstate.counts.n")
+    cache.set("agentstate.counts.n", replace(kept, at=kept.at and kept.at - by, tried_at=kept.tried_at - by))
 
 
 def slowly() -> int:
@@ -45,47 +45,47 @@ def slowly() -> int:
 
 def test_a_number_is_kept_with_the_time_it_was_counted_at() -> None:
     before = timezone.now()
-    first = counted("n", lambda: 1)
+    first = cached_counts("n", lambda: 1)
 
-    assert counted("n", lambda: 2) == first
+    assert cached_counts("n", lambda: 2) == first
     assert (first.value, first.gave_up_after) == (1, 0)
     assert first.at is not None
     assert before <= first.at <= timezone.now()
 
 
 def test_after_a_while_it_is_counted_anew() -> None:
-    counted("n", lambda: 1)
+    cached_counts("n", lambda: 1)
     make_older(FRESH + timedelta(seconds=1))
 
-    assert counted("n", lambda: 2).value == 2
+    assert cached_counts("n", lambda: 2).value == 2
 
 
 def test_another_name_is_another_number() -> None:
-    counted("n", lambda: 1)
+    cached_counts("n", lambda: 1)
 
-    assert counted("m", lambda: 2).value == 2
+    assert cached_counts("m", lambda: 2).value == 2
 
 
 def test_whoever_asks_gets_it_counted() -> None:
-    counted("n", lambda: 1)
+    cached_counts("n", lambda: 1)
 
-    assert counted("n", lambda: 2, anew=True).value == 2
-    assert counted("n", lambda: 3).value == 2
+    assert cached_counts("n", lambda: 2, again=True).value == 2
+    assert cached_counts("n", lambda: 3).value == 2
 
 
 def test_what_takes_too_long_is_not_known_and_not_tried_again_at_once() -> None:
-    given_up = counted("n", slowly)
+    given_up = cached_counts("n", slowly)
 
     assert (given_up.value, given_up.at, given_up.gave_up_after) == (None, None, 0.1)
-    assert counted("n", lambda: 1) == given_up
-    assert counted("n", slowly, anew=True).value == 3
+    assert cached_counts("n", lambda: 1) == given_up
+    assert cached_counts("n", slowly, again=True).value == 3
 
 
 def test_an_old_number_is_better_than_none() -> None:
-    first = counted("n", lambda: 1)
+    first = cached_counts("n", lambda: 1)
     make_older(FRESH * 2)
 
-    again = counted("n", slowly)
+    again = cached_counts("n", slowly)
 
     assert first.at is not None
     assert (again.value, again.at, again.gave_up_after) == (1, first.at - FRESH * 2, 0.1)

@@ -1,4 +1,4 @@
-"""What the address of a run's page asks for, and the addresses that lead on from it."""
+"""The query string of a run's page, and the links that it leads to."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from django.utils.http import urlencode
 
-from agentstate.admin.run.timeline import Filter, Page, Place, moment_of, place_of
+from agentstate.admin.run.timeline import EventPage, Filter, PagePosition, moment_of, place_of
 from agentstate.admin.run.timeline.kinds import Count
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ FEW_KINDS = 10
 
 
 class Choice(NamedTuple):
-    """A filter that a link sets or takes away."""
+    """A filter that a link adds or removes."""
 
     name: str
     number: Count | None
@@ -29,7 +29,7 @@ class Choice(NamedTuple):
 
 
 class Links(NamedTuple):
-    """Where to go on from a page; empty where there is nothing."""
+    """The links to other pages; empty if there is none."""
 
     first: str
     earlier: str
@@ -38,24 +38,24 @@ class Links(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Asked:
-    """The place and the filter that a page was asked for; ``problem`` says what of it could not be understood."""
+class PageRequest:
+    """The position and the filter that a query string names; ``problem`` reports an invalid part."""
 
-    place: Place = field(default_factory=Place)
+    place: PagePosition = field(default_factory=PagePosition)
     wanted: Filter = field(default_factory=Filter)
     is_default: bool = True
     problem: str = ""
 
     def address(self, wanted: Filter | None = None, **place: str) -> str:
-        """Return the address of a place, with the filter."""
+        """Return the address of a position, with the filter."""
         wanted = self.wanted if wanted is None else wanted
         pairs = [("kind", kind) for kind in wanted.kinds]
         pairs += [("failures", "1")] if wanted.failures else []
         pairs += [("q", wanted.text)] if wanted.text else []
         return f"?{urlencode([*pairs, *place.items()])}"
 
-    def links(self, page: Page) -> Links:
-        """Return where to go on from a page."""
+    def links(self, page: EventPage) -> Links:
+        """Return the links of a page."""
         earlier, later = page.earlier, page.later
         return Links(
             first=self.address(at="first") if earlier else "",
@@ -65,13 +65,13 @@ class Asked:
         )
 
     def choices(self, counts: list[Count]) -> list[Choice]:
-        """Return the kinds to choose from: those that the run has, and those that are chosen anyway."""
+        """Return the kinds of the run, and the chosen ones that it lacks."""
         known = {count.kind: count for count in counts[:MOST_KINDS]}
         names = [*known, *(kind for kind in self.wanted.kinds if kind not in known)]
         return [Choice(name, known.get(name), self._toggled(name), name in self.wanted.kinds) for name in names]
 
     def failures(self) -> Choice:
-        """Return the choice to see failures only."""
+        """Return the choice of failures only."""
         other = Filter(self.wanted.kinds, not self.wanted.failures, self.wanted.text)
         return Choice("Failures only", None, self.address(other), self.wanted.failures)
 
@@ -81,8 +81,8 @@ class Asked:
         return self.address(Filter(chosen, self.wanted.failures, self.wanted.text))
 
 
-def asked_for(query: QueryDict) -> Asked:
-    """Return what an address asks for. What makes no sense is told, and left at that."""
+def page_request(query: QueryDict) -> PageRequest:
+    """Parse a query string. Invalid parts are ignored and reported in ``problem``."""
     event = query.get("event", "")
     wanted = Filter() if event else _filter_of(query)
     after, before = query.get("after", ""), query.get("before", "")
@@ -90,14 +90,14 @@ def asked_for(query: QueryDict) -> Asked:
     moments = [_moment(text) for text in (after, before)]
     problem = next(
         (
-            f"“{text[:40]}” is no moment of a run."
+            f"“{text[:40]}” is not a valid position in a run."
             for text, moment in zip((after, before), moments, strict=True)
             if text and moment is None
         ),
         "",
     )
-    place = Place(after=moments[0], before=moments[1], event=_storable(event), is_last=at == "last")
-    return Asked(place, wanted, is_default=place == Place() and at != "first", problem=problem)
+    place = PagePosition(after=moments[0], before=moments[1], event=_storable(event), is_last=at == "last")
+    return PageRequest(place, wanted, is_default=place == PagePosition() and at != "first", problem=problem)
 
 
 def _filter_of(query: QueryDict) -> Filter:
@@ -107,7 +107,7 @@ def _filter_of(query: QueryDict) -> Filter:
 
 
 def _storable(text: str) -> str:
-    """Return the text without what PostgreSQL refuses, and so never holds."""
+    """Return the text without NUL, which PostgreSQL refuses."""
     return text.replace("\0", "")
 
 

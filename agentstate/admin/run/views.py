@@ -1,4 +1,4 @@
-"""A run's page: its timeline, and the pieces that it loads when they are asked for."""
+"""The views of a run: its timeline, and the parts that it loads on demand."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from django.urls import path, reverse
 from django.utils.http import content_disposition_header, urlencode
 
 from agentstate.admin.run import timeline
-from agentstate.admin.run.request import FEW_KINDS, Asked, asked_for
+from agentstate.admin.run.page_request import FEW_KINDS, PageRequest, page_request
 from agentstate.admin.run.timeline.header import MOST_SESSIONS
 from agentstate.admin.shared.links import address_of
 from agentstate.admin.shared.read_only import ReadOnlyAdmin
@@ -31,12 +31,12 @@ if TYPE_CHECKING:
 Response = TypeVar("Response", bound=HttpResponseBase)
 
 TEMPLATES = "admin/agentstate/agentworkflowrun"
-# How much of a document is shown; the whole of it is a download.
+# How many characters of a document are shown. The download has all of it.
 SHOWN = 200_000
 
 
 class TimelinePages(ReadOnlyAdmin):
-    """The pages of one run. Whoever may view runs sees all of them."""
+    """The pages of a run. The view permission includes all of them."""
 
     def get_urls(self) -> list[URLPattern]:
         views: dict[str, tuple[str, View]] = {
@@ -64,11 +64,11 @@ class TimelinePages(ReadOnlyAdmin):
         run = timeline.header_of(_id(object_id))
         if run is None:
             return self.not_found(request, object_id)
-        asked = asked_for(request.GET)
+        asked = page_request(request.GET)
         try:
             events = self._events(run, asked)
         except timeline.EventNotFound:
-            asked = Asked(problem=f"This run has no event “{asked.place.event[:60]}”.")
+            asked = PageRequest(problem=f"This run has no event “{asked.place.event[:60]}”.")
             events = self._events(run, asked)
         context = {
             **self._context(request, run),
@@ -81,13 +81,13 @@ class TimelinePages(ReadOnlyAdmin):
         return TemplateResponse(request, f"{TEMPLATES}/timeline.html", context)
 
     def live_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        """Return what a run's page follows: its header, kinds and last events, or nothing if all is as it was."""
+        """Return the parts of a running run that change: header, kinds, last events; 204 if none has changed."""
         self._allow(request)
         run_id = _id(object_id)
         if timeline.pulse_of(run_id) == request.GET.get("pulse"):
             return HttpResponse(status=204)
         run = self._run(run_id)
-        asked = Asked(timeline.Place(is_last=True))
+        asked = PageRequest(timeline.PagePosition(is_last=True))
         context = {**self._context(request, run), **self._filters(run, asked), **self._events(run, asked)}
         return TemplateResponse(request, f"{TEMPLATES}/live.html", context)
 
@@ -108,14 +108,12 @@ class TimelinePages(ReadOnlyAdmin):
         return self._show(request, run_id, text, name, name.capitalize())
 
     def other_half_view(self, request: HttpRequest, object_id: str, event_id: str) -> HttpResponse:
-        """Lead from a tool's invocation to its result, or the other way."""
+        """Redirect from a tool's invocation to its result, or back."""
         self._allow(request)
         run_id = _id(object_id)
         other = timeline.other_half(run_id, _id(event_id))
         if other is None:
-            self.message_user(
-                request, "The other half of this call was not found: there may be none.", level="WARNING"
-            )
+            self.message_user(request, "The other half of this call was not found.", level="WARNING")
         address = reverse("admin:agentstate_agentworkflowrun_change", args=[quote(run_id)])
         return HttpResponseRedirect(f"{address}?{urlencode({'event': other or _id(event_id)})}")
 
@@ -165,7 +163,7 @@ class TimelinePages(ReadOnlyAdmin):
             "next_url": following and address_of(AgentWorkflowRun, following, request.user),
         }
 
-    def _filters(self, run: timeline.RunHeader, asked: Asked) -> dict[str, Any]:
+    def _filters(self, run: timeline.RunHeader, asked: PageRequest) -> dict[str, Any]:
         kinds = asked.choices(timeline.counts_of(run.id))
         return {
             "kinds": kinds[:FEW_KINDS],
@@ -173,14 +171,14 @@ class TimelinePages(ReadOnlyAdmin):
             "failures": asked.failures(),
         }
 
-    def _events(self, run: timeline.RunHeader, asked: Asked) -> dict[str, Any]:
-        """Return the context of a page of events. A run under way is shown from its end, where no place is named."""
-        place = timeline.Place(is_last=True) if asked.is_default and run.is_running else asked.place
+    def _events(self, run: timeline.RunHeader, asked: PageRequest) -> dict[str, Any]:
+        """Return the context of a page of events: the last page of a running run by default."""
+        place = timeline.PagePosition(is_last=True) if asked.is_default and run.is_running else asked.place
         page = timeline.page_of(run, place, asked.wanted)
-        is_live = run.is_running and not asked.wanted and place == timeline.Place(is_last=True)
+        is_live = run.is_running and not asked.wanted and place == timeline.PagePosition(is_last=True)
         return {
             "page": page,
-            "asked": asked,
+            "page_request": asked,
             "links": asked.links(page),
             "live_url": self._address("live", run.id) if is_live else "",
         }
@@ -189,9 +187,15 @@ class TimelinePages(ReadOnlyAdmin):
         return None if "raw" in request.GET else SHOWN
 
     def _show(
-        self, request: HttpRequest, run_id: str, text: timeline.Text | None, name: str, title: str, event_id: str = ""
+        self,
+        request: HttpRequest,
+        run_id: str,
+        text: timeline.DocumentText | None,
+        name: str,
+        title: str,
+        event_id: str = "",
     ) -> HttpResponse:
-        """Show a text on a page of its own, as a part of another page, or as a file."""
+        """Return a text as a page, as a part of another page, or as a file."""
         if text is None:
             raise Http404
         is_json = name != "error"
@@ -216,13 +220,13 @@ class TimelinePages(ReadOnlyAdmin):
 
 def _id(quoted: str) -> str:
     found = unquote(quoted)
-    if "\0" in found:  # which PostgreSQL refuses, so that no row has it
+    if "\0" in found:  # PostgreSQL refuses it, so no row has it
         raise Http404
     return found
 
 
 def _joined(first: str, rest: Iterator[str]) -> Iterator[str]:
-    """Yield pieces of some size: a server sends each in a packet of its own."""
+    """Yield larger pieces, since a server sends each in a packet of its own."""
     parts, size = [first], len(first)
     for piece in rest:
         parts.append(piece)

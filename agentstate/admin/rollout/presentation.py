@@ -1,4 +1,4 @@
-"""Where the rollout stands, for its page: the ladder, the next step's conditions, the standings."""
+"""How the rollout's page presents the ladder, the next step's conditions and the standings."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ if TYPE_CHECKING:
     from agentstate.rollout.stages import RolloutState
 
 STAGES = {
-    Stage.LEGACY: "Saves and reads use the columns alone.",
+    Stage.LEGACY: "Saves and reads use the columns only.",
     Stage.DUAL_WRITE: "Saves go into both homes.",
     Stage.SHADOW_READ: "Reads compare both homes.",
-    Stage.AGENTKIT_READ: "Reads come from the snapshots, for more and more projects.",
-    Stage.AGENTKIT_ONLY: "Saves go into the snapshots alone.",
+    Stage.AGENTKIT_READ: "Reads come from the snapshots, for a growing share of projects.",
+    Stage.AGENTKIT_ONLY: "Saves go into the snapshots only.",
     Stage.FROZEN: "The columns refuse writes.",
     Stage.CONTRACTED: "The columns have been dropped.",
 }
-# Where on the page stands what a condition counts.
+# The part of the page that lists what a condition counts.
 BEHIND = {
     "verification_problems": "#agentstate-problems",
     "legacy_ahead_too_long": "#agentstate-standings",
@@ -50,9 +50,9 @@ ORDER = (Standing.IN_SYNC, Standing.AGENTKIT_AHEAD, Standing.LEGACY_AHEAD, Stand
 
 
 class Rung(NamedTuple):
-    """A rung of the ladder; ``state`` is ``passed``, ``here`` or ``ahead``.
+    """A stage of the ladder; ``state`` is ``passed``, ``here`` or ``ahead``.
 
-    ``shares`` are the steps within it, each with the same.
+    ``shares`` are the read shares within it, each with its own state.
     """
 
     stage: str
@@ -62,7 +62,7 @@ class Rung(NamedTuple):
 
 
 def ladder(rollout_state: RolloutState) -> list[Rung]:
-    """Return the rungs, the lowest first. Off the ladder we are on none, and have passed none."""
+    """Return the stages, the lowest first. Off the ladder, none is passed."""
     rungs, position = list(Stage), rollout_state.position
     here = rungs.index(position.stage) if position else -1
     return [
@@ -81,7 +81,7 @@ def _state(number: int, here: int) -> str:
 
 
 def _shares(percent: Decimal) -> list[tuple[str, str]]:
-    """Return the shares of projects that a rollout stops at, and the one that it stands at."""
+    """Return the default read shares and the current one."""
     return [
         (shown(share), "here" if share == percent else "passed" if share < percent else "ahead")
         for share in sorted({*READ_SHARES, percent})
@@ -91,8 +91,8 @@ def _shares(percent: Decimal) -> list[tuple[str, str]]:
 # -- the next step
 
 
-class Row(NamedTuple):
-    """A condition in words; ``age`` is None where nothing has been found yet, and 0 for what was looked at."""
+class ConditionRow(NamedTuple):
+    """A condition in words; ``age`` is None without evidence, and 0 for evidence of this request."""
 
     name: str
     meaning: str
@@ -103,10 +103,10 @@ class Row(NamedTuple):
     address: str
 
 
-def in_words(conditions: Sequence[Condition]) -> list[Row]:
+def in_words(conditions: Sequence[Condition]) -> list[ConditionRow]:
     """Return conditions as the page has them, each with the position on the page that is behind its figure."""
     return [
-        Row(
+        ConditionRow(
             each.name,
             DESCRIPTIONS[each.name],
             each.holds,
@@ -150,7 +150,7 @@ class Part:
 
 
 def parts(standings: Mapping[Standing, int]) -> list[Part]:
-    """Return the standings as parts of a bar that is 100 wide; one that is there at all can be seen."""
+    """Return the standings as parts of a bar. A part that is not empty has a visible width."""
     total, before, found = sum(standings.values()), 0.0, []
     widths = {each: max(0.5, 100 * standings[each] / total) if standings[each] else 0.0 for each in ORDER}
     whole = sum(widths.values()) or 1
@@ -172,7 +172,7 @@ def parts(standings: Mapping[Standing, int]) -> list[Part]:
 
 
 def _percent_of(count: int, total: int) -> str:
-    """Return a share in percent, which is 0 and 100 only where it is just that."""
+    """Return a share in percent; 0 and 100 only if exact."""
     share = 100 * count / total if total else 0.0
     if 0 < share < 0.1:
         return "< 0.1"
@@ -180,5 +180,5 @@ def _percent_of(count: int, total: int) -> str:
 
 
 def projects_that_are(standing: Standing) -> str:
-    """Return the address of the projects of a standing."""
+    """Return the address of the projects with a standing."""
     return f"{reverse('admin:agentstate_project_changelist')}?{urlencode({'standing': standing.value})}"
