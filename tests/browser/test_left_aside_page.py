@@ -56,7 +56,7 @@ def test_an_entry_is_accepted_and_a_retry_that_fails_opens_it_again(
     accessible()
 
     page.get_by_role("button", name="Retry").click()
-    expect(page.get_by_text("It failed again and is open: ProgramLimitExceeded.")).to_be_visible()
+    expect(page.get_by_text("Failed again; the entry is open: ProgramLimitExceeded.")).to_be_visible()
     expect(decisions).to_have_count(2)
     expect(decisions.first).to_contain_text("Reopened")
     assert LeftAside.objects.open().get().attempts == 2

@@ -131,7 +131,7 @@ def test_a_run_is_followed_as_it_happens(page: Page, accessible: Callable[..., N
     with record("intake", project.id) as run:
         open_run(page, run.run_id)
         expect(page.get_by_text("Live.")).to_be_visible()
-        expect(page.get_by_text("Nothing has happened yet.")).to_be_visible()
+        expect(page.get_by_text("No events yet.")).to_be_visible()
 
         run.event("draft.progress", {"section": "need"})
         expect(row(page, "draft progress")).to_be_visible()
@@ -139,9 +139,9 @@ def test_a_run_is_followed_as_it_happens(page: Page, accessible: Callable[..., N
         expect(page.get_by_role("link", name="draft.progress 1")).to_be_visible()
 
         with run.tool("normalize_rfp") as call:
-            expect(row(page, "tool normalize_rfp under way")).to_be_visible()
+            expect(row(page, "tool normalize_rfp running")).to_be_visible()
             call.output = {"sections": 7}
-        expect(row(page, "under way")).to_have_count(0)
+        expect(row(page, "running")).to_have_count(0)
         expect(row(page, "tool normalize_rfp, ")).to_have_count(1)
 
         run.save(coverage={"score": 0.5})

@@ -148,7 +148,7 @@ class ProjectDocuments:
     Attributes:
         source: the home that answers a read: ``agentkit``, ``legacy`` or ``none``; ``fell_back`` is why it is not the
             one that the gate names, see :class:`agentstate.state.loading.ProjectState`.
-        chosen, before: empty where no moment was asked for.
+        chosen, before: empty unless moments were given.
     """
 
     clock: datetime

@@ -8,7 +8,7 @@ from typing import Any
 
 from django.db import connection
 
-# What stands on the page of a conversation: entries, characters of each, characters of a role or a time.
+# The limits of a window: entries, characters of each, characters of a role or a time.
 ENTRIES, CHARACTERS, LETTERS = 50, 4_000, 100
 
 _ENTRIES = """

@@ -28,10 +28,10 @@ _TIMESTAMPTZ = types["timestamptz"].oid
 class DistantTime(datetime):
     """A time as PostgreSQL prints it, in ``text``. It compares as the first or the last moment that Python knows.
 
-    Also stands for times in Python's first and last year, which a time zone can move out of reach.
+    Also used for times in Python's first and last year, which a time zone can move out of reach.
     """
 
-    convert_to_local_time = False  # asked for by Django's templates
+    convert_to_local_time = False  # Django's templates read this
     text: str
 
     def __new__(cls, text: str) -> Self:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     Rows = QuerySet[Model, Any]
 
-# Keys are short, but text that stands in one may be as long as an index allows.
+# A key may hold text as long as an index allows.
 LONGEST_CURSOR = 16_000
 
 

@@ -174,7 +174,7 @@ class KeysetPages(ReadOnlyAdmin):
         return [Q()], ""
 
     def for_list(self, queryset: QuerySet[Model]) -> QuerySet[Model]:
-        """Return the queryset with what the list's columns need; it is asked for the rows of one page."""
+        """Annotate the queryset with what the columns need. Called for the rows of one page."""
         return queryset
 
 

@@ -5,7 +5,7 @@
   const slider = document.getElementById("agentstate-slider");
   if (!slider) return;
   const shown = document.getElementById("agentstate-moment");
-  const told = document.getElementById("agentstate-slid");
+  const status = document.getElementById("agentstate-slid");
   const PAUSE = 120;
   let waiting = 0;
   let loading = null;
@@ -48,7 +48,7 @@
     slider.max = position.dataset.last;
     slider.value = position.dataset.number;
     slider.setAttribute("aria-valuetext", position.dataset.text);
-    told.textContent = position.dataset.text;
+    status.textContent = position.dataset.text;
     history.replaceState(null, "", slider.dataset.page + position.dataset.query);
   }
 

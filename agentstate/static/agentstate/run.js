@@ -49,7 +49,7 @@
   let events = timeline.querySelector("[data-events]");
   let updated = Date.now(), pause = SOON, timer = 0, isLooking = false, hasEnded = false;
 
-  // What somebody reads or stands in stays as it is.
+  // Keep what is focused or unfolded.
   const inUse = (element) => element.contains(document.activeElement) || element.querySelector("details[open]");
 
   const updateHeader = (fresh) => {
@@ -134,7 +134,7 @@
   };
 
   const look = async () => {
-    // Now and then all of it is asked for, so that the times in the header do not grow old.
+    // Request everything from time to time, to refresh the times in the header.
     const query = Date.now() - updated > OLD ? "" : `?pulse=${encodeURIComponent(events.dataset.pulse)}`;
     const answer = await fetch(timeline.dataset.liveUrl + query, { redirect: "error" });
     if (answer.status === 204) return true;

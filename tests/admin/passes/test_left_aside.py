@@ -168,7 +168,7 @@ class TestRetrying:
     def test_what_fails_again_is_open_again(self, entry: LeftAside) -> None:
         accept(entry, NOTE, by="ada")
         response = decider().post(page(entry, "retry"), follow=True)
-        assert messages_of(response) == ["It failed again and is open: Emptied."]
+        assert messages_of(response) == ["Failed again; the entry is open: Emptied."]
         entry.refresh_from_db()
         assert (entry.status, entry.attempts) == ("open", 2)
         assert [(each["what"], each["by"]) for each in entry.decisions] == [("accepted", "ada"), ("reopened", "grace")]

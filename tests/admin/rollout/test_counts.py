@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from agentstate.admin.project.admin import ProjectAdmin
-from agentstate.admin.shared import counted
+from agentstate.admin.shared import cached_counts
 from tests import scenes
 from tests.admin.viewers import superuser
 from tests.factories import ProjectFactory, write_columns
@@ -124,7 +124,7 @@ class TestNumbersThatAreKept:
     def test_what_takes_too_long_is_not_counted_and_the_page_still_comes(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(counted, "SECONDS_ON_VIEW", 0.2)
+        monkeypatch.setattr(cached_counts, "SECONDS_ON_VIEW", 0.2)
         stand_at("dual_write")
         client = superuser()
         with second_connection() as other, other.transaction():
@@ -132,18 +132,18 @@ class TestNumbersThatAreKept:
             response = get(client)
 
         shown = text_of(response)
-        assert shown.count("Not counted: took longer than 0.2 s.") == 3
-        assert "Not known whether it is open" in shown
+        assert shown.count("Not counted: it took longer than 0.2 s.") == 3
+        assert "Unknown: the conditions have not been counted" in shown
         assert "takes up to 60 s" in shown
         assert "<strong>Open</strong>" in section(client.post(PAGE, {"count": "conditions"}), "conditions")
 
     def test_the_next_step_waits_for_the_escapes_where_it_hangs_on_them(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(counted, "SECONDS_ON_VIEW", 0.2)
+        monkeypatch.setattr(cached_counts, "SECONDS_ON_VIEW", 0.2)
         stand_at("agentkit_only")
         client = superuser()
         with second_connection() as other, other.transaction():
             other.execute('LOCK TABLE "AgentWorkflowRun" IN ACCESS EXCLUSIVE MODE')
-            assert "Not known whether it is open" in text_of(get(client))
+            assert "Unknown: the conditions have not been counted" in text_of(get(client))
 
         shown = section(client.post(PAGE, {"count": "escapes"}), "conditions")
         assert "hours_without_escape" in shown

@@ -113,7 +113,7 @@ class TestReads:
         assert [bar.height for bar in row.bars] == ["2.0", "40.0"]
 
     def test_where_nothing_was_found_it_says_what_would_be(self) -> None:
-        assert "Nothing: no read compared both homes or fell back." in text_of(get())
+        assert "None: no read compared both homes or fell back." in text_of(get())
 
     def test_the_last_differences_are_named_with_both_values(self) -> None:
         for number in range(25):
@@ -132,7 +132,7 @@ class TestReads:
         assert url_of("admin:agentstate_project_change", args=["p_2F24"]) in shown
         assert "&lt;script&gt;alert" in shown
         assert "<script>alert" not in shown
-        assert shown.count("not there") == 20
+        assert shown.count("absent") == 20
 
 
 class TestEscapes:
@@ -141,19 +141,21 @@ class TestEscapes:
         scenes.forward()
         stand_at("dual_write")
         client = superuser()
-        assert "None: nobody has written columns behind agentkit_writes" in text_of(get(client))
+        assert "None: every write since agentkit_writes reached its project went through agentstate" in text_of(
+            get(client)
+        )
         write_columns("a/b", {"facts": "2"})
 
         response = client.post(PAGE, {"count": "escapes"})
         shown = section(response, "escapes")
-        assert "not taken in yet: the next forward pass does, <code>manage.py backfill_agentkit_state</code>" in shown
+        assert "waits for a backfill. Run <code>manage.py backfill_agentkit_state</code>" in shown
         assert url_of("admin:agentstate_project_change", args=["a_2Fb"]) in shown
         assert ">legacy ahead<" in shown
 
         scenes.forward()
         shown = section(get(client), "escapes")
         assert "<strong>1</strong> since" in shown
-        assert "<strong>0</strong> not taken in yet." in shown
+        assert "<strong>0</strong> wait for a backfill." in shown
         assert "backfilled by a <code>legacy_snapshot</code>" in shown
 
     def test_only_the_newest_are_listed(self) -> None:

@@ -70,9 +70,9 @@ class TestTheStage:
         )
         assert rows["hours_without_difference"].needed == "24 h"
         shown = " ".join(section(response, "conditions").split())
-        assert "<strong>Not open</strong>: 2 of 3 conditions are missing." in shown
-        assert len(re.findall(r'data-sign="yes".*?</svg> holds', shown)) == 1
-        assert len(re.findall(r'data-sign="no".*?</svg> missing', shown)) == 2
+        assert "<strong>Not open</strong>: 2 of 3 conditions not met." in shown
+        assert len(re.findall(r'data-sign="yes".*?</svg> met', shown)) == 1
+        assert len(re.findall(r'data-sign="no".*?</svg> not met', shown)) == 2
         assert '<a href="#agentstate-differences">2</a>' in shown
 
     def test_what_has_no_evidence_yet_says_so(self) -> None:
@@ -136,14 +136,14 @@ class TestTheStage:
         stand_at("agentkit_read")
         step(from_stage="agentkit_only", to_stage="agentkit_read", to_percent=100, completed_at=None)
 
-        assert "has not come to its end. manage.py agentkit_rollout retreat goes on." in text_of(get())
+        assert "is unfinished. Run manage.py agentkit_rollout retreat to continue." in text_of(get())
 
     def test_a_freeze_says_since_when_and_by_whom(self) -> None:
         stand_at("frozen")
         response = get()
 
         frozen = response.context["frozen"]
-        assert f"The columns refuse writes since {frozen.since}, by {frozen.by}." in text_of(response)
+        assert f"Frozen since {frozen.since} by {frozen.by}: the columns refuse writes." in text_of(response)
         assert "AGENTSTATE_CONTRACT=1 manage.py migrate agentstate_contract" in section(response, "conditions")
 
     def test_the_steps_that_were_taken_have_a_list_and_a_page(self) -> None:
@@ -173,8 +173,8 @@ class TestWithoutTheColumns:
         response = get()
 
         assert [rung.state for rung in response.context["ladder"]] == ["passed"] * 6 + ["here"]
-        assert "this is the top of the ladder" in text_of(response)
-        assert "migrate agentstate_contract zero brings them back" in text_of(response)
+        assert "This is the last stage." in text_of(response)
+        assert "migrate agentstate_contract zero to restore them" in text_of(response)
         assert standings(response) == {"in_sync": 1, "agentkit_ahead": 1, "empty": 1}
 
     def test_flags_without_effect_say_so(self) -> None:

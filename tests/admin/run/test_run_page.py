@@ -140,8 +140,8 @@ def test_runs_of_the_project_are_one_step_away() -> None:
     ("fields", "words"),
     [
         ({"status": "pending"}, ["pending", "Recorded", "waiting", "No events yet: the run is pending."]),
-        ({"status": "running"}, ["running", "so far", "Nothing has happened yet.", "Reload"]),
-        ({"status": "succeeded"}, ["succeeded", "none, or deleted", "This run left no events."]),
+        ({"status": "running"}, ["running", "so far", "No events yet.", "Reload"]),
+        ({"status": "succeeded"}, ["succeeded", "none, or deleted", "This run has no events."]),
         ({"status": "canceled", "error": "KeyboardInterrupt"}, ["canceled", "KeyboardInterrupt"]),
         ({"input": None, "result": None}, ["succeeded"]),
         ({"result": "odd"}, ["succeeded"]),

@@ -205,11 +205,11 @@ def test_a_search_that_runs_out_of_time_says_how_far_it_got(monkeypatch: pytest.
     client = superuser()
     page = client.get(address(run), {"q": "needle"})
     text = text_of(page)
-    looked_at, reached = re.findall(r"Looked at (\d+) events?, as far as (\S+)", text)[0]
+    looked_at, reached = re.findall(r"Searched (\d+) events? up to ([^\s,]+)", text)[0]
     assert 0 < int(looked_at) < 60
-    (onward,) = re.findall(r'href="([^"]+)">Go on from there', page.content.decode())
+    (onward,) = re.findall(r'href="([^"]+)">Continue from there', page.content.decode())
     further = text_of(client.get(address(run) + html.unescape(onward)))
-    assert re.findall(r"as far as (\S+)", further) != [reached]
+    assert re.findall(r"up to ([^\s,]+)", further) != [reached]
 
 
 def test_a_filter_for_a_kind_that_the_run_has_not_can_be_taken_away() -> None:
@@ -235,7 +235,7 @@ def test_a_half_leads_to_the_other() -> None:
     for place in range(2, 200):
         add_event(run, "note", at=place)
     client = superuser()
-    assert "Go to its result, which comes later" in text_of(client.get(address(run)))
+    assert "Go to its result (later)" in text_of(client.get(address(run)))
     response = client.get(address(run, "other_half", f"{run.pk}-1"))
     assert response.url == f"{address(run)}?event={run.pk}-300"
     lost = client.get(address(run, "other_half", f"{run.pk}-5"), follow=True)

@@ -151,7 +151,7 @@ def test_long_text_is_cut_in_the_database_longer_on_its_own_page_and_whole_as_js
     own = address_of(session, "entry", number=1)
     assert f'href="{own}"' in page
     assert "ab" * (LONG_CHARACTERS // 2) in text_of(client, own)
-    assert "This is the beginning." in text_of(client, own)
+    assert "Only the beginning is shown." in text_of(client, own)
     response = client.get(address_of(session, "entry_json", number=1))
     assert response.headers["Content-Disposition"] == 'attachment; filename="entry-1.json"'
     assert json.loads(response.content) == session.transcript_json[0]

@@ -25,7 +25,7 @@ def test_no_digit_is_lost() -> None:
 
 
 def test_what_is_absent_is_said_so() -> None:
-    assert pretty_json(ABSENT) == "not there"
+    assert pretty_json(ABSENT) == "absent"
     assert pretty_json(None) == "null"
 
 

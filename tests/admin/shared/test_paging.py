@@ -199,7 +199,7 @@ def test_a_value_that_the_database_refuses_is_told() -> None:
     leave_aside(3)
     response = superuser().get(LIST, {"project_id": "\0"})
     assert response.status_code == 200
-    assert "The database knows no such value" in response.content.decode()
+    assert "The database cannot hold such a value" in response.content.decode()
 
 
 def test_a_query_that_takes_too_long_is_ended_and_told(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -211,7 +211,7 @@ def test_a_query_that_takes_too_long_is_ended_and_told(monkeypatch: pytest.Monke
     response = superuser().get(LIST)
 
     assert response.status_code == 200
-    assert "This search took longer than 0.1 s: narrow it down." in response.content.decode()
+    assert "This search took longer than 0.1 s. Narrow it down." in response.content.decode()
     assert pks(response) == []
 
 

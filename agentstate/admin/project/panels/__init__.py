@@ -1,6 +1,6 @@
 """What the five documents say, taken apart for people: documents in, dataclasses out.
 
-Nothing ever validated these documents. What fits a known shape becomes a field; everything else is kept as it stands,
+These documents were never validated. What fits a known shape becomes a field; everything else is kept unchanged,
 as an :class:`Odd` part or among an entry's ``odd`` members. Nothing is dropped but null in the place of a field, and
 nothing raises.
 """

@@ -1,4 +1,4 @@
-"""What changed between two moments of a project's state, document by document, in words where the shape is known."""
+"""The changes between two moments of a project's state, in words for known shapes."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def _score(score: Decimal | None) -> str:
 
 
 def _conflicts(before: Any, after: Any) -> Iterator[str]:
-    """Tell which conflicts came, went or were settled; one is the same as long as nothing but ``resolved`` changes."""
+    """Name the conflicts that were added, removed or resolved. All members but ``resolved`` identify a conflict."""
     earlier, later = conflicts(before), conflicts(after)
     unmatched: dict[tuple[object, ...], list[Conflict]] = {}
     for conflict in earlier.conflicts:
@@ -151,7 +151,7 @@ def _words(item: Item) -> str:
 
 
 def _odd_entries(before: list[Odd], after: list[Odd]) -> Iterator[str]:
-    """Tell which texts came and went; what else is odd is told by its paths."""
+    """Name the texts that were added or removed. Other odd parts are reported by their paths."""
     earlier, later = (
         Counter(odd.document for odd in odds if isinstance(odd.document, str)) for odds in (before, after)
     )

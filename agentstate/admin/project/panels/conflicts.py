@@ -1,4 +1,4 @@
-"""The conflicts panel: what two versions of the call say differently, and whether that was settled."""
+"""The conflicts panel: differences between two versions of the call, and their resolutions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The coverage panel: how much of what the funder asks for is covered."""
+"""The coverage panel: how many of the funder's requirements are covered."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from agentstate.admin.project.panels.reading import Members, Odd, entries, numbe
 if TYPE_CHECKING:
     from decimal import Decimal
 
-# What needs attention comes first.
+# Ordered by urgency.
 STATUSES = ("missing", "stubbed", "evidenced", "drafted")
 NO_STATUS = "no status"
 
@@ -57,7 +57,7 @@ class Coverage:
 
     @property
     def is_beyond_scale(self) -> bool:
-        """The score is no share of one."""
+        """Whether the score is not between 0 and 1."""
         return self.score is not None and not 0 <= self.score <= 1
 
     @property

@@ -1,4 +1,4 @@
-"""The eligibility panel: what an applicant must be, and what was overridden."""
+"""The eligibility panel: items and overrides."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Item:
 
 @dataclass(frozen=True)
 class Override:
-    """Somebody's word that an item does not hold this applicant back."""
+    """A person's decision that an item does not exclude this applicant."""
 
     of: str
     by: str | None

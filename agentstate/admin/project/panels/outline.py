@@ -1,4 +1,4 @@
-"""The outline of the call for proposals: who funds, until when, which sections are asked for."""
+"""The outline of the call for proposals: funder, deadline, requested sections."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ class Plot:
 
     Attributes:
         line: the steps, as the data of an SVG path.
-        mark: where the score stands at the chosen moment.
+        mark: the score at the chosen moment.
         first, last: what the horizontal axis begins and ends with.
     """
 
@@ -77,5 +77,5 @@ def _across(share: float) -> float:
 
 
 def _up(score: Decimal) -> float:
-    """Return the height of a score; one beyond the scale stands at its end."""
+    """Return the height of a score, limited to the scale."""
     return round(HEIGHT - MARGIN - on_scale(score) * (HEIGHT - 2 * MARGIN), 1)

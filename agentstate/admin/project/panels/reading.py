@@ -70,14 +70,14 @@ def text(value: Any) -> str | None:
 
 
 def number(value: Any) -> Decimal | None:
-    """Return a number with its digits, None for what is none."""
+    """Return a number with all its digits, None for anything else."""
     if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
         return None
     return Decimal(repr(value)) if isinstance(value, float) else Decimal(value)
 
 
 def number_or_text(value: Any) -> Decimal | None:
-    """Return a number, or the one that a text spells."""
+    """Return a number, or the number that a text contains."""
     if isinstance(value, str):
         spelled = value.strip()
         return Decimal(spelled) if _NUMBER.fullmatch(spelled) else None
@@ -85,12 +85,12 @@ def number_or_text(value: Any) -> Decimal | None:
 
 
 def on_scale(score: Decimal) -> float:
-    """Return a score as a share of one; one beyond the scale is at its end."""
+    """Return a score, limited to the scale from 0 to 1."""
     return float(min(max(score, Decimal(0)), Decimal(1)))
 
 
 def short_number(value: Decimal) -> str:
-    """Return a number as people read it: all its digits where they are few, else the first three."""
+    """Return a number with all its digits if they are few, else with three."""
     exact = str(value)
     if len(exact) <= _SHORT:
         return exact
@@ -99,14 +99,14 @@ def short_number(value: Decimal) -> str:
 
 
 def presence(document: Any) -> str:
-    """Return whether a document is there: ``absent``, ``null`` or ``there``."""
+    """Return ``absent``, ``null`` or ``there``."""
     if document is ABSENT:
         return "absent"
     return "null" if document is None else "there"
 
 
 def entries(items: list[Any], path: str, read: Callable[[Members], Kind]) -> tuple[list[Kind], list[Odd]]:
-    """Read those items that are objects, and return the others as odd."""
+    """Read the items that are objects; return the others as odd parts."""
     objects = [read(Members(item)) for item in items if isinstance(item, dict)]
     odd = [Odd(f"{path}[{place}]", item) for place, item in enumerate(items) if not isinstance(item, dict)]
     return objects, odd

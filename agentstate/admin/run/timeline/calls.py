@@ -53,7 +53,7 @@ class TimelineRow:
         result: of a tool call that it shows whole, the result.
         half: of a tool call that it shows half of, what is elsewhere: ``invocation`` or ``result``.
         idle: how long nothing happened before it, where that is long.
-        bar: where it stands on the time axis; None where there is no axis.
+        bar: on the time axis; None without an axis.
         is_chosen: whether a link led to it.
         is_picked: whether a search picked it, so that what is missing of it may be anywhere.
     """
@@ -86,7 +86,7 @@ class TimelineRow:
 
     @property
     def is_open(self) -> bool:
-        """Whether it shows a call whose end is yet to come, or stands after the others."""
+        """Whether it shows a call whose end is missing or on a later page."""
         return self.outcome == Outcome.UNDER_WAY or (self.half == "result" and not self.is_picked)
 
     @property
@@ -111,9 +111,9 @@ class TimelineRow:
     @property
     def duration(self) -> timedelta | None:
         """How long a tool call took: as its result reports, else by the two times."""
-        told = number_of(self.last.get("duration_ms")) if self.last.type == "tool.result" else None
-        if told is not None and 0 <= told < _LONGEST_CALL_MS:
-            return timedelta(milliseconds=told)
+        reported = number_of(self.last.get("duration_ms")) if self.last.type == "tool.result" else None
+        if reported is not None and 0 <= reported < _LONGEST_CALL_MS:
+            return timedelta(milliseconds=reported)
         return None if self.result is None else self.result.at - self.event.at
 
     @property

@@ -73,7 +73,7 @@ class Search:
 
     Attributes:
         moments: those of the events found, in the order of the search.
-        looked_at: how many events it looked at.
+        looked_at: how many events it examined.
         reached: the moment of the last of them.
         stopped: whether there are more, and its time was over.
         skipped: whether the last of them took all the time alone, and was not looked into.

@@ -47,7 +47,7 @@ class RunHeader:
 
     Attributes:
         pulse: a word that is another one when the run has another status or a new last event.
-        input, output: None where there is none, or where it is too large to be looked at; ``may_have_`` tells.
+        input, output: None if absent or too large to read with the page; ``may_have_`` tells them apart.
     """
 
     pulse: str
