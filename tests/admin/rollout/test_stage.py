@@ -102,7 +102,7 @@ class TestTheStage:
         response = get()
 
         assert response.context["position"] is None
-        assert "Stage: none of the ladder" in text_of(response)
+        assert "Stage: off the ladder" in text_of(response)
         assert {rung.state for rung in response.context["ladder"]} == {"ahead"}
         near = response.context["rollout_state"].nearest
         assert near
