@@ -66,6 +66,8 @@ def _mark_killed() -> None:
     passes = BackfillPass.objects
     # In this order: a pass that starts in between is not among those that were read.
     running = set(passes.filter(outcome=BackfillPass.Outcome.RUNNING).values_list("pk", flat=True))
+    if not running:
+        return
     with connection.cursor() as cursor:
         cursor.execute(
             """
