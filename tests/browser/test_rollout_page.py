@@ -123,7 +123,7 @@ def test_frozen_columns_are_told(page: Page, accessible: Callable[..., None]) ->
         freeze_columns()
         page.goto(PAGE)
 
-        expect(page.get_by_text("the columns refuse writes")).to_be_visible()
+        expect(page.get_by_text("Frozen since")).to_be_visible()
         expect(page.locator("[aria-current=step]")).to_contain_text("frozen")
         assert fits(page)
         accessible()
