@@ -95,7 +95,7 @@ def align(old: Sequence[Statement], new: Sequence[Statement]) -> Alignment:
     taken_old, taken_new = {one for one, _ in paired}, {other for _, other in paired}
     removed = [_whole(before[place]) for place in rest_old if place not in taken_old]
     added = [_whole(after[place]) for place in rest_new if place not in taken_new]
-    _cancel_moved([*removed, *(pair.old for pair in pairs)], [*added, *(pair.new for pair in pairs)])
+    _cancel_moved(before, after)
     _forget_said_again(removed, after)
     _forget_said_again(added, before)
     for pair in pairs:
@@ -289,73 +289,96 @@ def _runs(side: Side) -> list[range]:
     return _runs_in(sorted(side.left), side.left)
 
 
-def _cancel_moved(old: list[Side], new: list[Side]) -> None:
+class _Stream:
+    """All words of a version in a row, with those that are left: statements are cut differently in another layout."""
+
+    def __init__(self, sides: list[Side]) -> None:
+        self.sides = sides
+        self.words = [word for side in sides for word in side.words]
+        self.left = [place in side.left for side in sides for place in range(len(side.words))]
+
+    def runs(self) -> Iterator[range]:
+        """Yield the stretches of words that are left, also across statements."""
+        start = None
+        for place, left in enumerate([*self.left, False]):
+            if left and start is None:
+                start = place
+            elif not left and start is not None:
+                yield range(start, place)
+                start = None
+
+    def within(self) -> Iterator[tuple[range, Side]]:
+        """Yield the stretches of words that are left inside each statement."""
+        first = 0
+        for side in self.sides:
+            for run in _runs(side):
+                yield range(first + run.start, first + run.stop), side
+            first += len(side.words)
+
+    def strike(self, start: int, length: int) -> None:
+        self.left[start : start + length] = [False] * length
+
+    def hand_back(self) -> None:
+        """Tell the statements what is left of them."""
+        first = 0
+        for side in self.sides:
+            side.left = {place for place in side.left if self.left[first + place]}
+            first += len(side.words)
+
+
+def _cancel_moved(before: list[Side], after: list[Side]) -> None:
     """Strike out what is left on both sides in the same words: it moved, or was cut into other sentences."""
-    long = _Index()
-    for number, side in enumerate(old):
-        for run in _runs(side):
-            for place in range(run.start, run.stop - MOVED + 1):
-                long[tuple(side.words[place : place + MOVED])].append((number, place))
-    for side in new:
-        for run in _runs(side):
-            _cancel_run(side, run, old, long)
-    # Shorter runs are too common to have moved, unless nothing else is left there: a title that is glued to a line.
-    short = _Index()
-    for number, side in enumerate(old):
-        for run in _short_runs(side):
-            short[tuple(side.words[place] for place in run)].append((number, run.start))
-    for side in new:
-        for run in _short_runs(side):
-            _cancel_short(side, run, old, short)
+    old, new = _Stream(before), _Stream(after)
+    _cancel_long(old, new)
+    for stream in (old, new):
+        stream.hand_back()
+    _cancel_short(old, new)
+    for stream in (old, new):
+        stream.hand_back()
 
 
-class _Index(defaultdict[tuple[str, ...], list[tuple[int, int]]]):
-    """Words in a row, with the sides and places at which they stand."""
-
-    def __init__(self) -> None:
-        super().__init__(list)
-
-
-def _short_runs(side: Side) -> list[range]:
-    return [run for run in _runs(side) if len(run) < MOVED]
-
-
-def _cancel_short(side: Side, run: range, old: list[Side], index: _Index) -> None:
-    for number, start in index.get(tuple(side.words[place] for place in run), ()):
-        if len(run) == 1 and not any(one.statement.is_heading and len(one.words) == 1 for one in (side, old[number])):
-            continue
-        if all(start + step in old[number].left for step in range(len(run))):
-            _strike(side, run.start, old[number], start, len(run))
-            return
+def _cancel_long(old: _Stream, new: _Stream) -> None:
+    index: dict[tuple[str, ...], list[int]] = defaultdict(list)
+    for run in old.runs():
+        for place in range(run.start, run.stop - MOVED + 1):
+            index[tuple(old.words[place : place + MOVED])].append(place)
+    for run in new.runs():
+        place = run.start
+        while place <= run.stop - MOVED:
+            starts = index.get(tuple(new.words[place : place + MOVED]), ())
+            best = max(((_common(new, place, old, start), -start) for start in starts), default=(0, 0))
+            if best[0] >= MOVED:
+                new.strike(place, best[0])
+                old.strike(-best[1], best[0])
+            place += max(best[0], 1)
 
 
-def _cancel_run(side: Side, run: range, old: list[Side], index: _Index) -> None:
-    place = run.start
-    while place <= run.stop - MOVED:
-        places = index.get(tuple(side.words[place : place + MOVED]), ())
-        best = max(
-            ((_common(side, place, old[number], start), -number, start) for number, start in places), default=None
-        )
-        length = best[0] if best else 0
-        if best and length >= MOVED:
-            _strike(side, place, old[-best[1]], best[2], length)
-        place += max(length, 1)
-
-
-def _common(side: Side, place: int, other: Side, start: int) -> int:
+def _common(new: _Stream, place: int, old: _Stream, start: int) -> int:
     length = 0
     while (
-        place + length in side.left
-        and start + length in other.left
-        and side.words[place + length] == other.words[start + length]
+        place + length < len(new.words)
+        and start + length < len(old.words)
+        and new.left[place + length]
+        and old.left[start + length]
+        and new.words[place + length] == old.words[start + length]
     ):
         length += 1
     return length
 
 
-def _strike(side: Side, place: int, other: Side, start: int, length: int) -> None:
-    side.left -= set(range(place, place + length))
-    other.left -= set(range(start, start + length))
+def _cancel_short(old: _Stream, new: _Stream) -> None:
+    """Strike out shorter runs that are all that is left there on both sides: a title that is glued to a line."""
+    index: dict[tuple[str, ...], list[tuple[range, Side]]] = defaultdict(list)
+    for run, side in old.within():
+        if len(run) < MOVED:
+            index[tuple(old.words[run.start : run.stop])].append((run, side))
+    for run, side in new.within():
+        for other, counterpart in index.get(tuple(new.words[run.start : run.stop]), ()):
+            title = any(one.statement.is_heading and len(one.words) == 1 for one in (side, counterpart))
+            if old.left[other.start] and (len(run) > 1 or title):
+                new.strike(run.start, len(run))
+                old.strike(other.start, len(run))
+                break
 
 
 def _forget_said_again(sides: Iterable[Side], others: list[Side]) -> None:

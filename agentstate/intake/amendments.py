@@ -19,6 +19,7 @@ from agentstate.intake.subjects import ELIGIBLE, purpose_of, telling
 from agentstate.intake.words import MODALS, plain_words
 
 ALIKE = 0.66  # similarity from which a statement rewords an earlier one
+SURELY_ABOUT = 0.8
 ABOUT = 0.5  # share of its telling words from which a limit is about the same as another
 _BOILERPLATE = re.compile(
     r"purpose of this (?:amendment|addendum|modification)|all other (?:terms|provisions|conditions"
@@ -260,9 +261,9 @@ def _agrees(old: Moment, new: Moment) -> bool:
 
 def _limits(paper: Paper, statement: Statement, before: _InForce) -> Iterator[Difference]:
     for quantity in quantities(statement.text):
-        if not quantity.bound and not quantity.is_length:
-            continue
-        earlier = _last_limit(statement, quantity, before)
+        # A number without a bound may be any number: it must be about the same in nearly all words.
+        bounded = bool(quantity.bound) or quantity.is_length
+        earlier = _last_limit(statement, quantity, before, ABOUT if bounded else SURELY_ABOUT)
         if earlier is None:
             continue
         old = earlier.fact
@@ -272,7 +273,7 @@ def _limits(paper: Paper, statement: Statement, before: _InForce) -> Iterator[Di
             yield Difference(LIMIT, CHANGED, earlier.said, said, quantity.unit)
 
 
-def _last_limit(statement: Statement, quantity: Quantity, before: _InForce) -> _Stated | None:
+def _last_limit(statement: Statement, quantity: Quantity, before: _InForce, least: float) -> _Stated | None:
     """Return the newest limit in the same unit that is about the same."""
     best: tuple[float, int, _Stated] | None = None
     about = _topic(statement.text)
@@ -282,7 +283,7 @@ def _last_limit(statement: Statement, quantity: Quantity, before: _InForce) -> _
         if counted.unit != quantity.unit or (quantity.bound and counted.bound and quantity.bound != counted.bound):
             continue
         share = len(about & theirs) / min(len(about), len(theirs)) if about and theirs else 0.0
-        if share >= ABOUT and (best is None or (share, place) > best[:2]):
+        if share >= least and (best is None or (share, place) > best[:2]):
             best = (share, place, stated)
     return best[2] if best else None
 

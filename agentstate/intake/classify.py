@@ -24,6 +24,7 @@ SAME = 0.6  # share from which it is one whatever its name
 # A family with what names it, in a file's name and on a first page. The first that fits counts.
 _FAMILIES = (
     ("faq", (
+        r"(?:vendor|bidder|offeror|supplier|applicant|clarification) questions|\bquestions (?:received|submitted)|"
         r"\bfaqs?\b|frequently asked|q\s?(?:&|and|n)\s?a\b|questions? (?:and|&) (?:answers|responses)"
         r"|clarification (?:questions|responses|log)|responses? to (?:vendor |bidder |offeror "
         r"|applicant )?questions"
@@ -91,6 +92,7 @@ _WORDED = (
 )
 _NAME_DATE = re.compile(r"(?<!\d)(20\d\d)[-_. ]?(0[1-9]|1[0-2])[-_. ]?(0[1-9]|[12]\d|3[01])(?!\d)")
 _TEMPLATE = re.compile(r"\btemplate\b|\bform\b|\bworkbook\b|fill[- ]?in", re.IGNORECASE)
+_REFERS = re.compile(r"\bsee\b|\brefer|\bincorporat|\bthrough\b|\bincluding\b|\backnowledge", re.IGNORECASE)
 _AMENDS = re.compile(
     r"(?:this|the purpose of this) (?:amendment|addendum|modification|corrigendum)|is (?:hereby )?amended"
     r"|hereby (?:amended|modified|revised)|(?:amendment|addendum|modification) (?:to"
@@ -98,7 +100,7 @@ _AMENDS = re.compile(
     re.IGNORECASE,
 )
 _DATED = re.compile(
-    r"\b(?:dated?|issued?(?: on| date)?|release(?:d| date)|publi(?:shed|cation date)|effective"
+    r"\b(?:dated?|revised|updated|issued?(?: on| date)?|release(?:d| date)|publi(?:shed|cation date)|effective"
     r"|date of \w+ ?\d*|posted)\b\s*:?\s*(?:on\s+)?$",
     re.IGNORECASE,
 )
@@ -215,7 +217,7 @@ def _stem_family(stem: str) -> str:
 
 
 def _role_of(seen: _Seen, family: str) -> tuple[str, float | None, str | None, list[Reason]]:
-    if family == "faq":
+    if family == "faq" or _answers(seen):
         number, version, because = _version_of(seen)
         return (
             FAQ,
@@ -236,6 +238,14 @@ def _role_of(seen: _Seen, family: str) -> tuple[str, float | None, str | None, l
     return BASE, number, version, _why_version(version, because)
 
 
+def _answers(seen: _Seen) -> bool:
+    """Tell whether a document gives itself out as questions and answers, in its name or its first lines."""
+    pattern = dict(_NAMED)["faq"]
+    lines = [line for line in seen.head.splitlines() if line.strip()][:3]
+    titled = any(len(line) < 120 and "|" not in line and pattern.search(line) for line in lines)
+    return bool(pattern.search(re.sub(r"[_-]", " ", seen.stem))) or (titled and not _AMENDMENT.search(seen.stem))
+
+
 def _why_version(version: str | None, because: str) -> list[Reason]:
     return [Reason(f"version {version}", because)] if version else []
 
@@ -244,7 +254,8 @@ def _amendment(seen: _Seen) -> tuple[re.Match[str], str] | None:
     """Find what makes a document an amendment. A whole new version that only lists amendments is none."""
     if found := _AMENDMENT.search(seen.stem):
         return found, "name"
-    found = _AMENDMENT.search(seen.head[:600])
+    titles = [line for line in seen.head[:600].splitlines() if "|" not in line and len(line) < 160]
+    found = _AMENDMENT.search("\n".join(line for line in titles if not _REFERS.search(line)))
     if found is None or not (found["number"] or _AMENDS.search(seen.head)):
         return None
     long = len(seen.document.text) > 20_000 and not _AMENDS.search(seen.head)

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from agentstate.intake.holding import Held
+from agentstate.intake.layout import ITEM
 from agentstate.intake.questions import is_question
 from agentstate.intake.subjects import key_of, telling
 from agentstate.intake.words import plain_words
@@ -46,6 +47,9 @@ _CONCERNS = re.compile(
     rf"|\b(?:{_WHO})\b[^.;]{{0,40}}\bpreferred\b",
     re.IGNORECASE,
 )
+_LISTED = re.compile(
+    r"\bwho (?:may|can|is eligible)|^eligib(?:le|ility)|\beligible (?:applicants|organi[sz]ations)", re.IGNORECASE
+)
 _AFTER_AWARD = re.compile(
     r"\b(?:invoice|payment|deliverable|substitution|personnel|user stor|defect)\w*\b", re.IGNORECASE
 )
@@ -64,7 +68,8 @@ def mine_eligibility(held: Sequence[Held]) -> list[dict[str, Any]]:
         if statement.is_heading or is_question(statement) or one.home.classified.family in _OF_THE_WORK:
             continue
         fatal = is_fatal(statement.text)
-        if not fatal and not (_CONCERNS.search(statement.text) and len(statement.words.words) > 4):
+        listed = statement.kind == ITEM and _LISTED.search(statement.title)
+        if not fatal and not listed and not (_CONCERNS.search(statement.text) and len(statement.words.words) > 4):
             continue
         key = id_of(statement.text)
         item = {"id": key, "text": statement.text, "fatal": fatal, "provenance": one.provenance()}

@@ -19,6 +19,7 @@ _KEYWORD = re.compile(
 )
 _LABEL = re.compile(r"[ \t]*[*_]{0,3}(?:[A-Z][\w’'()/&. -]{0,45}?):[*_]{0,3}[ \t]+\S")
 _BOLD = re.compile(r"[ \t]*(\*\*|__)(?P<words>[^*_\n]{2,80})\1:?[ \t]*$")
+_ASKING = re.compile(r"(?:Who|How|What|When|Where|Why)\s")
 _ENDED = re.compile(r"[.:;!?][\"”’')\]*_]*\s*$|[,]\s*$|\b(?:and|or)\s*$")
 _LONG_LINE = 60
 
@@ -75,6 +76,8 @@ def lay_out(text: str) -> Layout:
 def is_title(text: str, most: int = 9) -> bool:
     """Tell whether words look like a title: few, most of them capitalized, without an end or a modal verb."""
     words = text.split()
+    if _ASKING.match(text) and len(words) <= 6 and text.rstrip()[-1] not in ".,;:!?":
+        return True
     if not 1 <= len(words) <= most or text.rstrip()[-1] in ".,;!?" or "@" in text or "://" in text:
         return False
     if re.search(r"[a-z][.!?]\s", text.strip()):
@@ -95,10 +98,12 @@ class _Reader:
         self.open: Block | None = None
         self.before: _Line | None = None  # the line before, None where it was blank
         self.marker = ""
+        self.starts_upper = False  # the line that is read begins with a capital letter
 
     def read(self, line: _Line) -> None:
         stripped = line.text.strip()
         kept = line.text
+        self.starts_upper = stripped[:1].isupper()
         if not stripped:
             self.close()
         elif is_separator(line.text):
@@ -150,7 +155,8 @@ class _Reader:
             return self._clause(line, clause)
         if not self._runs_on() and self._is_plain_heading(line):
             return self._heading(line, 0, 1 if line.text.isupper() else 6)
-        if self.open is None or (_LABEL.match(line.text) and (not self._runs_on() or self._follows_label())):
+        labelled = _LABEL.match(line.text) and (not self._runs_on() or self._follows_label())
+        if self.open is None or labelled or self._follows_title():
             self.close()
             self.open = Block(PARAGRAPH, (line.start, line.end))
         else:
@@ -161,7 +167,13 @@ class _Reader:
         """Tell whether the paragraph before goes on in this line: it is open and its last line has no end."""
         if self.open is None or self.before is None:
             return False
-        return not _ENDED.search(self.before.text) and len(self.before.text.strip()) > _LONG_LINE // 3
+        last = self.before.text.strip()
+        return len(last) > _LONG_LINE // 3 and not _ENDED.search(last) and not self._follows_title()
+
+    def _follows_title(self) -> bool:
+        """Tell whether the line before is a title of its own, such as those of a title page."""
+        last = self.before.text.strip() if self.before else ""
+        return self.starts_upper and 0 < len(last) < _LONG_LINE and is_title(last)
 
     def _follows_label(self) -> bool:
         """Tell whether the line before is a labelled one, so that this one is a line of the same list."""
@@ -248,6 +260,14 @@ class _Reader:
         if self.blocks and self.blocks[-1].kind == ROW:
             self.blocks[-1] = Block(HEAD, self.blocks[-1].span)
 
+    def _heads_a_text(self, line: _Line) -> bool:
+        """Tell whether a short line after a blank one stands right over a text or a list."""
+        end = self.masked.find("\n", line.end)
+        follows = self.masked[line.end : end if end >= 0 else len(self.masked)].strip()
+        if self.before is not None or len(line.text.split()) > 4 or not follows or not follows[0].isupper():
+            return bool(self.before is None and len(line.text.split()) <= 4 and MARKER.match(follows))
+        return len(follows) > _LONG_LINE or bool(_LABEL.match(follows) or re.search(r"\d", follows))
+
     def _is_plain_heading(self, line: _Line) -> bool:
         text = line.text.strip().strip("*_")
         if not text or (":" in text.rstrip(":") and not _KEYWORD.match(text)):
@@ -257,7 +277,9 @@ class _Reader:
         if text.isupper() and is_title(text, 14) and len(text) > 4 and not re.search(r"\bX{2,}\b|\d{4}", text):
             return True
         alone = self._is_alone(line) and line.end + 2 < len(self.masked)
-        return alone and is_title(text.rstrip(":")) and not re.search(r"\d{2,}|[,@]", text)
+        return (
+            (alone or self._heads_a_text(line)) and is_title(text.rstrip(":")) and not re.search(r"\d{2,}|[,@]", text)
+        )
 
 
 def _is_caption(text: str) -> bool:
@@ -293,6 +315,12 @@ def _lines(text: str) -> list[_Line]:
     return lines
 
 
+def _is_numbered_title(block: Block) -> bool:
+    if block.kind == ITEM:
+        return block.number.rstrip(".").isdigit() and block.span[1] - block.span[0] < _LONG_LINE
+    return block.kind == HEADING and block.level == 2 and block.number.isdigit()
+
+
 def _numbered_lists(blocks: list[Block], masked: str) -> list[Block]:
     """Make items of numbered titles that follow one another with nothing between: they are a list, not headings."""
     made = list(blocks)
@@ -300,6 +328,6 @@ def _numbered_lists(blocks: list[Block], masked: str) -> list[Block]:
         if block.kind != HEADING or block.level != 2 or not block.number.isdigit():
             continue
         beside = [blocks[other] for other in (place - 1, place + 1) if 0 <= other < len(blocks)]
-        if any(other.kind == HEADING and other.level == 2 and other.number.isdigit() for other in beside):
+        if any(_is_numbered_title(other) for other in beside):
             made[place] = Block(ITEM, block.span, 0, block.number)
     return made

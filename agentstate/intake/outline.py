@@ -10,7 +10,7 @@ from agentstate.intake.criteria import criteria_of
 from agentstate.intake.dates import Moment, moments
 from agentstate.intake.documents import Family
 from agentstate.intake.holding import Held
-from agentstate.intake.layout import is_title
+from agentstate.intake.layout import ITEM, is_title
 from agentstate.intake.passages import context_of
 from agentstate.intake.questions import answered, is_question
 from agentstate.intake.sections import sections_of
@@ -105,7 +105,7 @@ def _meta(held: Sequence[Held], papers: Sequence[Paper], families: Sequence[Fami
 def title_of(paper: Paper) -> str | None:
     """Return a document's title: the line that names the call, with the line that says what for."""
     head = [one for one in paper.statements[:_HEAD] if len(one.text) < 150 and not _LABEL.match(one.text)]
-    titled = [one for one in head if one.is_heading or is_title(one.text, 14)]
+    titled = [one for one in head if one.is_heading or (one.kind != ITEM and is_title(one.text, 14))]
     naming = next((place for place, one in enumerate(titled) if _CALL.search(one.text)), None)
     if naming is None:
         return titled[0].text if titled else None

@@ -7,7 +7,10 @@ import re
 from agentstate.intake.words import COMPARATORS, LIGHT, MODALS, NUMBERS, plain_words, vocabulary
 
 _PURPOSES = (
-    ("document_date", r"issue(?:d| date)|date of issue|publi(?:shed|cation)|release(?:d| date)|\bdated\b|version\b"),
+    ("document_date", (
+        r"issue(?:d| date)|\brevised\b|\bupdated\b|date of issue|publi(?:shed|cation)|release(?:d| date)|\bdated\b"
+        r"|version\b"
+    )),
     # In this order: a clause about questions also says "submitted", one about a conference also says "proposals".
     ("questions_deadline", r"question|inquir|enquir|clarification|comments? regarding|requests? for information"),
     ("answers_date", r"answers?\b|responses? to (?:questions|inquiries)"),

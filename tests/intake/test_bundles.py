@@ -1,4 +1,4 @@
-"""Invented procurements of four kinds: what changed is found, and nothing else."""
+"""Invented procurements of several kinds: what changed is found, and nothing else."""
 
 from __future__ import annotations
 
@@ -9,9 +9,12 @@ import pytest
 from agentstate.intake.state import WorkedOut
 from tests.intake.bundles import BUNDLES, Bundle, Change
 from tests.intake.logs import intake
+from tests.intake.more_bundles import ARTS, SOLICITATION
+
+MORE = [SOLICITATION, ARTS]
 
 
-@pytest.fixture(params=BUNDLES, ids=lambda bundle: bundle.name)
+@pytest.fixture(params=[*BUNDLES, *MORE], ids=lambda bundle: bundle.name)
 def bundle(request: pytest.FixtureRequest) -> Bundle:
     return request.param
 
