@@ -1,4 +1,4 @@
-"""What happens to projects in tests: other writers, the runtime, damage, passes; and what stands there afterwards.
+"""What happens to projects in tests: other writers, the runtime, damage, passes; and what both homes hold afterwards.
 
 Documents are JSON text as the database prints it, so that nothing is compared through Python's floats.
 """
@@ -109,14 +109,14 @@ def make_fork(project: str, legacy: dict[str, object], agentkit: dict[str, objec
 
 
 def write_with_clock_set_back(project: str, documents: dict[str, str | None]) -> None:
-    """Change columns while the server's clock stands before all that was written: the trigger adds a microsecond."""
+    """Change columns while the server's clock is behind all clock values: the trigger adds a microsecond."""
     (clock,) = one('SELECT "stateUpdatedAt" + interval \'1 microsecond\' FROM "Project" WHERE id = %s', project)
     write_columns(project, documents, clock=clock)
 
 
 @contextmanager
 def behind_the_trigger() -> Iterator[None]:
-    """Write as somebody does who may alter the table: what is changed here moves no clock."""
+    """Bypass the trigger, as the table's owner can: changes in the block move no clock."""
     run_sql('ALTER TABLE "Project" DISABLE TRIGGER zz_agentstate_state_clock')
     try:
         yield
@@ -125,7 +125,7 @@ def behind_the_trigger() -> Iterator[None]:
 
 
 def damage(project: str, **documents: str | None) -> None:
-    """Change columns behind the trigger's back."""
+    """Change columns and bypass the trigger."""
     with behind_the_trigger():
         write_columns(project, documents)
 
@@ -144,7 +144,7 @@ def save(
     """Save a document as the runtime does, into the homes whose write gates are open.
 
     Give the ``run`` that an earlier save returned to let the same live run save again: its snapshot moves on, and
-    what it saved before stands in its events. ``clock_ahead`` lets the server's clock run ahead for this save; after
+    what it saved before is in its events. ``clock_ahead`` lets the server's clock run ahead for this save; after
     it, the clock is set back. Nothing is written, and None returned, where the document is there already.
     """
     if not clock_ahead:
@@ -276,7 +276,7 @@ def _take_in_nothing(project: str) -> None:
     )
 
 
-# -- what stands there
+# -- what both homes hold
 
 
 @dataclass(frozen=True)
@@ -313,7 +313,7 @@ class Homes:
 
 
 def all_homes() -> dict[str, Homes]:
-    """Return what stands in both homes of every project."""
+    """Return the content of both homes of every project."""
     columns = ", ".join(f"('{key}', \"{column}\"::text)" for key, column in COLUMNS.items())
     homes = {
         project: Homes(clock, documents)

@@ -94,7 +94,7 @@ class BothHomes:
 
     @property
     def is_unequal(self) -> bool:
-        """Whether the documents differ although the clocks say in sync: somebody bypassed the trigger."""
+        """Whether the documents differ although the clocks say in sync: a write bypassed the trigger."""
         return self.has_columns and self.standing == Standing.IN_SYNC and any(pair.differs for pair in self.pairs)
 
 

@@ -13,7 +13,7 @@ from agentstate.state.standing import STANDING
 
 # Back up what the columns hold before overwriting it. Empty or dropped columns need no backup, nor does content that a
 # run holds for that clock. It can be kept at its clock if no other content is there, in a run or in the events of one
-# that has saved again. If other content is there, or the clocks run backwards, somebody bypassed the trigger:
+# that has saved again. If other content is there, or the clocks run backwards, a write bypassed the trigger:
 # restoring.py keeps and restores under new clock values.
 CONTENT_IS_KEPT = f"""{NO_COLUMNS} OR EXISTS (
         SELECT FROM "AgentWorkflowRun" run

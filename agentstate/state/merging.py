@@ -109,7 +109,7 @@ _DECIDE = f"""
     WITH standings AS MATERIALIZED ({_STANDINGS}), homes AS MATERIALIZED ({_HOMES}), keyed AS ({_KEYED}),
     merged AS ({_MERGED}), settled AS MATERIALIZED ({_SETTLED})"""
 
-# The projects that stay forked, the emptied ones that nobody decided about, and those with an unusable clock.
+# The projects that stay forked, the emptied ones without an operator's decision, and those with an unusable clock.
 _LEFT = """
     (SELECT coalesce(array_agg(project_id), '{}') FROM homes
      WHERE usable AND standing = 'forked' AND project_id NOT IN (SELECT project_id FROM settled)),
@@ -161,7 +161,7 @@ class Settled(NamedTuple):
         merges: how many merged runs among them.
         size: the bytes of jsonb before compression, in previews only.
         forked: the projects that stay forked.
-        emptied: those whose columns all became SQL NULL and that nobody decided about.
+        emptied: those whose columns all became SQL NULL without an operator's decision.
         unusable: those with a clock that no other can follow, see :func:`homes.is_usable`.
         refused: those whose row in "Project" is not as it was written. The transaction must be rolled back.
     """

@@ -30,7 +30,7 @@ STANDING = f"""
 # All five columns became SQL NULL over a snapshot with content: it looks like damage.
 EMPTIED = f"({NO_COLUMNS} AND newest.result -> 'state' <> '{{}}')"
 
-# The two homes hold different documents. If the clocks say in sync, somebody bypassed the trigger. Comparing document
+# The two homes hold different documents. If the clocks say in sync, a write bypassed the trigger. Comparing document
 # by document is cheaper than building the columns' state. OFFSET 0 is an optimization fence, see docs/architecture.md.
 DIFFERENT = f"""(
     SELECT {documents_differ("state")} OR num_nonnulls({COLUMNS}) <> (SELECT count(*) FROM jsonb_object_keys(state))

@@ -1,4 +1,4 @@
-"""What reads of both homes found is counted, and nobody waits for it."""
+"""Reads of both homes are counted, and never wait for that."""
 
 from __future__ import annotations
 
