@@ -46,8 +46,8 @@ _FAMILIES = (
         r"|tenderers|bidders|applicants)"
         )),
     ("call", (
-        r"\brf[pqioa]\b|\bitt\b|\bitb\b|\bnofo\b|\bnofa\b|\bfoa\b|request for (?:proposals?|quotations?"
-        r"|quotes?|applications?|tenders?|offers?)|invitation (?:to tender|to bid|for bids)"
+        r"\brf[pqioa]\b|\bitt\b|\bit[bq]\b|\bnofo\b|\bnofa\b|\bfoa\b|request for (?:proposals?|quotations?"
+        r"|quotes?|applications?|tenders?|offers?)|invitation (?:to (?:tender|bid|quote)|for bids)"
         r"|call for (?:proposals|applications|tenders|expressions)|funding opportunity|solicitation"
         r"|grant program(?:me)?|tender documents?"
         )),

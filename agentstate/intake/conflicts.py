@@ -14,8 +14,8 @@ from agentstate.intake.layout import ROW
 from agentstate.intake.passages import CHANGED, DATE, LIMIT, SECTION, Difference, Said
 from agentstate.intake.quantities import bound_of, only_mentions
 from agentstate.intake.statements import Paper
-from agentstate.intake.subjects import key_of, kind_of, label_of, purpose_of, subject_of, telling
-from agentstate.intake.words import LIGHT, MODALS, plain_words
+from agentstate.intake.subjects import key_of, kind_of, label_of, limited_by, purpose_of, subject_of, telling
+from agentstate.intake.words import LIGHT, plain_words
 
 CONTRADICTION = "contradiction"
 _UNIT_NAMES = {"$": "amount", "€": "amount", "£": "amount"}
@@ -130,11 +130,8 @@ def _subject_of_limit(said: Said) -> list[str]:
     """Return what is limited: the subject of the sentence, or the words before the number where there is no verb."""
     text = said.statement.text
     head = text[: text.find(said.value)] if said.value in text else text
-    if any(word in MODALS for word in plain_words(head)):
-        subject = subject_of(text)[:3]
-    else:
-        subject = telling(plain_words(head))[-3:]
-    return list(dict.fromkeys(subject or subject_of(said.statement.title)[:3] or subject_of(text)[:3] or ["limit"]))
+    subject = limited_by(text, head) or subject_of(said.statement.title)[:3] or subject_of(text)[:3]
+    return subject or ["limit"]
 
 
 def _kind(difference: Difference, said: Said) -> str:

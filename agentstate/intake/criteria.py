@@ -18,13 +18,12 @@ _LEAD = re.compile(
     re.IGNORECASE,
 )
 _TITLE = re.compile(
-    r"\bcriteri|\bscoring\b|\bevaluation factors?\b|\bselection factors?\b|\baward factors?\b|\bhow (?:we"
-    r"|proposals|applications) .*(?:score|assess|evaluate)|\breview\b",
+    r"\bcriteri|\bscoring\b|^\W*evaluation\W*$|\b(?:evaluation|selection|award) factors?\b|\bhow (?:we|proposals|applications) .*(?:score|assess|evaluate)|\breview\b",
     re.IGNORECASE,
 )
 _NOT_THESE = re.compile(r"eligib|exclusion|selection criteria of|minimum|compliance", re.IGNORECASE)
 _WEIGHTED = re.compile(
-    r"(?P<name>[A-Z][A-Za-z&/,’' -]{2,70}?)\s*[(:–-]*\s*(?P<weight>\d{1,3}(?:\.\d+)?)\s?(?:%|points?|marks?|pts)\)?"
+    r"(?P<name>[A-Za-z][A-Za-z&/,’' -]{2,70}?)\s*[(:–-]*\s*(?P<weight>\d{1,3}(?:\.\d+)?)\s?(?:%|points?|marks?|pts)\)?"
 )
 
 

@@ -222,6 +222,8 @@ def _joined(text: str, days: list[Moment], clocks: list[Moment]) -> Iterator[Mom
         zone = beside.zone
         if zone is None and day.span[1] == end and (after := _FIND_ZONE.match(text, end)):
             zone, end = " ".join(after["zone"].split()), after.end()
+        if text.count("(", start, end) > text.count(")", start, end) and text[end : end + 1] == ")":
+            end += 1
         said = " ".join(text[start:end].split())
         yield replace(day, span=(start, end), said=said, clock=beside.clock, zone=zone)
     yield from left

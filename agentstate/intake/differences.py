@@ -26,6 +26,7 @@ from agentstate.intake.passages import (
 from agentstate.intake.quantities import Quantity, bound_of
 from agentstate.intake.rewritten import take_rewritten
 from agentstate.intake.statements import Paper
+from agentstate.intake.subjects import purpose_of
 from agentstate.intake.words import COMPARATORS, LIGHT, MODALS
 
 CLAUSE = 5  # words from which an inserted stretch is a statement of its own
@@ -73,11 +74,17 @@ def _of_pair(pair: Pair, old: Paper, new: Paper) -> Iterator[Difference]:
     words = [hunk for hunk in rest if hunk not in counted]
     if pair.new.statement.is_heading:
         return
-    clauses = [hunk for hunk in words if _content(pair, hunk) >= (3 if dated else CLAUSE)]
+    clauses = [hunk for hunk in words if _content(pair, hunk) >= (3 if dated else CLAUSE) or _changes_duty(pair, hunk)]
     if words and not counted and (not dated or clauses):
         yield _reworded(pair, words, one, other)
     elif counted and clauses and pair.new.statement.kind != ROW:
         yield _reworded(pair, clauses, one, other)
+
+
+def _changes_duty(pair: Pair, hunk: tuple[range, range]) -> bool:
+    """Tell whether a stretch changes a modal verb or a negation."""
+    old = {pair.old.words[place] for place in hunk[0]} & MODALS
+    return old != {pair.new.words[place] for place in hunk[1]} & MODALS
 
 
 def _dates(one: Facts, other: Facts) -> Iterator[Difference]:
@@ -87,16 +94,33 @@ def _dates(one: Facts, other: Facts) -> Iterator[Difference]:
         if same[0] in olds and same[1] in news:
             olds.remove(same[0])
             news.remove(same[1])
-    for place in range(max(len(olds), len(news))):
-        old = olds[place] if place < len(olds) else None
-        new = news[place] if place < len(news) else None
+    for old, new in _paired_moments(one, olds, other, news):
         yield Difference(
             DATE,
-            CHANGED,
-            one.said(clause_of(one, old) if old else None, old.said if old else None),
-            other.said(clause_of(other, new) if new else None, new.said if new else None),
+            REMOVED if new is None else ADDED if old is None else CHANGED,
+            one.said(clause_of(one, old), old.said) if old else None,
+            other.said(clause_of(other, new), new.said) if new else None,
             context=context_of(other.text, new, other.moments) if new else context_of(one.text, old, one.moments),
         )
+
+
+def _paired_moments(
+    one: Facts, olds: list[Moment], other: Facts, news: list[Moment]
+) -> Iterator[tuple[Moment | None, Moment | None]]:
+    """Pair dates that are for the same, then the others in their order."""
+    left = list(olds)
+    pairs: dict[Moment, Moment] = {}
+    for way in (True, False):
+        for new in news:
+            purpose = purpose_of(context_of(other.text, new, other.moments))
+            match = next(
+                (old for old in left if not way or purpose_of(context_of(one.text, old, one.moments)) == purpose), None
+            )
+            if new not in pairs and match is not None:
+                pairs[new] = match
+                left.remove(match)
+    yield from ((pairs.get(new), new) for new in news)
+    yield from ((old, None) for old in left)
 
 
 def _is_same_moment(old: Moment, new: Moment) -> bool:

@@ -156,7 +156,7 @@ class _Reader:
         if not self._runs_on() and self._is_plain_heading(line):
             return self._heading(line, 0, 1 if line.text.isupper() else 6)
         labelled = _LABEL.match(line.text) and (not self._runs_on() or self._follows_label())
-        if self.open is None or labelled or self._follows_title():
+        if self.open is None or labelled or self._follows_title() or self._leaves_list(line):
             self.close()
             self.open = Block(PARAGRAPH, (line.start, line.end))
         else:
@@ -169,6 +169,13 @@ class _Reader:
             return False
         last = self.before.text.strip()
         return len(last) > _LONG_LINE // 3 and not _ENDED.search(last) and not self._follows_title()
+
+    def _leaves_list(self, line: _Line) -> bool:
+        """Tell whether a sentence follows a short item without a blank line: it is no part of the item."""
+        if self.open is None or self.open.kind != ITEM or self.before is None or not self.starts_upper:
+            return False
+        first = line.text.casefold().split()[:8]
+        return len(self.before.text.strip()) < 45 and any(word in MODALS for word in first)
 
     def _follows_title(self) -> bool:
         """Tell whether the line before is a title of its own, such as those of a title page."""

@@ -44,15 +44,15 @@ _CALL = re.compile(
     re.IGNORECASE,
 )
 _LABEL = re.compile(
-    r"(?i)(?:date|to|from|ref\w*|version|issued?|reply by|subject|client|in reply)\b[^:]{0,30}:|.*\b20\d\d\b"
+    r"(?i)(?:date|to|from|ref\w*|version|issued?|reply by|subject|client|in reply)\b[^:]{0,30}:|.*[,\s]20\d\d\b"
 )
 _ORGANIZATION = re.compile(
     r"(?i)\b(?:department|agency|council|foundation|ministry|university|county|city of|state of|commission"
-    r"|authority|trust)\b"
+    r"|authority|trust|district|school|college|hospital)\b"
 )
 _NO_FUNDER = re.compile(
     r"(?i)(?:this|it|we|offerors?|applicants?|proposals?|(?:the )?(?:department|agency|council|government"
-    r"|contractor|authority|buyer|customer))$"
+    r"|contractor|authority|buyer|customer|district|university|city|county|board|trust|foundation|fund|state|company))$"
 )
 _HEAD = 14  # statements at the head of a document, among which its title stands
 

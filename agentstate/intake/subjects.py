@@ -41,7 +41,7 @@ _SUBMITTED = re.compile(
     r"|tender|bid|quotation) (?:date|deadline)"
     r"|reply by|deadline for (?:the )?(?:submission|receipt|applications?|proposals?|tenders?|bids?)"
     r"|(?:proposals?|applications?|tenders?|bids?|offers?|quotes?) (?:are )?due"
-    r"|(?:proposals?|applications?|tenders?|bids?) deadline",
+    r"|(?:proposals?|applications?|tenders?|bids?) deadline|^\W*(?:due|closes|closing)\b",
     re.IGNORECASE,
 )
 _ASKED = re.compile(
@@ -69,6 +69,14 @@ _SCORED = re.compile(
 )
 _OPENING = re.compile(
     r"^(?:in|for|at|if|as|on|when|where|under|per|upon|after|before)\b[^,;]{0,60},\s+", re.IGNORECASE
+)
+_PARTIES = vocabulary(
+    "offeror offerors applicant applicants proposer proposers bidder bidders tenderer tenderers vendor vendors"
+    " supplier suppliers contractor contractors respondent respondents quoter quoters grantee grantees partner partners"
+    " government council agency department beneficiary beneficiaries candidate candidates team"
+)
+_GIVING = vocabulary(
+    "submit provide return deliver include page pages word words limit limited maximum minimum hold have"
 )
 _EMPTY = vocabulary(
     "you we they he she it all any some no note please be is are was were been being has have had do"
@@ -119,6 +127,21 @@ def subject_of(text: str, most: int = 4) -> list[str]:
     verb = next((place for place, word in enumerate(words) if word in MODALS and place), None)
     head = telling(words[:verb]) if verb is not None else []
     return (head or telling(words))[:most]
+
+
+def limited_by(text: str, before: str) -> list[str]:
+    """Return what a number limits.
+
+    Args:
+        text: the statement.
+        before: its words up to the number. They count where the subject is whoever has to comply, or has no verb.
+    """
+    ahead = plain_words(before)
+    subject = subject_of(text)[:3] if any(word in MODALS for word in ahead) else []
+    if all(word in _PARTIES for word in subject):
+        near = [word for word in telling(ahead) if word not in _PARTIES and word not in _GIVING]
+        subject = near[-3:] or subject
+    return list(dict.fromkeys(subject))
 
 
 def key_of(*parts: str) -> str:

@@ -9,8 +9,8 @@ from typing import Any
 from agentstate.intake.holding import Held
 from agentstate.intake.layout import ITEM
 from agentstate.intake.quantities import Quantity, only_mentions, quantities
-from agentstate.intake.subjects import subject_of, telling
-from agentstate.intake.words import MODALS, plain_words
+from agentstate.intake.subjects import limited_by, telling
+from agentstate.intake.words import plain_words
 
 _SENT = re.compile(r"\b(?:submi(?:t|tted|ssion)|received|upload(?:ed)?|lodged|sent|due)\b", re.IGNORECASE)
 _PORTAL = re.compile(
@@ -95,11 +95,9 @@ def ceilings(text: str) -> list[Quantity]:
 
 def limited_part(one: Held) -> str:
     """Return what a limit of length is for."""
-    words = subject_of(one.statement.text)
-    if not any(word in MODALS for word in plain_words(one.statement.text)):
-        words = [
-            word for word in telling(plain_words(one.statement.text)) if word not in {"page", "pages", "word", "words"}
-        ][:4]
+    text = one.statement.text
+    limits = ceilings(text)
+    words = limited_by(text, text[: limits[0].span[0]] if limits else text)
     if not words or set(words) <= {"it", "limit", "page"}:
         words = telling(plain_words(one.statement.title))[:4]
     return " ".join(words) or "proposal"
