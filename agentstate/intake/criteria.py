@@ -18,7 +18,8 @@ _LEAD = re.compile(
     re.IGNORECASE,
 )
 _TITLE = re.compile(
-    r"\bcriteri|\bscoring\b|^\W*evaluation\W*$|\b(?:evaluation|selection|award) factors?\b|\bhow (?:we|proposals|applications) .*(?:score|assess|evaluate)|\breview\b",
+    r"\bcriteri|\bscoring\b|^\W*evaluation\W*$|\b(?:evaluation|selection|award) factors?\b|\breview\b"
+    r"|\bhow (?:we|proposals|applications) .*(?:score|assess|evaluate)",
     re.IGNORECASE,
 )
 _NOT_THESE = re.compile(r"eligib|exclusion|selection criteria of|minimum|compliance", re.IGNORECASE)

@@ -72,8 +72,8 @@ _OPENING = re.compile(
 )
 _PARTIES = vocabulary(
     "offeror offerors applicant applicants proposer proposers bidder bidders tenderer tenderers vendor vendors"
-    " supplier suppliers contractor contractors respondent respondents quoter quoters grantee grantees partner partners"
-    " government council agency department beneficiary beneficiaries candidate candidates team"
+    " supplier suppliers contractor contractors respondent respondents quoter quoters grantee grantees partner"
+    " partners government council agency department beneficiary beneficiaries candidate candidates team"
 )
 _GIVING = vocabulary(
     "submit provide return deliver include page pages word words limit limited maximum minimum hold have"
