@@ -33,6 +33,11 @@ if [ "$is_first" = 1 ]; then
 fi
 manage make_live_runs --seed 1
 
+heading "An intake: documents of a request for proposals become state, as one recorded run"
+manage make_sample_call .data/call
+manage ingest_rfp healthy-rivers .data/call/* --create "Healthy Rivers"
+.venv/bin/python scripts/show_events.py healthy-rivers
+
 heading "The admin"
 manage prepare_local_use
 echo "To browse, type: make run"

@@ -32,10 +32,14 @@ from django.db import connection  # noqa: E402
 from django.test import Client  # noqa: E402
 from django.test.testcases import LiveServerThread  # noqa: E402
 from django.urls import reverse  # noqa: E402
+from django.utils.http import urlencode  # noqa: E402
 from playwright.sync_api import sync_playwright  # noqa: E402
 
 from agentstate.actors import acting_as  # noqa: E402
-from agentstate.models import AgentWorkflowRun  # noqa: E402
+from agentstate.intake.reading import SourceFile  # noqa: E402
+from agentstate.models import AgentWorkflowRun, Project  # noqa: E402
+from agentstate.orchestrator import ingest  # noqa: E402
+from agentstate.samples.call import sample_call  # noqa: E402
 from agentstate.samples.live import Scene, make_live_runs  # noqa: E402
 from agentstate.state.read_counts import DISPATCH_UID  # noqa: E402
 from agentstate.state.shadowing import readings_made  # noqa: E402
@@ -53,7 +57,7 @@ def main() -> None:
     settings.SECRET_KEY = get_random_secret_key()
     FOLDER.mkdir(exist_ok=True)
     with sample_database(), server() as url:
-        pages, session = pages_of(live_on()), log_in()
+        pages, session = pages_of(live_on(), take_in_documents()), log_in()
         with sync_playwright() as playwright:  # this thread must not query the database inside
             browser = playwright.chromium.launch(executable_path=path, args=OPTIONS)
             take(browser, url, session, pages)
@@ -81,6 +85,13 @@ def live_on() -> Scene:
         return make_live_runs(SEED)
 
 
+def take_in_documents() -> AgentWorkflowRun:
+    """Ingest the sample call, and return the run."""
+    project = Project.objects.create(id="healthy-rivers", user_id="ada", name="Healthy Rivers Grants 2027")
+    ingest(project.pk, [SourceFile(name, content) for name, content in sample_call().items()])
+    return AgentWorkflowRun.objects.get(project=project, workflow_id="rfp_intake")
+
+
 @contextmanager
 def server() -> Iterator[str]:
     """Serve the admin and yield its address."""
@@ -96,13 +107,15 @@ def server() -> Iterator[str]:
         thread.terminate()
 
 
-def pages_of(scene: Scene) -> dict[str, str]:
+def pages_of(scene: Scene, intake: AgentWorkflowRun) -> dict[str, str]:
     """Return the address of each page by the name of its picture."""
-    run = AgentWorkflowRun.objects.get(project=scene.succeeded, workflow_id="wf_normalize_rfp")
+    conflict = urlencode({"key": "limit_conflict:project_narrative_pages"})
     return {
         "runs": reverse("admin:agentstate_agentworkflowrun_changelist"),
-        "run": reverse("admin:agentstate_agentworkflowrun_change", args=[run.pk]),
+        "run": reverse("admin:agentstate_agentworkflowrun_change", args=[intake.pk]),
         "project": reverse("admin:agentstate_project_change", args=[scene.succeeded]),
+        "intake": reverse("admin:agentstate_project_change", args=[intake.project_id]),
+        "conflict": f"{reverse('admin:agentstate_project_conflict', args=[intake.project_id])}?{conflict}",
         "fork": reverse("admin:agentstate_project_change", args=[scene.forked]),
         "rollout": reverse("admin:agentstate_rollout_changelist"),
     }
