@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from agentstate.admin.project.panels.reading import Members, Odd, entries, number_or_text, presence
+from agentstate.admin.shared.passages import span_of
 
 if TYPE_CHECKING:
     from decimal import Decimal
@@ -22,6 +23,8 @@ class Provenance:
     odd: dict[str, Any]
     value: str | None = None
     quote: str | None = None
+    page: Decimal | None = None
+    span: tuple[int, int] | None = None
 
     @property
     def name(self) -> str:
@@ -102,5 +105,7 @@ def provenance(members: Members | None) -> Provenance | None:
         confidence=members.take("confidence", number_or_text),
         value=members.text("value"),
         quote=members.text("quote"),
+        page=members.number("page"),
+        span=members.take("offsets", span_of),
         odd=members.rest,
     )

@@ -26,6 +26,7 @@ class Requirement:
     need_from_user: str | None
     evidence_rank: Decimal | None
     odd: dict[str, Any]
+    title: str | None = None
 
 
 @dataclass(frozen=True)
@@ -105,6 +106,7 @@ def _requirement(members: Members) -> Requirement:
         risk=members.text("risk"),
         need_from_user=members.text("need_from_user"),
         evidence_rank=members.number("evidence_rank"),
+        title=members.text("title"),
         odd=members.rest,
     )
 

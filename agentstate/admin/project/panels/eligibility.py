@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from agentstate.admin.project.panels.conflicts import Provenance, provenance
 from agentstate.admin.project.panels.reading import Members, Odd, presence
 
 
@@ -14,6 +15,7 @@ class Item:
     text: str | None
     fatal: bool
     odd: dict[str, Any] = field(default_factory=dict)
+    provenance: Provenance | None = None
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,11 @@ def _items(entries: list[Any], path: str) -> tuple[list[Item], list[Odd]]:
 
 def _item(members: Members) -> Item:
     return Item(
-        id=members.text("id"), text=members.text("text"), fatal=members.flag("fatal") or False, odd=members.rest
+        id=members.text("id"),
+        text=members.text("text"),
+        fatal=members.flag("fatal") or False,
+        provenance=provenance(members.object("provenance")),
+        odd=members.rest,
     )
 
 

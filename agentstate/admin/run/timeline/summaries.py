@@ -111,7 +111,7 @@ def _versions(previous: Any, following: Any) -> str:
     """Return both versions by the first of their marks that tells them apart."""
     if previous is None and following is None:
         return ""
-    for mark in ("version", "release_date", "source_upload_id"):
+    for mark in ("value", "version", "release_date", "source_upload_id"):
         one, other = (side.get(mark) if isinstance(side, dict) else None for side in (previous, following))
         if one != other:
             return f": {_version(mark, one)} → {_version(mark, other)}"
