@@ -21,11 +21,21 @@ _RELATIONS = """<?xml version="1.0" encoding="UTF-8"?>
 </Relationships>"""
 _DOCUMENT = """<?xml version="1.0" encoding="UTF-8"?>
 <w:document xmlns:w="http://schemas.openxmlformats.org/wordprocessingml/2006/main"><w:body>{}</w:body></w:document>"""
+_HEADING = '<w:pPr><w:pStyle w:val="Heading1"/></w:pPr>'
 
 
 def word(paragraphs: Sequence[str], raw: str = "") -> bytes:
-    """Return a Word file; ``raw`` is further WordprocessingML of its body."""
-    body = "".join(f"<w:p><w:r><w:t xml:space='preserve'>{escape(text)}</w:t></w:r></w:p>" for text in paragraphs)
+    """Return a Word file.
+
+    Args:
+        paragraphs: one that begins with ``# `` is a heading.
+        raw: further WordprocessingML of its body.
+    """
+    body = "".join(
+        f"<w:p>{_HEADING if text.startswith('# ') else ''}<w:r><w:t xml:space='preserve'>"
+        f"{escape(text.removeprefix('# '))}</w:t></w:r></w:p>"
+        for text in paragraphs
+    )
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("[Content_Types].xml", _TYPES)

@@ -11,7 +11,8 @@ from agentstate.intake.decisions import UnknownDecision
 from agentstate.intake.reading import SourceFile
 from agentstate.models import AgentWorkflowRun, AgentWorkflowRunEvent
 from agentstate.orchestrator import ingest, override_eligibility, resolve_conflict
-from agentstate.samples.call import pdf, sample_call
+from agentstate.samples.call import sample_call
+from agentstate.samples.papers import pdf
 from tests.factories import ProjectFactory
 from tests.flags import turn
 

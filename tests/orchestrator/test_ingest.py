@@ -9,7 +9,8 @@ from agentstate.intake.reading import ReadFile, SourceFile
 from agentstate.models import AgentDocument, AgentWorkflowRun, AgentWorkflowRunEvent, Project
 from agentstate.orchestrator import Ingested, ingest, orchestrate
 from agentstate.orchestrator.orchestrate import ProjectBusy
-from agentstate.samples.call import pdf, sample_call
+from agentstate.samples.call import sample_call
+from agentstate.samples.papers import pdf
 from agentstate.state import ProjectNotFound, StateWriteDisabled
 from tests import scenes
 from tests.factories import ProjectFactory
