@@ -6,35 +6,24 @@ left over on either side, word by word, is what the versions say differently.
 
 from __future__ import annotations
 
-from collections import defaultdict
+from bisect import bisect_left
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
+from itertools import pairwise, product
 
 from rapidfuzz.distance import Indel, LCSseq
 
 from agentstate.intake.layout import ROW
+from agentstate.intake.moved import MOVED, Side, cancel_moved, runs_in, runs_of
 from agentstate.intake.statements import Statement
 from agentstate.intake.words import LIGHT, is_exact, loses_a_letter
 
 # The similarity from which two statements are about the same: rows in one place of a table, in one place, elsewhere.
 ROWS, NEAR, FAR = 0.25, 0.42, 0.66
 SHORT = 8  # words below which the same words with a number may say something else in another section
-MOVED = 4  # words in a row that count as moved text
+MATRIX = 2 * 10**9  # bits that the exact matching of statements may take
 MANY = 400  # left-over statements on a side beyond which only those in one place are held against one another
-
-
-@dataclass
-class Side:
-    """A statement with those of its words that the other version does not have."""
-
-    statement: Statement
-    words: list[str]
-    left: set[int] = field(default_factory=set)
-
-    @property
-    def left_words(self) -> list[str]:
-        return [self.words[place] for place in sorted(self.left)]
 
 
 @dataclass
@@ -95,7 +84,7 @@ def align(old: Sequence[Statement], new: Sequence[Statement]) -> Alignment:
     taken_old, taken_new = {one for one, _ in paired}, {other for _, other in paired}
     removed = [_whole(before[place]) for place in rest_old if place not in taken_old]
     added = [_whole(after[place]) for place in rest_new if place not in taken_new]
-    _cancel_moved(before, after)
+    cancel_moved(before, after)
     _forget_said_again(removed, after)
     _forget_said_again(added, before)
     for pair in pairs:
@@ -165,11 +154,35 @@ def _in_order(before: list[Side], after: list[Side]) -> list[tuple[int, int]]:
     numbers: dict[tuple[object, ...], int] = {}
     one = [numbers.setdefault(_key(side), len(numbers)) for side in before]
     other = [numbers.setdefault(_key(side), len(numbers)) for side in after]
+    if len(one) * len(other) > MATRIX:
+        return _unique_in_order(one, other)
     anchors: list[tuple[int, int]] = []
     for step in LCSseq.opcodes(one, other):
         if step.tag == "equal":
             anchors += zip(range(step.src_start, step.src_end), range(step.dest_start, step.dest_end), strict=True)
     return anchors
+
+
+def _unique_in_order(one: list[int], other: list[int]) -> list[tuple[int, int]]:
+    """Match what stands once in both, in one order: the longest increasing run of places."""
+    counts = [Counter(one), Counter(other)]
+    places = {number: place for place, number in enumerate(other) if counts[1][number] == 1}
+    pairs = [
+        (place, places[number]) for place, number in enumerate(one) if counts[0][number] == 1 and number in places
+    ]
+    tails: list[int] = []  # of the best run of each length, its last place in the other
+    ends: list[int] = []
+    before: list[int] = []
+    for index, (_, place) in enumerate(pairs):
+        length = bisect_left(tails, place)
+        tails[length : length + 1] = [place]
+        ends[length : length + 1] = [index]
+        before.append(ends[length - 1] if length else -1)
+    run, index = [], ends[-1] if ends else -1
+    while index >= 0:
+        run.append(pairs[index])
+        index = before[index]
+    return run[::-1]
 
 
 def _elsewhere(before: list[Side], after: list[Side], matched_old: set[int], matched_new: set[int]) -> None:
@@ -189,16 +202,11 @@ def _paired(
 ) -> list[tuple[int, int]]:
     """Pair what is left by similarity, the most similar first; what stands in one place is preferred."""
     gap_old, gap_new = _gaps(rest_old, [one for one, _ in anchors]), _gaps(rest_new, [other for _, other in anchors])
-    only_near = len(rest_old) > MANY and len(rest_new) > MANY
     scored = []
-    for one in rest_old:
-        for other in rest_new:
-            near = gap_old[one] == gap_new[other]
-            if only_near and not near:
-                continue
-            score = _score(before[one], after[other], near)
-            if score:
-                scored.append((-score, abs(gap_old[one] - gap_new[other]), one, other))
+    for one, other in _candidates(rest_old, rest_new, gap_old, gap_new):
+        score = _score(before[one], after[other], gap_old[one] == gap_new[other])
+        if score:
+            scored.append((-score, abs(gap_old[one] - gap_new[other]), one, other))
     taken_old: set[int] = set()
     taken_new: set[int] = set()
     paired = []
@@ -208,6 +216,23 @@ def _paired(
             taken_new.add(other)
             paired.append((one, other))
     return sorted(paired)
+
+
+def _candidates(
+    rest_old: list[int], rest_new: list[int], gap_old: dict[int, int], gap_new: dict[int, int]
+) -> Iterator[tuple[int, int]]:
+    """Yield what to hold against one another: all, or where there is much what stands in one place."""
+    if len(rest_old) * len(rest_new) <= MANY * MANY:
+        yield from product(rest_old, rest_new)
+        return
+    by_gap: dict[int, list[int]] = defaultdict(list)
+    for other in rest_new:
+        by_gap[gap_new[other]].append(other)
+    sizes = Counter(gap_old[one] for one in rest_old)
+    for one in rest_old:
+        others = by_gap[gap_old[one]]
+        if sizes[gap_old[one]] * len(others) <= MANY * MANY:
+            yield from ((one, other) for other in others)
 
 
 def _score(old: Side, new: Side, near: bool) -> float:
@@ -264,7 +289,7 @@ def _whole(side: Side) -> Side:
 
 def _still_left(pair: Pair, hunk: tuple[range, range]) -> Iterator[tuple[range, range]]:
     """Yield what of a stretch is still left. Where only one side has words left, each run of them is one stretch."""
-    old, new = _runs_in(hunk[0], pair.old.left), _runs_in(hunk[1], pair.new.left)
+    old, new = runs_in(hunk[0], pair.old.left), runs_in(hunk[1], pair.new.left)
     if old and new:
         yield range(old[0].start, old[-1].stop), range(new[0].start, new[-1].stop)
     else:
@@ -272,120 +297,11 @@ def _still_left(pair: Pair, hunk: tuple[range, range]) -> Iterator[tuple[range, 
         yield from ((range(0), run) for run in new)
 
 
-def _runs_in(places: Iterable[int], left: set[int]) -> list[range]:
-    """Return the words that are left among some places, as stretches in a row."""
-    runs: list[range] = []
-    for place in places:
-        if place not in left:
-            continue
-        if runs and runs[-1].stop == place:
-            runs[-1] = range(runs[-1].start, place + 1)
-        else:
-            runs.append(range(place, place + 1))
-    return runs
-
-
-def _runs(side: Side) -> list[range]:
-    return _runs_in(sorted(side.left), side.left)
-
-
-class _Stream:
-    """All words of a version in a row, with those that are left: statements are cut differently in another layout."""
-
-    def __init__(self, sides: list[Side]) -> None:
-        self.sides = sides
-        self.words = [word for side in sides for word in side.words]
-        self.left = [place in side.left for side in sides for place in range(len(side.words))]
-
-    def runs(self) -> Iterator[range]:
-        """Yield the stretches of words that are left, also across statements."""
-        start = None
-        for place, left in enumerate([*self.left, False]):
-            if left and start is None:
-                start = place
-            elif not left and start is not None:
-                yield range(start, place)
-                start = None
-
-    def within(self) -> Iterator[tuple[range, Side]]:
-        """Yield the stretches of words that are left inside each statement."""
-        first = 0
-        for side in self.sides:
-            for run in _runs(side):
-                yield range(first + run.start, first + run.stop), side
-            first += len(side.words)
-
-    def strike(self, start: int, length: int) -> None:
-        self.left[start : start + length] = [False] * length
-
-    def hand_back(self) -> None:
-        """Tell the statements what is left of them."""
-        first = 0
-        for side in self.sides:
-            side.left = {place for place in side.left if self.left[first + place]}
-            first += len(side.words)
-
-
-def _cancel_moved(before: list[Side], after: list[Side]) -> None:
-    """Strike out what is left on both sides in the same words: it moved, or was cut into other sentences."""
-    old, new = _Stream(before), _Stream(after)
-    _cancel_long(old, new)
-    for stream in (old, new):
-        stream.hand_back()
-    _cancel_short(old, new)
-    for stream in (old, new):
-        stream.hand_back()
-
-
-def _cancel_long(old: _Stream, new: _Stream) -> None:
-    index: dict[tuple[str, ...], list[int]] = defaultdict(list)
-    for run in old.runs():
-        for place in range(run.start, run.stop - MOVED + 1):
-            index[tuple(old.words[place : place + MOVED])].append(place)
-    for run in new.runs():
-        place = run.start
-        while place <= run.stop - MOVED:
-            starts = index.get(tuple(new.words[place : place + MOVED]), ())
-            best = max(((_common(new, place, old, start), -start) for start in starts), default=(0, 0))
-            if best[0] >= MOVED:
-                new.strike(place, best[0])
-                old.strike(-best[1], best[0])
-            place += max(best[0], 1)
-
-
-def _common(new: _Stream, place: int, old: _Stream, start: int) -> int:
-    length = 0
-    while (
-        place + length < len(new.words)
-        and start + length < len(old.words)
-        and new.left[place + length]
-        and old.left[start + length]
-        and new.words[place + length] == old.words[start + length]
-    ):
-        length += 1
-    return length
-
-
-def _cancel_short(old: _Stream, new: _Stream) -> None:
-    """Strike out shorter runs that are all that is left there on both sides: a title that is glued to a line."""
-    index: dict[tuple[str, ...], list[tuple[range, Side]]] = defaultdict(list)
-    for run, side in old.within():
-        if len(run) < MOVED:
-            index[tuple(old.words[run.start : run.stop])].append((run, side))
-    for run, side in new.within():
-        for other, counterpart in index.get(tuple(new.words[run.start : run.stop]), ()):
-            title = any(one.statement.is_heading and len(one.words) == 1 for one in (side, counterpart))
-            if old.left[other.start] and (len(run) > 1 or title):
-                new.strike(run.start, len(run))
-                old.strike(other.start, len(run))
-                break
-
-
 def _forget_said_again(sides: Iterable[Side], others: list[Side]) -> None:
     """Strike out statements which the other version makes too, within another one."""
     everything = f" {' '.join(word for side in others for word in side.words)} "
     for side in sides:
-        for run in _runs(side):
+        for run in runs_of(side):
             words = [side.words[place] for place in run]
             if len(run) >= MOVED and f" {' '.join(words)} " in everything:
                 side.left -= set(run)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,8 +17,9 @@ from agentstate.intake.quantities import Quantity, quantities
 from agentstate.intake.questions import answered, is_question
 from agentstate.intake.statements import Paper, Statement
 from agentstate.intake.subjects import ELIGIBLE, purpose_of, telling
-from agentstate.intake.words import MODALS, plain_words
+from agentstate.intake.words import LIGHT, MODALS, plain_words
 
+RAREST = 8  # words by which statements are looked up
 ALIKE = 0.66  # similarity from which a statement rewords an earlier one
 SURELY_ABOUT = 0.8
 ABOUT = 0.5  # share of its telling words from which a limit is about the same as another
@@ -76,6 +78,26 @@ class _InForce:
         self.words = [
             f" {' '.join(word for one in paper.statements for word in one.words.words)} " for paper in papers
         ]
+
+    @cached_property
+    def places(self) -> dict[str, list[int]]:
+        """Where each word stands, as places in ``statements``."""
+        places: dict[str, list[int]] = defaultdict(list)
+        for number, (_, _, statement) in enumerate(self.statements):
+            for word in {*statement.words.words} - LIGHT:
+                places[word].append(number)
+        return places
+
+    def like(self, statement: Statement) -> Iterator[tuple[int, Paper, Statement]]:
+        """Yield the statements that share two of the rarest words of a statement."""
+        known = sorted(
+            {word for word in statement.words.words if word in self.places},
+            key=lambda word: (len(self.places[word]), word),
+        )
+        shared = Counter(number for word in known[:RAREST] for number in self.places[word])
+        for number, count in sorted(shared.items()):
+            if count > 1 and not self.statements[number][2].is_heading:
+                yield self.statements[number]
 
     @cached_property
     def dates(self) -> list[_Stated]:
@@ -305,8 +327,7 @@ def _most_alike(statement: Statement, before: _InForce) -> tuple[Paper, Statemen
         return None
     scored = [
         (similarity(other.words.words, statement.words.words), place, paper, other)
-        for place, paper, other in before.statements
-        if not other.is_heading
+        for place, paper, other in before.like(statement)
     ]
     best = max(scored, key=lambda one: one[:2], default=None)
     return (best[2], best[3]) if best and best[0] >= ALIKE else None

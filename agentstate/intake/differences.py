@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
-from agentstate.intake.alignment import Alignment, Pair, Side, align
+from agentstate.intake.alignment import Alignment, Pair, align
 from agentstate.intake.dates import Moment, moments
 from agentstate.intake.layout import ITEM, ROW
+from agentstate.intake.moved import Side
 from agentstate.intake.noise import is_address, is_noise
 from agentstate.intake.passages import (
     ADDED,

@@ -118,4 +118,6 @@ class Family:
 
 def natural(name: str) -> tuple[tuple[int, str], ...]:
     """Return a sort key that puts "a 9" before "a 10"."""
-    return tuple((int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name.casefold()))
+    parts = re.split(r"(\d+)", name.casefold())
+    # By length and digits, since a name may have more digits than an integer may be read from.
+    return tuple((len(part.lstrip("0")), part.lstrip("0")) if part.isdecimal() else (-1, part) for part in parts)

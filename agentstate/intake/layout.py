@@ -199,8 +199,8 @@ class _Reader:
         """Tell whether a marker is the next of the list that is open, or the first number of one."""
         label, last = re.sub(r"\W", "", own), re.sub(r"\W", "", self.marker)
         in_list = self.open is not None and self.open.kind == ITEM
-        if label.isdigit():
-            is_next = last.isdigit() and int(label) == int(last) + 1
+        if label.isdecimal() and len(label) < 4:
+            is_next = last.isdecimal() and len(last) < 4 and int(label) == int(last) + 1
             return (is_next and in_list) or ("(" not in own and (label == "1" or is_next))
         return in_list and len(label) == len(last) == 1 and ord(label) == ord(last) + 1
 
@@ -324,15 +324,15 @@ def _lines(text: str) -> list[_Line]:
 
 def _is_numbered_title(block: Block) -> bool:
     if block.kind == ITEM:
-        return block.number.rstrip(".").isdigit() and block.span[1] - block.span[0] < _LONG_LINE
-    return block.kind == HEADING and block.level == 2 and block.number.isdigit()
+        return block.number.rstrip(".").isdecimal() and block.span[1] - block.span[0] < _LONG_LINE
+    return block.kind == HEADING and block.level == 2 and block.number.isdecimal()
 
 
 def _numbered_lists(blocks: list[Block], masked: str) -> list[Block]:
     """Make items of numbered titles that follow one another with nothing between: they are a list, not headings."""
     made = list(blocks)
     for place, block in enumerate(blocks):
-        if block.kind != HEADING or block.level != 2 or not block.number.isdigit():
+        if block.kind != HEADING or block.level != 2 or not block.number.isdecimal():
             continue
         beside = [blocks[other] for other in (place - 1, place + 1) if 0 <= other < len(blocks)]
         if any(_is_numbered_title(other) for other in beside):

@@ -19,12 +19,13 @@ _UNDERLINE = re.compile(r"[ \t]*(?:={3,}|-{3,}|\*{3,}|_{3,}|~{3,})[ \t]*$")
 _SEPARATOR = re.compile(r"[ \t]*\|?[ \t:]*-{2,}[-|: \t+]*$")
 _CONTENTS = re.compile(r".*?(?:\.[ \t]?){4,}\s*\d{1,3}\s*$|.*…+\s*\d{1,3}\s*$")
 _PAGE_NUMBER = re.compile(r"\s*(?:page\s+)?[-–|]*\s*\d{1,4}\s*(?:(?:of|/)\s*\d{1,4})?\s*[-–|]*\s*$", re.IGNORECASE)
-_LINK = re.compile(r"\[([^\]\n]*(?:\n[^\]\n]+)?)\][ ]?\((?:[^()\s]|\([^()]*\))*\)")
+_LINK = re.compile(r"\[([^\[\]\n]{0,300}(?:\n[^\[\]\n]{1,300})?)\][ ]?\((?:[^()\s]|\([^()]{0,200}\)){0,500}\)")
 _ANGLE = re.compile(r"<(?=https?:|mailto:|[\w.+-]+@)|(?<=[\w/])>(?=\s|[.,;)]|$)")
-_TAG = re.compile(r"</?[a-zA-Z][a-zA-Z0-9]*(?:\s+[^<>\n]{0,200})?/?>|<!--.*?-->", re.DOTALL)
+_TAG = re.compile(r"</?[a-zA-Z][a-zA-Z0-9]*(?:\s+[^<>\n]{0,200})?/?>|<!--.{0,1000}?-->", re.DOTALL)
 _ENTITY = re.compile(r"&(?:nbsp|amp|quot|lt|gt|#\d{1,6}|[a-z]{2,8});")
 _EMPHASIS = re.compile(r"\*+|(?<!\w)_{1,3}(?=\S)|(?<=[^\s_])_{1,3}(?!\w)|`+|\\(?=[^\w\s])|~~")
 
+CONTENTS = 300  # characters of a line of a table of contents at most
 EDGE_LINES = 3  # of a page, among which running heads are sought
 
 
@@ -69,7 +70,7 @@ def _link_words(found: re.Match[str]) -> str:
 
 
 def _mask_line(line: str) -> str:
-    if _CONTENTS.match(line):
+    if len(line) < CONTENTS and _CONTENTS.match(line):
         return blank(line, 0, len(line))
     return line
 

@@ -6,10 +6,10 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from agentstate.intake.alignment import Side
 from agentstate.intake.dates import Moment, moments
 from agentstate.intake.documents import Span
 from agentstate.intake.layout import ROW
+from agentstate.intake.moved import Side
 from agentstate.intake.quantities import Quantity, quantities
 from agentstate.intake.statements import Paper, Statement
 

@@ -27,7 +27,7 @@ UNITS = {
 _QUALIFIERS = (
     "calendar|business|working|federal|consecutive|a4|us letter|letter|single-sided|double-sided|printed|typed"
 )
-_DIGITS = r"\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+(?:\.\d+)?"
+_DIGITS = r"\d{1,3}(?:,\d{3}){1,4}(?:\.\d{1,6})?(?!\d)|\d{1,12}(?:\.\d{1,6})?(?!\d)"
 _NUMBER = rf"(?:(?P<digits>{_DIGITS})|(?P<spelled>{'|'.join(NUMBERS)})(?:\s*\((?:{_DIGITS})\))?)"
 _UNIT = "|".join(sorted((re.escape(unit) for unit in UNITS if unit != "%"), key=len, reverse=True))
 _QUANTITY = re.compile(

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from agentstate.intake.alignment import Alignment, Pair, Side
+from agentstate.intake.alignment import Alignment, Pair
 from agentstate.intake.layout import HEADING
+from agentstate.intake.moved import Side
 from agentstate.intake.noise import is_noise
 from agentstate.intake.passages import ADDED, CHANGED, REMOVED, SECTION, Difference, Said
 from agentstate.intake.statements import Paper, Statement

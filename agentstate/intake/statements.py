@@ -12,6 +12,7 @@ from agentstate.intake.documents import Classified, Span
 from agentstate.intake.layout import HEAD, HEADING, PARAGRAPH, ROW, Block, Layout, is_title, lay_out
 from agentstate.intake.words import Words, words_in
 
+LONGEST = 3000  # characters of a sentence
 TITLE = "title"  # words that head a paragraph in its first line: "Staffing Plan. The offeror …"
 
 _ABBREVIATIONS = (
@@ -19,7 +20,7 @@ _ABBREVIATIONS = (
     r"|ref|rev|vol"
     r"|pp|p|u\.s|u\.s\.c|c\.f\.r|jan|feb|mar|apr|jun|jul|aug|sept?|oct|nov|dec|a\.m|p\.m|al|ca|incl|max|min|attn|tel"
 )
-_ENDS = re.compile(r"[.!?]+[\"”’')\]]*(?=\s+[\"“‘'(\[]?[A-Z0-9•*–-]|\s*$)|[.!?][\"”’')\]]*\s*\n\s*\n")
+_ENDS = re.compile(r"[.!?]{1,6}[\"”’')\]]*(?=\s+[\"“‘'(\[]?[A-Z0-9•*–-]|\s*$)|[.!?][\"”’')\]]*\s*\n\s*\n")
 _ABBREVIATED = re.compile(rf"(?:\b(?:{_ABBREVIATIONS})|\b[A-Z](?:\.[A-Z])*)\.$", re.IGNORECASE)
 
 
@@ -153,6 +154,19 @@ def _said(
 
 
 def _sentences(masked: str, span: Span) -> Iterator[Span]:
+    """Yield the sentences of a stretch. One that never ends, such as a list without marks, is cut at line ends."""
+    for sentence in _whole_sentences(masked, span):
+        start = sentence[0]
+        while sentence[1] - start > LONGEST:
+            cut = masked.rfind("\n", start + LONGEST // 2, start + LONGEST)
+            cut = cut if cut > 0 else start + LONGEST
+            yield (start, cut)
+            start = cut
+        if masked[start : sentence[1]].strip():
+            yield (start, sentence[1])
+
+
+def _whole_sentences(masked: str, span: Span) -> Iterator[Span]:
     start, end = span
     stretch = masked[start:end]
     begun = 0

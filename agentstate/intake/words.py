@@ -29,8 +29,9 @@ NUMBERS = {word: str(number) for number, word in enumerate(re.findall(r"\w+", _S
 }  # fmt: skip
 
 URL = r"(?:https?:/{1,2}|www\.)[^\s<>\"|\]]+"
-EMAIL = r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+"
-_NUMBER = r"\d+(?:[.,]\d{3})+(?:\.\d+)?(?!\d)|\d+(?:\.\d+)*"
+# Repetitions are bounded, so that no text takes more than its length in time.
+EMAIL = r"\w[\w.+-]{0,63}@[\w-]{1,63}(?:\.[\w-]{1,63}){1,8}"
+_NUMBER = r"\d{1,15}(?:[.,]\d{3}){1,8}(?:\.\d{1,15})?(?!\d)|\d{1,40}(?:\.\d{1,20}){0,8}"
 _WORD = re.compile(
     rf"(?P<url>{URL})|(?P<email>{EMAIL})"
     rf"|(?P<hyphened>(?<![\w-])[^\W\d_]-[^\W\d_]\w+)"

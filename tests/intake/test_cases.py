@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from tests.intake.logs import called, intake, values, versions
@@ -248,3 +250,31 @@ def test_quotes_stand_at_their_offsets_and_pages() -> None:
     start, end = entry["next"]["offsets"]
     assert after[start:end] == entry["next"]["quote"]
     assert entry["next"]["page"] == 2
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "." * 100_000,
+        "[" * 50_000,
+        "<!--" * 20_000,
+        "1) " * 20_000,
+        "word " * 50_000,
+        "a.\n\n" * 15_000,
+        "|" * 50_000,
+        "((" * 25_000,
+    ],
+    ids=["dots", "brackets", "comments", "markers", "words", "sentences", "pipes", "parentheses"],
+)
+def test_hostile_texts_take_no_longer_than_long_ones(text: str) -> None:
+    started = time.process_time()
+    intake(
+        ("Call v1.md", called(text)),
+        ("Call v2.md", called(text + " end")),
+        ("RFP Amendment 1.md", "Amendment 1\n\n" + text),
+    )
+    assert time.process_time() - started < 30
+
+
+def test_digits_of_any_kind_and_number_are_survived() -> None:
+    intake(("²" + "9" * 5000 + ".md", called("At most " + "9" * 5000 + " pages.\n\n" + "(1)" * 5000 + " ٣ pages")))
