@@ -9,7 +9,7 @@ from agentstate.intake.words import LIGHT, is_exact, loses_a_letter, vocabulary
 
 _REFERENCES = vocabulary(
     "section sections paragraph clause article appendix annex attachment attachments exhibit part"
-    " item page figure table chapter form schedule enclosure volume addendum amendment"
+    " item page figure table chapter form schedule enclosure volume addendum amendment pws sow qasp rfp rfq itt"
 )
 _PLACE = re.compile(r"[a-z]\.[a-z]|/|@|:")
 
