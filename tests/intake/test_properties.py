@@ -37,6 +37,20 @@ def test_no_text_makes_it_raise_and_the_order_means_nothing(documents: list[tupl
     assert json.dumps(work_out_state(given_documents[::-1]).documents) == json.dumps(forwards)
 
 
+@pytest.mark.parametrize("name", ["area 1².md", "①.md", "v³.txt", "٣.md", f"{'9' * 5000}.md"])
+def test_no_digit_in_a_name_makes_it_raise(name: str) -> None:
+    text = "# Request for proposals\n\nProposals are due June 1, 2026."
+    worked = work_out_state([Document("1", name, text), Document("2", f"a {name}", f"{text} No fax.")])
+    assert len(worked.classified) == 2
+
+
+@pytest.mark.parametrize("unit", ["pages", "words", "points", "%"])
+@pytest.mark.parametrize("number", ["9" * 400, "1" + ",000" * 200, "$" + "9" * 400])
+def test_no_long_number_makes_it_raise(number: str, unit: str) -> None:
+    text = f"# 1 Format\n\nProposals must not exceed {number} {unit}.\n\n# 2 Evaluation\n\n- Price: {number} {unit}\n"
+    json.dumps(work_out_state([Document("1", "call.md", text)]).documents, allow_nan=False)
+
+
 @given(name=NAMES, data=some.one_of(some.binary(), TEXTS.map(lambda text: text.encode("utf-8", "replace"))))
 def test_no_file_makes_reading_raise(name: str, data: bytes) -> None:
     result = read(SourceFile(name, data))
