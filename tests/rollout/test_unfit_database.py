@@ -141,6 +141,12 @@ def test_no_step_is_taken_where_a_policy_hides_projects(database: Database) -> N
             database.manage("agentkit_rollout", "advance", user=role, password="p"),
             database.manage("agentkit_rollout", "retreat", user=role, password="p"),
             database.manage("migrate", "agentstate_contract", "-v0", settings=CONTRACT, user=role, password="p"),
+            database.manage(
+                *("migrate", "agentstate_contract", "-v0", "--skip-checks"),
+                settings=CONTRACT,
+                user=role,
+                password="p",
+            ),
         ]
 
     for result in results:
