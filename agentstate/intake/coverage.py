@@ -140,7 +140,7 @@ def _statuses(previous: Any) -> dict[str, str]:
     return {
         str(one["id"]): one["status"]
         for one in (requirements if isinstance(requirements, list) else ())
-        if isinstance(one, Mapping) and "id" in one and one.get("status") in WORTH
+        if isinstance(one, Mapping) and "id" in one and str(one.get("status")) in WORTH
     }
 
 

@@ -24,9 +24,7 @@ def standing_resolutions(conflicts: Sequence[Conflict], stored: Any) -> dict[tup
     the entry another next side, and opens it again. Entries of before, without values, decide nothing.
     """
     resolved = {
-        (entry.get("type"), entry.get("key")): entry
-        for entry in entries_of(stored)
-        if entry.get("resolved") in _ALL_RESOLUTIONS
+        _name_of(entry): entry for entry in entries_of(stored) if str(entry.get("resolved")) in _ALL_RESOLUTIONS
     }
     standing = {}
     for conflict in conflicts:
@@ -40,6 +38,11 @@ def entries_of(stored: Any) -> list[Mapping[str, Any]]:
     """Return the entries of a stored conflict log, whatever its shape; what is no object is left out."""
     entries = stored if isinstance(stored, list) else [stored]
     return [entry for entry in entries if isinstance(entry, Mapping)]
+
+
+def _name_of(entry: Mapping[str, Any]) -> tuple[str, str]:
+    """Return an entry's type and key as text. The legacy application may have written numbers or objects."""
+    return str(entry.get("type")), str(entry.get("key"))
 
 
 def resolve(stored: Any, key: str, resolution: str) -> list[Any]:
@@ -60,10 +63,10 @@ def resolve(stored: Any, key: str, resolution: str) -> list[Any]:
     matching = [
         entry
         for entry in log
-        if isinstance(entry, dict) and key in {entry.get("key"), f"{entry.get('type')}:{entry.get('key')}"}
+        if isinstance(entry, dict) and "key" in entry and key in (_name_of(entry)[1], ":".join(_name_of(entry)))
     ]
     if len(matching) != 1:
-        keys = sorted(f"{entry.get('type')}:{entry.get('key')}" for entry in (matching or entries_of(log)))
+        keys = sorted(":".join(_name_of(entry)) for entry in (matching or entries_of(log)) if "key" in entry)
         count = "No conflict has" if not matching else f"{len(matching)} conflicts have"
         raise UnknownDecision(f"{count} the key {key!r}. Choose of: {', '.join(keys) or 'none'}.")
     matching[0]["resolved"] = resolution
@@ -104,9 +107,10 @@ def override(stored: Any, item_id: str, fatal: bool, note: str, at: str, by: str
         UnknownDecision: if no item has the id.
     """
     items = copy.deepcopy(_items_of(stored))
-    item = next((one for one in items if isinstance(one, dict) and one.get("id") == item_id), None)
+    named = {str(one["id"]): one for one in reversed(items) if isinstance(one, dict) and "id" in one}
+    item = named.get(item_id)
     if item is None:
-        ids = sorted(str(one.get("id")) for one in items if isinstance(one, dict))
+        ids = sorted(named)
         raise UnknownDecision(f"No eligibility item has the id {item_id!r}. Choose of: {', '.join(ids) or 'none'}.")
     item["fatal"] = fatal
     item.pop("overrides", None)

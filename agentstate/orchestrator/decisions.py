@@ -132,7 +132,7 @@ def _replaced(stored: Any, **changes: Any) -> Any:
 def _same_entries(one: Any, other: Any) -> bool:
     """Tell whether two logs have the same entries, with the same resolutions."""
 
-    def known(log: Any) -> set[tuple[Any, ...]]:
-        return {(entry.get("type"), entry.get("key"), entry.get("resolved")) for entry in entries_of(log)}
+    def known(log: Any) -> set[tuple[str, ...]]:
+        return {tuple(str(entry.get(name)) for name in ("type", "key", "resolved")) for entry in entries_of(log)}
 
     return known(one) == known(other)

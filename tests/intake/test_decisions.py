@@ -130,3 +130,33 @@ def test_a_document_that_comes_later_in_a_batch_of_its_own_is_newer() -> None:
     ]
     (entry,) = work_out_state(documents).conflict_log
     assert entry["next"]["value"] == "7 pages"
+
+
+ODD = [
+    "text",
+    5,
+    None,
+    [["x"], None, 1],
+    {"key": "k", "type": "t", "resolved": "latest"},
+    [{"key": {"a": 1}, "type": ["t"], "resolved": ["latest"]}, {"key": ["b"], "type": "t", "resolved": "latest"}],
+    {"items": [{"id": {"a": 1}, "fatal": "maybe", "overrides": 3}, {"id": ["b"]}], "overrides": [1]},
+    {"requirements": [{"id": ["a"], "status": ["met"]}, {"id": "b", "status": {}}, 1]},
+]
+
+
+@pytest.mark.parametrize("stored", ODD, ids=str)
+def test_no_stored_document_makes_an_intake_or_a_decision_raise(stored: object) -> None:
+    documents = [Document("1", "call.md", PAGES.format(9)), Document("2", "call v2.md", PAGES.format(8))]
+    worked = work_out_state(documents, Stored(stored, stored, stored, stored))
+    assert len(worked.conflict_log) == 1
+    with pytest.raises(UnknownDecision):
+        resolve(stored, "unknown", "latest")
+    with pytest.raises(UnknownDecision):
+        override(stored, "unknown", True, "Why", "2026-01-01")
+
+
+def test_keys_and_ids_that_are_numbers_can_be_named() -> None:
+    assert resolve([{"key": 5, "type": "t"}, {"type": "t"}], "5", "latest")[0]["resolved"] == "latest"
+    assert (
+        override({"items": [{"id": 3, "fatal": True}]}, "3", False, "Why", "2026-01-01")["items"][0]["fatal"] is False
+    )
