@@ -30,9 +30,12 @@ class Limits:
 
 
 def load(path: Path) -> SourceFile:
-    """Load a file, up to one byte more than may be read. Raise OSError where the system does."""
+    """Load a file, up to one byte more than may be read. Raise OSError where the system does.
+
+    Bytes of its name that are not UTF-8 become question marks.
+    """
     with path.open("rb") as file:
-        return SourceFile(path.name, file.read(MAX_BYTES + 1))
+        return SourceFile(path.name.encode("utf-8", "replace").decode(), file.read(MAX_BYTES + 1))
 
 
 def read_files(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from argparse import ArgumentTypeError
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -11,6 +12,13 @@ from agentstate.management.errors import operator_errors
 from agentstate.state import StateError
 
 NEEDS_EXTRA = 'The libraries that read documents are missing ({}). Install them: pip install "agentstate[intake]".'
+
+
+def storable_text(text: str) -> str:
+    """Parse an argument that the database can store: bytes that are not UTF-8 reach Python as lone surrogates."""
+    if "\x00" in text or text.encode("utf-8", "replace").decode() != text:
+        raise ArgumentTypeError(f"{text!r} has characters that cannot be stored: use UTF-8")
+    return text
 
 
 @contextmanager

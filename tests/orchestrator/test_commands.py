@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import pytest
@@ -49,6 +50,35 @@ def test_a_summary_for_people(files: list[str]) -> None:
     ]
     assert "healthy-rivers-call.docx" in ended.stdout
     assert ended.stderr.splitlines() == [f"{name}: 1 page" for name in sample_call()]
+
+
+def test_options_may_come_before_the_files(files: list[str]) -> None:
+    ended = call("ingest_rfp", "another", "--create", "Another project", *files)
+    assert ended.code == 0
+    assert Project.objects.get(pk="another").name == "Another project"
+
+
+def test_a_file_name_that_is_not_utf_8_is_taken_in(tmp_path: Path) -> None:
+    path = tmp_path / os.fsdecode(b"bad\xff.md")
+    path.write_text("# Request for proposals\n\nProposals are due June 1, 2026.\n", encoding="utf-8")
+    ended = call("ingest_rfp", PROJECT, str(path))
+    assert (ended.code, ended.stderr) == (0, "bad?.md: 1 page\n")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("ingest_rfp", "p\udcff", "x.md"),
+        ("ingest_rfp", "p", "x.md", "--create", "N\udcff"),
+        ("resolve_conflict", "p", "key\udcff", "latest"),
+        ("resolve_conflict", "p", "key", "latest", "--by", "N\udcff"),
+        ("override_eligibility", "p", "item", "--fatal", "yes", "--note", "N\udcff"),
+    ],
+)
+def test_arguments_that_cannot_be_stored_are_refused(arguments: tuple[str, ...]) -> None:
+    ended = call(*arguments)
+    assert ended.code == 1
+    assert "has characters that cannot be stored" in ended.stderr
 
 
 def test_a_summary_for_machines(files: list[str]) -> None:

@@ -11,7 +11,7 @@ from django.core.management.base import CommandError
 from django.db import IntegrityError
 
 from agentstate.management.base import OperatorCommand
-from agentstate.management.intake import intake_errors
+from agentstate.management.intake import intake_errors, storable_text
 from agentstate.management.text import counted, print_table, stream_of
 from agentstate.models import Project
 
@@ -33,13 +33,24 @@ class Command(OperatorCommand):
         "project has already change nothing. Exits with 1 if a file could not be read; the others are taken in."
     )
 
+    def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
+        """Take options between the project and the files, too."""
+        parser = super().create_parser(prog_name, subcommand, **kwargs)
+        parser.parse_args = parser.parse_intermixed_args  # type: ignore[method-assign]
+        return parser
+
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("project", help="The project's id.")
+        parser.add_argument("project", type=storable_text, help="The project's id.")
         parser.add_argument("files", nargs="*", type=Path, metavar="FILE", help="A document.")
         parser.add_argument(
             "--uploads", action="store_true", help='Take the texts that the legacy table "Upload" has for the project.'
         )
-        parser.add_argument("--create", metavar="NAME", help="Create the project with this name if it does not exist.")
+        parser.add_argument(
+            "--create",
+            type=storable_text,
+            metavar="NAME",
+            help="Create the project with this name if it does not exist.",
+        )
         parser.add_argument("--format", choices=["text", "json"], default="text", help="Of the summary on stdout.")
 
     def handle(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from django.core.management.base import CommandError
 
 from agentstate.management.base import OperatorCommand
-from agentstate.management.intake import intake_errors
+from agentstate.management.intake import intake_errors, storable_text
 
 if TYPE_CHECKING:
     from django.core.management.base import CommandParser
@@ -20,10 +20,14 @@ class Command(OperatorCommand):
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("project", help="The project's id.")
-        parser.add_argument("key", help="The conflict's key; type:key where several types have it.")
+        parser.add_argument("project", type=storable_text, help="The project's id.")
+        parser.add_argument(
+            "key", type=storable_text, help="The conflict's key; type:key where several types have it."
+        )
         parser.add_argument("resolution", choices=["latest", "previous"])
-        parser.add_argument("--by", default="", help="Who decides (default: the operating system's user and host).")
+        parser.add_argument(
+            "--by", type=storable_text, default="", help="Who decides (default: the operating system's user and host)."
+        )
 
     def handle(self, *, project: str, key: str, resolution: str, by: str, **_: Any) -> None:
         with intake_errors():
