@@ -24,10 +24,10 @@ _EXCLUDES = re.compile(
     r"|funded|scored|opened)\b|not be considered (?:for|in)\b"
     r"|no longer be(?:ing?)? considered|\b(?:is|are|be|shall be|deemed"
     r"|considered)\s+(?:automatically\s+)?(?:ineligible|not eligible|non-?responsive|inadmissible"
-    r"|disqualified|rejected|excluded)\b"
+    r"|disqualified|rejected|excluded(?!\s+from\s+(?:[\w-]+\s+){0,3}(?:limits?|limitation|counts?|totals?)\b))\b"
     r"|\bdisqualif(?:y|ies|ication)\b|\bresult in (?:the )?(?:rejection|disqualification|exclusion"
     r"|removal)|\b(?:will|shall|must|may) (?:be )?(?:reject|exclude|disqualif|eliminat)"
-    rf"|\b{_WHO}\b[^.;]{{0,60}}\b(?:may|can|do|does)\s+not\s+(?:apply|bid|qualify|submit)\b"
+    rf"|\b{_WHO}\b[^.;]{{0,60}}\b(?:may|can|do|does)\s+not\s+(?:apply|bid|qualify|submit|serve as)\b"
     r"|\bcannot (?:apply|bid)|\bnot (?:permitted|allowed) to (?:apply|bid)",
     re.IGNORECASE,
 )
@@ -36,7 +36,7 @@ _QUALIFIES = re.compile(
     rf"|possess|employ|maintain|be registered|include at least|demonstrate at least|operate)\b"
     r"[^.;]{0,160}?(?:501|nonprofit|non-profit|charit|regist|licen[sc]|certif|accredit|\byears?\b|turnover"
     r"|revenue|budget of|legal entit|establish|located|based in|resident|headquarter|status|insur"
-    r"|member state|experience|bond)"
+    r"|member state|experience|bond|faculty|tenured?\b|exclusion ground)"
     rf"|\bonly\b[^.;]{{0,60}}\b(?:may|can|are|will)\b[^.;]{{0,20}}\b(?:apply|eligible|bid|submit"
     rf"|participate)|\b(?:open|limited|restricted)\s+(?:only\s+)?to\b[^.;]{{0,60}}(?:organi[sz]ations"
     rf"|nonprofits?|entities|firms|vendors|institutions|residents)",

@@ -6,6 +6,7 @@ import time
 
 import pytest
 
+from agentstate.intake.eligibility import is_fatal
 from tests.intake.logs import called, intake, values, versions
 
 
@@ -278,3 +279,18 @@ def test_hostile_texts_take_no_longer_than_long_ones(text: str) -> None:
 
 def test_digits_of_any_kind_and_number_are_survived() -> None:
     intake(("²" + "9" * 5000 + ".md", called("At most " + "9" * 5000 + " pages.\n\n" + "(1)" * 5000 + " ٣ pages")))
+
+
+@pytest.mark.parametrize(
+    ("text", "fatal"),
+    [
+        ("Tenderers must not be subject to any mandatory exclusion ground.", True),
+        ("Applicants must be tenure-track or tenured faculty at the university.", True),
+        ("An applicant in training may not serve as principal investigator.", True),
+        ("Bids that are late are excluded from the evaluation.", True),
+        ("CVs are excluded from the limit.", False),
+        ("Annexes are excluded from the 20-page limit.", False),
+    ],
+)
+def test_who_is_excluded_is_told_from_what_is_not_counted(text: str, fatal: bool) -> None:
+    assert is_fatal(text) is fatal
