@@ -157,6 +157,16 @@ def test_no_step_is_taken_where_a_policy_hides_projects(database: Database) -> N
         assert "Traceback" not in result.err
 
 
+def test_a_flag_without_its_table_is_refused_in_a_sentence(database: Database) -> None:
+    database.execute('DROP TABLE "AgentStateFlag" CASCADE')
+
+    result = database.manage("waffle_flag", "agentkit_writes", "--everyone")
+
+    assert result.code == 1
+    assert "This database lacks a table or column of agentstate" in result.err
+    assert "Traceback" not in result.err
+
+
 def test_a_subscriber_can_copy_a_frozen_table_as_the_runbook_says(database: Database) -> None:
     frozen = database.manage("shell", "-v0", "-c", "from agentstate.rollout.freeze import freeze; freeze()")
     assert frozen.code == 0, frozen.err

@@ -8,6 +8,7 @@ from django.core.management.base import CommandError
 from waffle.management.commands.waffle_flag import Command as WaffleCommand
 
 from agentstate.management.base import OperatorCommand
+from agentstate.management.errors import operator_errors
 
 
 class Command(OperatorCommand, WaffleCommand):
@@ -16,4 +17,5 @@ class Command(OperatorCommand, WaffleCommand):
     def handle(self, *args: Any, percent: int | None = None, **options: Any) -> None:
         if percent is not None and not 0 <= percent <= 100:
             raise CommandError(f"--percent {percent} is not a percentage of the projects. Use a number from 0 to 100.")
-        super().handle(*args, percent=percent, **options)
+        with operator_errors():
+            super().handle(*args, percent=percent, **options)
