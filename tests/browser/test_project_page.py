@@ -172,7 +172,7 @@ def test_both_homes_stand_side_by_side(page: Page, accessible: Callable[..., Non
     open_page(page, project)
 
     expect(page.locator(".agentstate-standing")).to_have_text("unequal")
-    side_by_side = panel(page, "Side by side")
+    side_by_side = panel(page, "Both homes")
     row = side_by_side.get_by_role("row").filter(has_text="coverage.requirements[3].status")
     expect(row).to_contain_text("coverageJson.requirements[3].status")
     expect(row.get_by_role("cell")).to_have_text(['"missing"', '"evidenced"'])

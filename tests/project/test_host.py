@@ -25,8 +25,8 @@ pytestmark = pytest.mark.django_db
 
 PRISMA = (CLONE / "tests" / "migrations" / "prisma.sql").read_text()
 TOUR = (CLONE / "tests" / "faults" / "storms" / "tour.py").read_text() + "\ntour()"
-# What nobody may do there, and what answers to a form only.
-NOT_OPENED = ("_add", "_delete", "_retry")
+# What nobody may do there, what answers to a form only, and what needs the extra that reads documents.
+NOT_OPENED = ("_add", "_delete", "_retry", "_project_conflict", "_project_eligibility")
 
 
 @pytest.fixture(scope="session")
