@@ -13,9 +13,11 @@ from agentstate.backfill.acceptance import CannotAccept, accept
 from agentstate.backfill.errors import ColumnsDropped
 from agentstate.backfill.retry import Retried, retry
 from agentstate.backfill.verification import verify
+from agentstate.contract.columns import _drop
 from agentstate.models import LeftAside
+from agentstate.rollout.freeze import freeze, with_lock_timeout
 from tests.backfill.test_acceptance import NOTE, entry, forward, what_was_decided
-from tests.factories import COLUMNS
+from tests.contract.scenes import columns_return
 from tests.scenes import change_columns, empty_columns, make_project, save_in_agentkit
 from tests.sql import dump, scalar, second_connection, sql
 
@@ -100,11 +102,10 @@ class TestDroppedColumns:
     @pytest.fixture
     def dropped(self, emptied: str) -> Iterator[str]:
         accept(entry(), NOTE)
-        for column in COLUMNS.values():
-            sql(f'ALTER TABLE "Project" DROP COLUMN "{column}"')
-        yield emptied
-        for column in COLUMNS.values():
-            sql(f'ALTER TABLE "Project" ADD COLUMN "{column}" jsonb')
+        with columns_return():
+            with_lock_timeout(freeze)
+            with_lock_timeout(_drop)
+            yield emptied
 
     def test_the_decision_goes_on(self, dropped: str) -> None:
         assert verify().clean

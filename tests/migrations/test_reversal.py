@@ -106,7 +106,7 @@ def test_zero_works_where_another_tool_dropped_parts(adopted: Database, damage: 
     adopted.execute(damage)
 
     with LegacyApplication(adopted) as application:
-        adopted.migrate("agentstate", "zero")
+        leave(adopted)
 
     assert application.error is None
     assert adopted.applied() == []
@@ -121,7 +121,8 @@ def test_zero_is_refused_where_our_runs_hold_the_only_copy_of_a_dropped_column(a
     adopted.execute('ALTER TABLE "Project" DROP COLUMN "factsJson" CASCADE')
 
     refused = adopted.manage("migrate", "agentstate", "zero")
-    statements = [line.strip() for line in refused.err.splitlines() if line.startswith("  ")]
+    error = refused.err[refused.err.index("UnsavedState:") :]
+    statements = [line.strip() for line in error.splitlines() if line.startswith("  ")]
     for statement in statements:
         adopted.execute(statement)
     restored = adopted.rows(content)
@@ -136,7 +137,15 @@ def test_zero_is_refused_where_our_runs_hold_the_only_copy_of_a_dropped_column(a
 def test_zero_works_where_no_run_holds_what_was_dropped(adopted: Database) -> None:
     adopted.execute('ALTER TABLE "Project" DROP COLUMN "factsJson" CASCADE')
 
-    adopted.migrate("agentstate", "zero")
+    leave(adopted)
+    assert adopted.applied() == []
+
+
+def leave(damaged: Database) -> None:
+    """Remove agentstate from a database that another tool has changed. The checks may warn of that."""
+    result = damaged.manage("migrate", "agentstate", "zero", "-v0")
+    assert (result.code, result.out) == (0, ""), result.err
+    assert "Traceback" not in result.err
 
 
 def test_migrating_after_zero_adopts_the_table_again(adopted: Database) -> None:
