@@ -8,7 +8,7 @@ import pytest
 from django.urls import reverse as url_of
 from playwright.sync_api import expect
 
-from agentstate.intake.reading import SourceFile
+from agentstate.intake.reading import SourceFile, read
 from agentstate.orchestrator import ingest
 from agentstate.samples.call import sample_call
 from tests.browser.conftest import DESKTOP, PHONE, fits
@@ -27,7 +27,7 @@ PROJECT = "rivers"
 def ingested(page: Page) -> None:
     turn("agentkit_writes", everyone=True)
     ProjectFactory(id=PROJECT, name="Healthy Rivers")
-    ingest(PROJECT, [SourceFile(name, content) for name, content in sample_call().items()])
+    ingest(PROJECT, texts=[read(SourceFile(name, content)) for name, content in sample_call().items()])
     page.goto(url_of("admin:agentstate_project_change", args=[PROJECT]))
 
 

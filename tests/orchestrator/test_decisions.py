@@ -8,7 +8,7 @@ import pytest
 
 from agentstate import state
 from agentstate.intake.decisions import UnknownDecision
-from agentstate.intake.reading import SourceFile
+from agentstate.intake.reading import SourceFile, read
 from agentstate.models import AgentWorkflowRun, AgentWorkflowRunEvent
 from agentstate.orchestrator import ingest, override_eligibility, resolve_conflict
 from agentstate.samples.call import sample_call
@@ -20,20 +20,23 @@ pytestmark = pytest.mark.django_db
 
 PROJECT = "project-1"
 LIMIT = "project_narrative_pages"
-CALL, ADDENDUM, FAQ = (SourceFile(name, content) for name, content in sample_call().items())
-SECOND_ADDENDUM = SourceFile(
-    "healthy-rivers-addendum-2.pdf",
-    pdf(
-        [
-            """\
+CALL, ADDENDUM, FAQ = (read(SourceFile(name, content)) for name, content in sample_call().items())
+NOTE = read(SourceFile("note.md", b"# Directions\n\nThe office is beside the river.\n"))
+SECOND_ADDENDUM = read(
+    SourceFile(
+        "healthy-rivers-addendum-2.pdf",
+        pdf(
+            [
+                """\
 Riverbend Foundation
 Healthy Rivers Grants 2027
 Addendum 2
 Dated March 1, 2027
 
 Section 3: The project narrative shall not exceed 8 pages."""
-        ]
-    ),
+            ]
+        ),
+    )
 )
 
 
@@ -41,7 +44,7 @@ Section 3: The project narrative shall not exceed 8 pages."""
 def ingested() -> None:
     turn("agentkit_writes", everyone=True)
     ProjectFactory(id=PROJECT)
-    ingest(PROJECT, [CALL, ADDENDUM, FAQ])
+    ingest(PROJECT, texts=[CALL, ADDENDUM, FAQ])
 
 
 def conflict(key: str = LIMIT) -> dict[str, Any]:
@@ -74,14 +77,14 @@ def test_previous_puts_the_previous_value_back() -> None:
 
 def test_a_resolution_outlives_the_next_intake() -> None:
     resolve_conflict(PROJECT, LIMIT, "previous")
-    ingest(PROJECT, [SourceFile("note.md", b"# Directions\n\nThe office is beside the river.\n")])
+    ingest(PROJECT, texts=[NOTE])
     assert conflict()["resolved"] == "previous"
     assert limit_of_narrative() == 15
 
 
 def test_a_later_document_that_changes_the_same_opens_it_again() -> None:
     resolve_conflict(PROJECT, LIMIT, "previous")
-    ingest(PROJECT, [SECOND_ADDENDUM])
+    ingest(PROJECT, texts=[SECOND_ADDENDUM])
     assert "resolved" not in conflict()
     assert conflict()["next"]["value"] == "8 pages"
     assert limit_of_narrative() == 8
@@ -105,7 +108,7 @@ def test_an_override_outlives_the_next_intake() -> None:
     override_eligibility(PROJECT, item["id"], False, "We apply with a fiscal sponsor.", by="ada")
     assert items()[0]["fatal"] is False
 
-    ingest(PROJECT, [SECOND_ADDENDUM])
+    ingest(PROJECT, texts=[SECOND_ADDENDUM])
     assert items()[0]["fatal"] is False
     made = state.load(PROJECT).eligibility["overrides"][item["id"]]
     assert (made["fatal"], made["note"], made["by"]) == (False, "We apply with a fiscal sponsor.", "ada")
@@ -130,7 +133,7 @@ def test_an_unknown_item_is_refused_with_those_that_are_there() -> None:
 )
 def test_overrides_of_the_legacy_application_are_kept(overrides: dict[str, Any]) -> None:
     state.save(PROJECT, eligibility=overrides)
-    ingest(PROJECT, [SECOND_ADDENDUM])
+    ingest(PROJECT, texts=[SECOND_ADDENDUM])
     assert state.load(PROJECT).eligibility["overrides"]["a"]["fatal"] is False
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from agentstate import state
-from agentstate.intake.reading import ReadFile, SourceFile
+from agentstate.intake.reading import ReadFile, SourceFile, read
 from agentstate.models import AgentDocument, AgentWorkflowRun, AgentWorkflowRunEvent, Project
 from agentstate.orchestrator import Ingested, ingest, orchestrate
 from agentstate.orchestrator.orchestrate import ProjectBusy
@@ -19,8 +19,9 @@ from tests.flags import turn
 pytestmark = pytest.mark.django_db
 
 PROJECT = "project-1"
-FILES = {name: SourceFile(name, content) for name, content in sample_call().items()}
-CALL, ADDENDUM, FAQ = FILES.values()
+SOURCES = [SourceFile(name, content) for name, content in sample_call().items()]
+# Read once, in this process.
+CALL, ADDENDUM, FAQ = map(read, SOURCES)
 STEPS = ["ingest_rfp_bundle", "compare_versions", "normalize_rfp", "mine_facts", "score_coverage"]
 
 
@@ -30,8 +31,8 @@ def project() -> Project:
     return ProjectFactory(id=PROJECT)
 
 
-def take_in(*sources: SourceFile) -> Ingested:
-    return ingest(PROJECT, sources)
+def take_in(*texts: ReadFile) -> Ingested:
+    return ingest(PROJECT, texts=texts)
 
 
 def conflicts() -> dict[str, tuple[str | None, str | None]]:
@@ -47,7 +48,7 @@ def events(run_id: str | None, *types: str) -> list[AgentWorkflowRunEvent]:
 
 
 def test_one_intake_is_one_run_with_a_call_for_each_step() -> None:
-    ingested = take_in(CALL, ADDENDUM, FAQ)
+    ingested = ingest(PROJECT, SOURCES)
 
     run = AgentWorkflowRun.objects.get(workflow_id="rfp_intake")
     assert (run.pk, run.workflow_id, run.status) == (ingested.run_id, "rfp_intake", "succeeded")
@@ -80,7 +81,7 @@ def test_documents_are_kept_as_their_text() -> None:
     assert {row.run_id for row in rows.values()} == {ingested.run_id}
     assert {row.family for row in rows.values()} == {"call"}
     assert "shall not exceed 15 pages" in rows["healthy-rivers-call.docx"].text
-    assert rows["healthy-rivers-call.docx"].size == len(CALL.data)
+    assert rows["healthy-rivers-call.docx"].size == len(SOURCES[0].data)
 
 
 def test_the_same_documents_again_record_nothing() -> None:
@@ -101,7 +102,8 @@ def test_an_addendum_may_come_alone_later() -> None:
 
 
 def test_an_unreadable_file_does_not_keep_others_out() -> None:
-    ingested = take_in(CALL, SourceFile("broken.pdf", pdf(["text"])[:200]), SourceFile("empty.md", b""))
+    broken, empty = SourceFile("broken.pdf", pdf(["text"])[:200]), SourceFile("empty.md", b"")
+    ingested = ingest(PROJECT, [SOURCES[0], broken, empty])
     assert [file.name for file in ingested.unread] == ["broken.pdf", "empty.md"]
     assert AgentDocument.objects.count() == 1
     (result, *_) = events(ingested.run_id, "tool.result")
@@ -109,7 +111,7 @@ def test_an_unreadable_file_does_not_keep_others_out() -> None:
 
 
 def test_files_without_any_text_leave_no_run() -> None:
-    ingested = take_in(SourceFile("empty.md", b""))
+    ingested = ingest(PROJECT, [SourceFile("empty.md", b"")])
     assert ingested.run_id is None
     assert not AgentWorkflowRun.objects.exists()
     assert state.load(PROJECT).source == "none"
@@ -125,7 +127,7 @@ def test_closed_gates_refuse_before_anything_is_read() -> None:
 
 def test_an_unknown_project_is_refused_before_anything_is_read() -> None:
     with pytest.raises(ProjectNotFound):
-        ingest("nowhere", [CALL])
+        ingest("nowhere", SOURCES)
 
 
 def test_a_failure_leaves_a_failed_run_the_documents_and_the_state(monkeypatch: pytest.MonkeyPatch) -> None:

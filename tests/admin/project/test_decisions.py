@@ -11,7 +11,7 @@ from django.urls import reverse as url_of
 from django.utils.http import urlencode
 
 from agentstate import state
-from agentstate.intake.reading import SourceFile
+from agentstate.intake.reading import SourceFile, read
 from agentstate.models import AgentDocument, AgentWorkflowRun
 from agentstate.orchestrator import ingest
 from agentstate.samples.call import sample_call
@@ -31,7 +31,7 @@ LIMIT = "limit_conflict:project_narrative_pages"
 def ingested() -> None:
     turn("agentkit_writes", everyone=True)
     ProjectFactory(id=PROJECT)
-    ingest(PROJECT, [SourceFile(name, content) for name, content in sample_call().items()])
+    ingest(PROJECT, texts=[read(SourceFile(name, content)) for name, content in sample_call().items()])
 
 
 @pytest.fixture
