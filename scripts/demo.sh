@@ -5,7 +5,11 @@ export DATABASE_URL= # the embedded PostgreSQL, whatever .env says
 
 heading() { printf '\n%s\n\n' "── $1"; }
 manage() {
-    printf '$ manage.py %s\n' "$*"
+    printf '$ manage.py'
+    for argument in "$@"; do
+        case $argument in *' '*) printf " '%s'" "$argument" ;; *) printf ' %s' "$argument" ;; esac
+    done
+    printf '\n'
     .venv/bin/python manage.py "$@"
 }
 
