@@ -59,8 +59,8 @@ def _flags_left_behind(alias: str) -> Iterable[CheckMessage]:
             yield Warning(
                 f"The table {model._meta.db_table} has {len(left)} flag(s) that waffle does not read any more: "
                 f"{names}. For waffle they are unset.",
-                hint="Copy them to the table of agentstate.Flag after migrate; docs/host.md has the statements. Delete "
-                "the rows that nothing uses.",
+                hint="Copy them to the table of agentstate.Flag after migrate; docs/host.md has the statements. "
+                "Delete the rows that nothing uses.",
                 id="agentstate.W010",
             )
 
