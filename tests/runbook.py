@@ -12,7 +12,9 @@ import re
 import shlex
 import subprocess
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
+from tempfile import mkdtemp
 from typing import TYPE_CHECKING
 
 from tests.migrations.databases import Result
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
 
     from tests.migrations.databases import Database
 
+# The folder that the runbook names. Commands get a temporary folder instead.
+FOLDER = "/tmp/call"
 RUNBOOK = Path(__file__).parents[1] / "docs" / "runbook.md"
 
 DOCUMENTS = (RUNBOOK, RUNBOOK.with_name("repair.md"))
@@ -40,7 +44,8 @@ _VARIABLE = (
     (re.compile(r"\b\d+(\.\d+)? seconds\b|\b\d+\.\d+ s\b"), "SECONDS"),
     (re.compile(r"\b[\d,]+ bytes\b"), "BYTES"),
     (re.compile(r"(?<= )(now|none|\d+ (s|min|h|d))(?=  |$)", re.MULTILINE), "AGE"),
-    (re.compile(r"[ ─]{2,}"), "  "),
+    (re.compile(r"\b[a-z][a-z0-9]{23}\b"), "ID"),
+    (re.compile(r"[ ─]{2,}|(?<=-)-+"), "  "),
 )
 
 # The legacy application writes one of the columns of the first project that has state.
@@ -94,15 +99,39 @@ def run(step: Step, database: Database) -> str:
     if step.event:
         happen(step.event, database)
         return ""
-    words = shlex.split(step.command)
+    if step.command.startswith("psql "):
+        return query(step.command, database)
+    words = shlex.split(step.command.replace(FOLDER, str(_folder())))
     settings = {"PYTHONUNBUFFERED": "1"}
     while "=" in words[0]:
         name, _, value = words.pop(0).partition("=")
         settings[name] = value
     assert words.pop(0) == "manage.py", step.command
     ended = Result.of(database.start(*words, settings=settings, stderr=subprocess.STDOUT))
-    output = _PROGRESS.sub("", ended.out)
+    output = _PROGRESS.sub("", ended.out).replace(str(_folder()), FOLDER)
     return output + (f"[exit {ended.code}]\n" if ended.code else "")
+
+
+def query(command: str, database: Database) -> str:
+    """Run the query of a ``psql -c`` command, and print its rows as psql does. ``<runId>`` is the intake's run."""
+    run_id = database.value(
+        """SELECT id FROM "AgentWorkflowRun" WHERE workflow_id = 'rfp_intake' ORDER BY started_at DESC LIMIT 1"""
+    )
+    with database.connect() as connection:
+        cursor = connection.execute(shlex.split(command)[-1].replace("<runId>", run_id))
+        names = [column.name for column in cursor.description or ()]
+        rows = [[str(value) for value in row] for row in cursor.fetchall()]
+    widths = [max(map(len, column)) for column in zip(names, *rows, strict=True)]
+    lines = [
+        " | ".join(f"{value:{width}}" for value, width in zip(row, widths, strict=True)) for row in (names, *rows)
+    ]
+    ruler = "-+-".join("-" * width for width in widths)
+    return "\n".join([lines[0], ruler, *lines[1:], f"({len(rows)} rows)", ""])
+
+
+@cache
+def _folder() -> Path:
+    return Path(mkdtemp(prefix="agentstate-"))
 
 
 def happen(event: str, database: Database) -> None:
@@ -123,7 +152,7 @@ def happen(event: str, database: Database) -> None:
             status = json.loads(database.manage("agentkit_rollout", "--format", "json").out)
             for statement in status["foreign_changes"]["statements"]:
                 database.execute(statement)
-        case "somebody empties a project":
+        case "another program empties a project":
             database.execute(EMPTY_COLUMNS)
         case _:
             raise ValueError(f"Nothing is known of {event!r}.")

@@ -16,7 +16,7 @@ DIGEST = f"encode(sha256(convert_to({CHAT}::text, 'UTF8')), 'hex')"
 _CREATED_AT = """least(greatest(p."createdAt", '0002-01-01'), '9999-01-01')"""
 _CREATED = f"""to_char({_CREATED_AT}, 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')"""
 
-# A session that nobody has written to since the pass made it has equal times: see models.AgentSession.
+# A session without a write since the pass made it has equal times: see models.AgentSession.
 _UNTOUCHED = "session.updated_at = session.created_at"
 
 # The chats beside the sessions made from them, and those whose session the pass would make or change: the chat has

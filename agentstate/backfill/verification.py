@@ -110,7 +110,7 @@ class Verification:
 
     @property
     def left_aside(self) -> int:
-        """Projects that a pass could not move, which nobody has accepted."""
+        """Projects that a pass could not move, without those accepted."""
         return self.problems["left_aside"]
 
 

@@ -1,1 +1,1 @@
-"""The follow-up migration: an app, installed only when it is asked for, that drops the five legacy columns."""
+"""The contract migration, which drops the five legacy columns. Installed with AGENTSTATE_CONTRACT=1 only."""

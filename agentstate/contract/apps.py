@@ -7,16 +7,16 @@ from django.db.models.signals import pre_migrate
 
 
 class ContractConfig(AppConfig):
-    """Drops the legacy columns, or brings them back."""
+    """The app whose migration drops the legacy columns, or brings them back."""
 
     name = "agentstate.contract"
     label = "agentstate_contract"
-    verbose_name = "AgentKit state: the legacy columns' end"
+    verbose_name = "AgentKit state: contract"
 
     def ready(self) -> None:
-        """Look at the database before ``migrate`` changes anything."""
+        """Check the database before ``migrate`` changes anything."""
         from agentstate.contract.refusals import check_before_migrating
 
-        # Django sends it for apps with models only, and this one has none.
+        # Django sends pre_migrate for apps with models only, and this app has none.
         sender = apps.get_app_config("agentstate")
         pre_migrate.connect(check_before_migrating, sender=sender, dispatch_uid="agentstate.contract")

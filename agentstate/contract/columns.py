@@ -39,8 +39,7 @@ _ADD = f"""
     ALTER TABLE "Project" {", ".join(f'ADD COLUMN "{key.column}" jsonb' for key in STATE_KEYS)};
     {CLOCK_TRIGGER.format(function="agentstate_state_clock")}"""
 
-# Everybody with a snapshot who is not ahead yet. Columns that were not in sync with theirs when they went had been
-# given up.
+# Projects with a snapshot that are not agentkit_ahead yet. Those that were not in sync at the drop had been accepted.
 _NOT_AHEAD = f"newest.snapshot_at IS NOT NULL AND ({STANDING}) <> 'agentkit_ahead'"
 _LOCK = f"""
     SELECT p.id FROM {PROJECTS} p {NEWEST}
@@ -57,83 +56,85 @@ _MAKE_AHEAD = f"""
 
 
 def drop() -> None:
-    """Drop the five columns, where that loses nothing. Does nothing where an earlier call dropped them.
+    """Drop the five columns, if that loses nothing. Does nothing if an earlier call dropped them.
 
     Raises:
-        NotReady: something is missing, another object of the database needs a column, or others kept the table locked;
-            nothing was changed.
+        NotReady: a condition is not met, another object of the database needs a column, or another transaction kept
+            the table locked; nothing was changed.
     """
     refuse_to_drop()
     if read_legacy_home().is_contracted:
         return
     try:
-        with _stops_told():
+        with _as_command_errors():
             with_lock_timeout(_drop)
     except (InternalError, OperationalError) as error:
         if not isinstance(error.__cause__, DependentObjectsStillExist):
             raise
-        # Without PostgreSQL's hint, which is to drop all of that too.
-        found = error.__cause__.diag
+        # Without PostgreSQL's hint, which is DROP … CASCADE.
+        diagnostics = error.__cause__.diag
         raise NotReady(
-            f"The legacy columns stay, and nothing was changed: {found.message_primary}:\n{found.message_detail}\n"
-            "Drop or change what needs them first, then run this again."
+            f"The legacy columns stay, and nothing was changed: {diagnostics.message_primary}:\n"
+            f"{diagnostics.message_detail}\nDrop or change these objects first, then run this again."
         ) from error
 
 
 def _drop() -> None:
     with connection.cursor() as cursor:
-        cursor.execute('LOCK TABLE "Project" IN ACCESS EXCLUSIVE MODE')  # before the look, which then stays true
-    if not is_frozen():  # lifted since we looked
-        raise NotReady("The legacy columns stay, and nothing was changed: they are not frozen any more.")
+        cursor.execute('LOCK TABLE "Project" IN ACCESS EXCLUSIVE MODE')  # keeps the check below valid
+    if not is_frozen():  # lifted after the checks
+        raise NotReady("The legacy columns stay, and nothing was changed: they are no longer frozen.")
     thaw()
     with connection.cursor() as cursor:
         cursor.execute(_DROP)
 
 
 def bring_back() -> None:
-    """Bring the five columns back, frozen as they went, and seed them from the newest snapshots, in batches.
+    """Add the five columns again, frozen, and fill them from the newest snapshots, in batches.
 
-    Killed at any moment, it leaves everybody ``agentkit_ahead`` or seeded, and started again it goes on.
+    Can be killed at any moment: each project is then ``agentkit_ahead`` or filled, and a second call resumes.
 
     Raises:
-        NotReady: legacy_writes is on, agentkit_reads is not, a forward pass is under way, or others kept the table
-            locked; the columns stay dropped.
-        CommandError: some projects could not be seeded; the columns are back.
+        NotReady: legacy_writes is on, agentkit_reads is not, a forward pass is running, or another transaction kept
+            the table locked; the columns stay dropped.
+        CommandError: some projects could not be filled; the columns are back.
     """
     refuse_to_bring_back()
-    with _stops_told(), pass_lock(Direction.REVERSE):
+    with _as_command_errors(), pass_lock(Direction.REVERSE):
         if read_legacy_home().is_contracted:
             make_all_ahead()
             with_lock_timeout(_add)
         outcome = run_pass(PassOptions(direction=Direction.REVERSE))
     if outcome.left_aside:
         raise CommandError(
-            f"The legacy columns are back, and {outcome.left_aside:,} project(s) could not be seeded: see "
-            "manage.py agentkit_left_aside list, then run this again."
+            f"The legacy columns are back, but {outcome.left_aside:,} project(s) could not be filled. Run manage.py "
+            "agentkit_left_aside list for the errors, then run this again."
         )
 
 
 @contextmanager
-def _stops_told() -> Iterator[None]:
-    """Let ``migrate`` say in a sentence what others keep us from.
+def _as_command_errors() -> Iterator[None]:
+    """Turn errors that an operator can resolve into errors that ``migrate`` prints without a traceback.
 
     Raises:
-        NotReady: a forward pass is under way, or others kept the table locked.
-        CommandError: somebody interrupted it.
+        NotReady: a forward pass is running, or another transaction kept the table locked.
+        CommandError: the operator interrupted it.
     """
     try:
         yield
     except KeyboardInterrupt:
-        raise CommandError("Interrupted. Nothing is lost: run this again to go on.", returncode=INTERRUPTED) from None
+        raise CommandError(
+            "Interrupted. Nothing is lost. Run this again to continue.", returncode=INTERRUPTED
+        ) from None
     except (OtherDirectionRunning, TableLocked) as error:
         raise NotReady(str(error)) from error
 
 
 def make_all_ahead() -> None:
-    """Say of every project that its columns, once they are back, are older than its snapshot.
+    """Make every project with a snapshot ``agentkit_ahead``, for the reverse pass to fill its columns.
 
-    The legacy clock is set a microsecond before the snapshot's, in both places that know it; seeding makes the three
-    equal. So a project that was in sync is so again, at the one clock value that it had.
+    Sets the legacy clock a microsecond before the snapshot's, in the row and in the run. Filling the columns makes the
+    three clocks equal again. So a project that was in sync gets back the same clock.
     """
     after: str | None = None
     while locked := with_lock_timeout(partial(_make_ahead, after)):
@@ -141,12 +142,12 @@ def make_all_ahead() -> None:
 
 
 def _make_ahead(after: str | None) -> list[str]:
-    """Say it of the next batch of projects after an id, and return their ids."""
+    """Change the next batch of projects after an id, and return their ids."""
     with connection.cursor() as cursor:
         cursor.execute(f"{SHOW_EVERY_ROW}; {MOVES_STATE}")
         cursor.execute(_LOCK, {"after": after})
         locked = [project_id for (project_id,) in cursor.fetchall()]
-        # A statement of its own: the first one's view is older than its locks.
+        # A second statement: the snapshot of the first one is older than its locks.
         cursor.execute(_MAKE_AHEAD, {"locked": locked})
     return locked
 

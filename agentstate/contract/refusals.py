@@ -1,4 +1,4 @@
-"""What must hold before the columns go, and before they come back: found out first, refused with a sentence."""
+"""Checks before the columns are dropped, and before they are added again."""
 
 from __future__ import annotations
 
@@ -28,8 +28,7 @@ if TYPE_CHECKING:
 LABEL = "agentstate_contract"
 NAMED = 5
 
-# Columns that AgentKit left behind, and that the history does not have as they are: somebody changed them behind the
-# trigger's back, and dropping them would lose that.
+# agentkit_ahead projects whose columns are in no run: a write bypassed the trigger, and dropping them would lose it.
 _UNKEPT = f"""
     SELECT p.id, count(*) OVER () FROM {PROJECTS} p {NEWEST}
     WHERE ({STANDING}) = 'agentkit_ahead' AND NOT ({CONTENT_IS_KEPT})
@@ -38,11 +37,11 @@ _UNKEPT = f"""
 
 
 class NotReady(CommandError):
-    """The columns stay as they are, there or not; the text says what is missing."""
+    """Nothing was changed. The text says which conditions are not met."""
 
 
 def check_before_migrating(*, using: str, plan: list[tuple[Migration, bool]], **kwargs: Any) -> None:
-    """Refuse a plan before its first migration runs, where ours would refuse in the middle of it.
+    """Refuse a migration plan before its first migration runs, if the contract would refuse in the middle of it.
 
     Raises:
         NotReady: see :func:`refuse_to_drop` and :func:`refuse_to_bring_back`.
@@ -55,10 +54,10 @@ def check_before_migrating(*, using: str, plan: list[tuple[Migration, bool]], **
 
 
 def refuse_to_drop() -> None:
-    """Check that the columns can go: the stage is frozen, verification is clean, and nothing would be lost.
+    """Check that the columns can be dropped: the stage is frozen, verification is clean, and nothing would be lost.
 
     Raises:
-        NotReady: naming everything that is missing.
+        NotReady: naming every condition that is not met.
     """
     if CLOCK_MADE_BY not in MigrationRecorder(connection).applied_migrations():
         raise NotReady(
@@ -76,10 +75,9 @@ def refuse_to_drop() -> None:
 def _not_met() -> Iterator[str]:
     position = RolloutState.read().position
     if position is None or position.stage != Stage.FROZEN:
-        stands = f"the stage is {position}" if position else "the flags are in no stage of the rollout"
-        yield f"- {stands}, and must be frozen: see manage.py agentkit_rollout."
-    found = verify()
-    for kind, count in found.problems.items():
+        stage = f"the stage is {position}" if position else "the flags match no stage"
+        yield f"- {stage}, and must be frozen: see manage.py agentkit_rollout."
+    for kind, count in verify().problems.items():
         if count:
             yield f"- {count:,} {kind}: see manage.py verify_agentkit_state."
     if sentence := _not_owner():
@@ -90,34 +88,35 @@ def _not_met() -> Iterator[str]:
     if unkept:
         names = ", ".join(project_id for project_id, _ in unkept)
         yield (
-            f"- {unkept[0][1]:,} with columns that no run holds, {names}: "
-            "run manage.py reverse_backfill_agentkit_state, which keeps them."
+            f"- {unkept[0][1]:,} with columns that are in no run, {names}: "
+            "run manage.py reverse_backfill_agentkit_state, which records them."
         )
 
 
 def refuse_to_bring_back() -> None:
-    """Check that the columns can come back frozen, as they went.
+    """Check that the columns can be added again, frozen.
 
     Raises:
-        NotReady: this role may not alter the table, legacy_writes is on, so that saves would run into the freeze, or
-            agentkit_reads is not, so that the columns would be read before they have their content.
+        NotReady: this role may not alter the table; or legacy_writes is on, so the freeze would refuse saves; or
+            agentkit_reads is not on for everyone, so the columns would be read before they are filled.
     """
     with _as_not_ready():
         refuse_unfit_database()
     if not read_legacy_home().is_contracted:
-        return  # an earlier attempt was killed after they came back, and seeding them is right at any stage
+        return  # an earlier attempt was killed after adding them; filling them is correct at any stage
     if sentence := _not_owner():
         raise NotReady(f"The legacy columns stay dropped, and nothing was changed: {sentence}")
     rollout = RolloutState.read().rollout
     if not rollout.legacy_writes.is_nothing:
         raise NotReady(
             "The legacy columns stay dropped, and nothing was changed: legacy_writes is on, and the columns come back "
-            "frozen, so that saves would be refused. Run manage.py waffle_flag legacy_writes --deactivate first."
+            "frozen and would refuse saves. Run manage.py waffle_flag legacy_writes --deactivate first."
         )
     if not rollout.agentkit_reads.is_everything:
         raise NotReady(
-            "The legacy columns stay dropped, and nothing was changed: agentkit_reads is off for some, who would read "
-            "the columns before they have their content. Run manage.py waffle_flag agentkit_reads --everyone first."
+            "The legacy columns stay dropped, and nothing was changed: agentkit_reads is off for some projects, "
+            "which would read the columns before these are filled. Run manage.py waffle_flag agentkit_reads "
+            "--everyone first."
         )
 
 
@@ -130,7 +129,7 @@ def _as_not_ready() -> Iterator[None]:
 
 
 def _not_owner() -> str:
-    """Say that this role may not alter the table; nothing where it may."""
+    """Return a sentence if this role may not alter the table, else an empty string."""
     with connection.cursor() as cursor:
         cursor.execute(
             """
@@ -138,5 +137,5 @@ def _not_owner() -> str:
             WHERE oid = '"Project"'::regclass AND NOT pg_has_role(relowner, 'USAGE')
             """
         )
-        found = cursor.fetchone()
-    return f'"Project" belongs to another role than {found[0]}: migrate as its owner, or as a member.' if found else ""
+        row = cursor.fetchone()
+    return f'"Project" belongs to another role than {row[0]}: migrate as its owner, or as a member.' if row else ""

@@ -1,4 +1,4 @@
-"""The rollout in words: where it stands, and what came of a step."""
+"""Output of the rollout command: the status, a step taken, a refusal."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from agentstate.management.text import counted, print_table, stream_of
 from agentstate.rollout.evidence import ADVICE, DESCRIPTIONS
 from agentstate.rollout.refusals import ConditionsNotMet, NoStage, NoSuchStep
 from agentstate.rollout.stages import Position, RolloutState, Stage
-from agentstate.rollout.status import number
+from agentstate.rollout.status import percent_as_json
 from agentstate.rollout.steps import CONTRACT
 
 if TYPE_CHECKING:
@@ -25,68 +25,70 @@ if TYPE_CHECKING:
     from agentstate.rollout.status import Status
 
 
-def write_status(command: BaseCommand, found: Status) -> None:
-    """Say where the rollout stands, and what is missing for the next step."""
-    command.stdout.write(f"Stage: {found.position or 'none of the ladder'}")
-    if found.foreign_changes:
-        command.stdout.write(command.style.ERROR(" ".join(found.foreign_changes.facts)))
-        command.stdout.write(f"There is no step until this is undone. {found.foreign_changes.way_out}")
+def write_status(command: BaseCommand, status: Status) -> None:
+    """Print the stage, and the conditions of the next step."""
+    command.stdout.write(f"Stage: {status.position or 'none'}")
+    if status.foreign_changes:
+        command.stdout.write(command.style.ERROR(" ".join(status.foreign_changes.facts)))
+        command.stdout.write(f"No step can be taken until this is undone. {status.foreign_changes.way_out}")
         return
-    if found.override:
+    if status.override:
         command.stdout.write(
-            command.style.ERROR(f"Taken by override: {found.override.override} ({found.override.requested_by})")
+            command.style.ERROR(f"Taken by override: {status.override.override} ({status.override.requested_by})")
         )
-    if found.frozen:
-        command.stdout.write(f"Frozen since {found.frozen.since}, by {found.frozen.by}.")
-    if found.unfinished:
+    if status.frozen:
+        command.stdout.write(f"Frozen since {status.frozen.since}, by {status.frozen.by}.")
+    if status.unfinished:
         command.stdout.write(
-            command.style.WARNING("The retreat to here has not ended: manage.py agentkit_rollout retreat goes on.")
+            command.style.WARNING(
+                "The retreat to this stage is unfinished. Run manage.py agentkit_rollout retreat to continue."
+            )
         )
-    for pilots in found.pilots:
+    for pilots in status.pilots:
         who = [counted(pilots.projects, "project")] if pilots.projects else []
         command.stdout.write(f"Pilots: {pilots.gate} names {' and '.join([*who, *['users'] * pilots.users])}.")
-    _write_bypassing_writes(command, found)
-    if found.position is None:
-        _write_nearest(command, found.nearest)
-    elif found.next is None:
-        command.stdout.write("The legacy columns have been dropped: there is no step up from here.")
+    _write_bypassing_writes(command, status)
+    if status.position is None:
+        _write_nearest(command, status.nearest)
+    elif status.next is None:
+        command.stdout.write("The legacy columns have been dropped: contracted is the last stage.")
     else:
-        _write_next(command, found.next, found.conditions, is_open=found.open)
+        _write_next(command, status.next, status.conditions, is_open=status.open)
 
 
 def write_step(command: BaseCommand, step: RolloutStep) -> None:
-    """Say what step was taken."""
+    """Print the step that was taken."""
     if step.override:
         missing = ", ".join(condition["name"] for condition in step.conditions if not condition["holds"])
-        command.stdout.write(command.style.ERROR(f"TAKEN BY OVERRIDE, although these did not hold: {missing}"))
-        command.stdout.write(command.style.ERROR(f"The reason, kept with {step.requested_by}: {step.override}"))
+        command.stdout.write(command.style.ERROR(f"TAKEN BY OVERRIDE. Not met: {missing}"))
+        command.stdout.write(command.style.ERROR(f"Reason, recorded for {step.requested_by}: {step.override}"))
     before, after = (
         Position(Stage(stage), percent)
         for stage, percent in ((step.from_stage, step.from_percent), (step.to_stage, step.to_percent))
     )
     command.stdout.write(command.style.SUCCESS(f"{before} → {after}"))
-    command.stdout.write("Every process sees it within two seconds. manage.py agentkit_rollout says what comes next.")
+    command.stdout.write("Every process sees it within two seconds. Run manage.py agentkit_rollout for the next step.")
 
 
 def write_refusal(command: BaseCommand, refusal: RolloutError) -> None:
-    """Say why no step was taken, and what leads on."""
+    """Print why no step was taken, and what to do."""
     if conditions := _conditions(refusal):
         _write_conditions(command, "Conditions", conditions)
     if isinstance(refusal, NoStage):
         _write_nearest(command, refusal.nearest)
     command.stderr.write(str(refusal))
     _write_ways_out(command.stderr, conditions)
-    command.stderr.write(f"Stage: {RolloutState.read().position or 'none of the ladder'}.")
+    command.stderr.write(f"Stage: {RolloutState.read().position or 'none'}.")
 
 
 def step_as_json(step: RolloutStep) -> dict[str, Any]:
-    """Return the step that was taken as the one object that ``--format json`` prints."""
+    """Return a step that was taken, for ``--format json``."""
     return {
         "taken": True,
         "stage": step.to_stage,
-        "percent": number(step.to_percent),
+        "percent": percent_as_json(step.to_percent),
         "from_stage": step.from_stage,
-        "from_percent": number(step.from_percent),
+        "from_percent": percent_as_json(step.from_percent),
         "requested_by": step.requested_by,
         "override": step.override,
         "conditions": step.conditions,
@@ -94,22 +96,22 @@ def step_as_json(step: RolloutStep) -> dict[str, Any]:
 
 
 def refusal_as_json(refusal: RolloutError) -> dict[str, Any]:
-    """Return where that leaves the rollout, as the one object that ``--format json`` prints."""
+    """Return a refusal with the present stage, for ``--format json``."""
     rollout_state = RolloutState.read()
     return {
         "taken": False,
         "stage": rollout_state.position and rollout_state.position.stage.value,
-        "percent": number(rollout_state.percent),
+        "percent": percent_as_json(rollout_state.percent),
         "reason": str(refusal),
         "conditions": [condition._asdict() for condition in _conditions(refusal)],
     }
 
 
 def bypassing_writes_in_words(counts: BypassingWriteCounts) -> str:
-    """Say how many writes bypassed agentstate, and how many of them no backfill has taken in."""
+    """Say how many writes bypassed agentstate, and how many of them wait for a backfill."""
     return (
         f"{counted(counts.count, 'write')} bypassed agentstate since dual writing started; "
-        f"{counts.open:,} still to be taken in"
+        f"{counts.open:,} still {'waits' if counts.open == 1 else 'wait'} for a backfill"
     )
 
 
@@ -131,11 +133,11 @@ def _write_next(command: BaseCommand, target: Position, conditions: Sequence[Con
     _write_conditions(command, f"Next: {target}", conditions)
     if not is_open:
         missing = [condition.name for condition in conditions if not condition.holds]
-        command.stdout.write(command.style.ERROR(f"Not open: {', '.join(missing)}."))
+        command.stdout.write(command.style.ERROR(f"Not open. Not met: {', '.join(missing)}."))
         _write_ways_out(command.stdout, conditions)
         return
     how = CONTRACT if target.stage == Stage.CONTRACTED else "manage.py agentkit_rollout advance"
-    command.stdout.write(command.style.SUCCESS(f"Open: {how} takes the step."))
+    command.stdout.write(command.style.SUCCESS(f"Open. Run {how} to take the step."))
 
 
 def _write_ways_out(output: OutputWrapper, conditions: Sequence[Condition]) -> None:
@@ -148,11 +150,11 @@ def _write_conditions(command: BaseCommand, title: str, conditions: Sequence[Con
     print_table(
         stream_of(command.stdout),
         title,
-        ["condition", "holds", "found", "needed", "age", "what it is"],
+        ["condition", "status", "found", "needed", "age", "meaning"],
         [
             (
                 condition.name,
-                "yes" if condition.holds else "NO",
+                "met" if condition.holds else "not met",
                 f"{condition.figure:,}",
                 f"{condition.needed:,}",
                 age(condition.age_seconds),
@@ -163,24 +165,26 @@ def _write_conditions(command: BaseCommand, title: str, conditions: Sequence[Con
     )
 
 
-def _write_bypassing_writes(command: BaseCommand, found: Status) -> None:
-    if not found.bypassing_writes.count:
+def _write_bypassing_writes(command: BaseCommand, status: Status) -> None:
+    if not status.bypassing_writes.count:
         return
-    command.stdout.write(command.style.WARNING(f"{bypassing_writes_in_words(found.bypassing_writes)}."))
+    command.stdout.write(command.style.WARNING(f"{bypassing_writes_in_words(status.bypassing_writes)}."))
     print_table(
         stream_of(command.stdout),
-        "The newest of them",
+        "The newest",
         ["project", "at", "kind"],
         [
             (shlex.quote(each.project), f"{each.at:%Y-%m-%d %H:%M:%S %Z}", each.kind)
-            for each in found.newest_bypassing_writes
+            for each in status.newest_bypassing_writes
         ],
     )
 
 
 def _write_nearest(command: BaseCommand, nearest: Sequence[NearestPosition]) -> None:
     for each in nearest:
-        command.stdout.write(f"Near {each.position}, but for:")
+        command.stdout.write(f"Nearest stage: {each.position}. Different:")
         for difference in each.differences:
-            command.stdout.write(f"  {difference.gate} is {difference.setting}, and there {difference.wanted}:")
+            command.stdout.write(
+                f"  {difference.gate} is {difference.setting}; {each.position} needs {difference.wanted}:"
+            )
             command.stdout.write(f"    manage.py {difference.command}")

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 WORKFLOW = "rfp_intake"
 READ_TOOL = "ingest_rfp_bundle"
-# How often the state is worked out again because somebody saved the project in between.
+# How often the state is worked out again because another writer saved the project meanwhile.
 ATTEMPTS = 5
 
 

@@ -1,1 +1,1 @@
-"""Rolling out under evidence: the stages, what each step asks for and was found, and the steps up and down."""
+"""The rollout: its stages, the conditions of each step with their evidence, and the steps up and down."""

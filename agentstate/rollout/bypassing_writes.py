@@ -1,8 +1,8 @@
-"""Bypassing writes: writes of the columns by others after ``agentkit_writes`` had reached their project.
+"""Bypassing writes: writes of the columns that bypass agentstate after ``agentkit_writes`` has reached the project.
 
-Since then every save of ours goes into the AgentKit home too, so that columns with a later clock, which that home had
-not taken in, were written by somebody else (or by a process of ours that had not yet seen the toggle). What is ahead
-is *open*; the next forward pass or save takes it in, and what it kept shows the bypassing write from then on.
+From then on, every save by agentstate writes the AgentKit home too. Columns with a later clock than that home were
+written by another program, or by an application process that had not yet seen the toggle. Such a write is *open* until
+the next forward pass or save takes it in. The run of that pass or save shows the bypassing write afterwards.
 """
 
 from __future__ import annotations
@@ -39,9 +39,9 @@ _OPEN = f"""
     SELECT p.id, {CLOCK} AS at, {STANDING} AS kind, NOT {COLUMNS_ARE_GIVEN_UP} AS is_open FROM {PROJECTS} p {NEWEST}
     WHERE {CLOCK} > %(earliest)s AND ({STANDING}) IN ('{Standing.LEGACY_AHEAD}', '{Standing.FORKED}')"""
 
-# What took columns in: the run that kept them at their clock, or the merge of a fork with them, which follows that run
-# at once, and whose legacy_at moves on when it is seeded. Both begin when their snapshot is. Reads the index of the
-# workflows.
+# The runs that took columns in: the legacy snapshot at the columns' clock, or the merge of a fork. A merge follows the
+# legacy snapshot at once, and the reverse pass changes its legacy_at, so the snapshot's clock is read. For both,
+# started_at equals snapshot_at. Uses the index of the workflows.
 _KEPT = """
     SELECT project_id AS id, workflow_id AS kind, result,
         CASE workflow_id WHEN 'legacy_merge' THEN (
@@ -52,9 +52,9 @@ _KEPT = """
     WHERE left(workflow_id, 100) IN ('legacy_snapshot', 'legacy_merge') AND status = 'succeeded'
       AND num_nulls(snapshot_at) = 0 AND started_at > %(earliest)s AND project_id IS NOT NULL"""
 
-# Columns that a save of ours had written are no bypassing write: its run has saved again since, and has an event of it
-# (see state/history.py). Empty columns that a project began with are none either. OFFSET 0 is an optimization fence:
-# the events are looked up for the few columns that were kept.
+# Columns that agentstate wrote itself are no bypassing write: the run that saved them has an event at their clock (see
+# state/history.py). Empty columns that a project began with are none either. OFFSET 0 is an optimization fence: events
+# are read for the few kept columns only.
 _SAVED = """EXISTS (
     SELECT FROM (
         SELECT id FROM "AgentWorkflowRun" WHERE project_id = p.id AND snapshot_at >= p.at OFFSET 0
@@ -69,10 +69,10 @@ _BEGAN = """
 
 
 class BypassingWrite(NamedTuple):
-    """A write that bypassed us: the columns' clock, and where it stands.
+    """A write that bypassed agentstate: its project, the columns' clock, and its kind.
 
-    ``kind`` is ``legacy_ahead`` or ``forked`` where nothing has taken it in yet, else the workflow of the run that
-    did, ``legacy_snapshot`` or ``legacy_merge``.
+    ``kind`` is ``legacy_ahead`` or ``forked`` while the write waits for a backfill. Afterwards it is the workflow of
+    the run that took it in: ``legacy_snapshot`` or ``legacy_merge``.
     """
 
     project: str
@@ -82,9 +82,9 @@ class BypassingWrite(NamedTuple):
 
 @dataclass(frozen=True)
 class BypassingWriteCounts:
-    """How many writes bypassed us, how many of them nothing has taken in yet, and when the newest was.
+    """How many writes bypassed agentstate, how many still wait for a backfill, and when the newest was.
 
-    What a person gave up (see backfill/acceptance.py) is counted, and not open.
+    Writes that the operator accepted as lost (see state/acceptance.py) are counted, but not open.
     """
 
     count: int = 0
@@ -101,7 +101,7 @@ def count_bypassing_writes(history: FlagHistory | None = None) -> BypassingWrite
         cursor.execute(
             f"""
             SELECT count(*), count(*) FILTER (WHERE is_open), max(at)
-            FROM ({query}) escape
+            FROM ({query}) bypassing
             """,
             parameters,
         )
@@ -115,7 +115,7 @@ def newest_bypassing_writes(limit: int = LISTED, history: FlagHistory | None = N
         return []
     with connection.cursor() as cursor:
         cursor.execute(
-            f"SELECT id, at, kind FROM ({query}) escape ORDER BY at DESC, id LIMIT %(limit)s",
+            f"SELECT id, at, kind FROM ({query}) bypassing ORDER BY at DESC, id LIMIT %(limit)s",
             {**parameters, "limit": limit},
         )
         return [BypassingWrite(*row) for row in cursor.fetchall()]

@@ -1,4 +1,4 @@
-"""Why a step was not taken, or not to its end."""
+"""The errors of steps that were not taken, or not completed."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ NAMED = 10
 
 
 class RolloutError(Exception):
-    """A step was not taken, or not to its end; the text says why, and the way out."""
+    """A step was not taken, or not completed. The text says why, and what to do."""
 
 
 class UnsuitablePercent(RolloutError):
-    """A share was asked for that the next step does not have."""
+    """The next step does not have the requested share."""
 
 
 class Refused(RolloutError):
@@ -24,11 +24,11 @@ class Refused(RolloutError):
 
 
 class StepInProgress(Refused):
-    """Another operator is taking a step, or took one in between."""
+    """Another operator is taking a step, or took one meanwhile."""
 
 
 class NeedsPerson(Refused):
-    """Some projects cannot be brought back without a person.
+    """Some projects need a decision by the operator before the step.
 
     Attributes:
         projects: their ids.
@@ -41,8 +41,8 @@ class NeedsPerson(Refused):
 
 
 class TableLocked(Refused):
-    """Others kept ``"Project"`` locked. Nothing was changed."""
+    """Another transaction kept ``"Project"`` locked. Nothing was changed."""
 
 
 class Interrupted(RolloutError):
-    """An operator interrupted the step where that is safe."""
+    """The operator interrupted the step. What it had done so far is safe."""

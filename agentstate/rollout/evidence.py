@@ -1,8 +1,8 @@
-"""The conditions of each step up, and what was found about them.
+"""The conditions of each step up, and their evidence.
 
-The ages come from the kept history of flag changes: evidence counts from the moment at which a gate became what it is.
-What reads found is counted by the hour. A comparison counts in hours that began after that moment, a difference or a
-fallback to the end of its hour: where an hour leaves a doubt, it counts against the step.
+Evidence counts from the moment at which a gate got its present share, which the history of flag changes records. Reads
+are counted by the hour. Comparisons count if their hour began after that moment. A difference or a fallback counts as
+if it happened at the end of its hour. So an hour in doubt counts against the step.
 """
 
 from __future__ import annotations
@@ -34,40 +34,40 @@ if TYPE_CHECKING:
 
 HOUR = timedelta(hours=1)
 
-# What each condition asks for, for people.
+# What each condition counts, for operators.
 DESCRIPTIONS = {
     "unapplied_migrations": "migrations that are not applied yet",
     "verification_problems": "problems that verification finds",
     "legacy_ahead_too_long": "projects whose columns have waited too long to be taken in",
-    "left_aside_open": "projects left aside that nobody has decided about",
+    "left_aside_open": "projects left aside that wait for a decision",
     "shadow_reads_compared": "shadow reads that compared both homes",
     "differences": "differences that shadow reads found",
     "hours_without_difference": "hours of shadow reads for everyone without a difference",
-    "hours_at_100_percent": "hours for which everyone has read from the AgentKit home",
+    "hours_at_100_percent": "hours since everyone reads from the AgentKit home",
     "hours_without_fallback": "hours since a read fell back to the legacy home",
-    "escapes_open": "writes that bypassed us and are not taken in yet",
-    "hours_without_escape": "hours since a write bypassed us",
+    "escapes_open": "writes that bypassed agentstate and wait for a backfill",
+    "hours_without_escape": "hours since a write bypassed agentstate",
 }
-# What to do where it does not hold.
+# What to do if a condition is not met.
 ADVICE = {
     "unapplied_migrations": "run manage.py migrate",
-    "verification_problems": "manage.py verify_agentkit_state names them, and what to do",
+    "verification_problems": "run manage.py verify_agentkit_state, which names them and what to do",
     "legacy_ahead_too_long": "run manage.py backfill_agentkit_state",
-    "left_aside_open": "manage.py agentkit_left_aside list names them: retry or accept each",
-    "shadow_reads_compared": "let the application go on loading state",
-    "differences": "the rollout page in the admin names the projects: settle each, then wait",
+    "left_aside_open": "run manage.py agentkit_left_aside list, then retry or accept each",
+    "shadow_reads_compared": "let the application load state",
+    "differences": "see the projects on the rollout page in the admin and settle each, then wait",
     "hours_without_difference": "wait",
     "hours_at_100_percent": "wait",
-    "hours_without_fallback": "wait; the rollout page in the admin has the reasons of fallbacks",
+    "hours_without_fallback": "wait; see the reasons for fallbacks on the rollout page in the admin",
     "escapes_open": "run manage.py backfill_agentkit_state, which takes them in",
-    "hours_without_escape": "find who writes: manage.py agentkit_rollout lists the bypassing writes; then wait",
+    "hours_without_escape": "find what writes the columns (manage.py agentkit_rollout lists the writes), then wait",
 }
 
 
 class Condition(NamedTuple):
-    """A condition of a step: the figure found, the one needed, and how old the evidence is.
+    """A condition of a step: the figure, the figure needed, and the age of the evidence.
 
-    ``age_seconds`` is 0 for what was looked at just now, and None where there is no evidence yet.
+    ``age_seconds`` is 0 for evidence read in this call, and None without evidence.
     """
 
     name: str
@@ -81,14 +81,14 @@ class Condition(NamedTuple):
 
 
 class Evidence:
-    """What is known at one moment, each part looked up when it is first asked for."""
+    """The evidence at one moment. Each part is read when it is first needed."""
 
     def __init__(self) -> None:
         self.now = server_time()
         self.history = FlagHistory.load()
 
     def conditions(self, target: Position) -> list[Condition]:
-        """Return the conditions of the step to a position, as they stand."""
+        """Return the conditions of the step to a position."""
         return {
             Stage.DUAL_WRITE: self._to_dual_write,
             Stage.SHADOW_READ: self._to_shadow_read,
@@ -166,12 +166,12 @@ class Evidence:
     def _hours(self, name: str, since: datetime | None) -> Condition:
         long_enough = thresholds.time_without()
         age = max(timedelta(0), self.now - since) if since else timedelta(0)
-        # Cut, so that no figure looks like one that holds.
+        # Rounded down: a condition that is not met must not show the figure needed.
         figure = floor(age / HOUR * 10) / 10
         return Condition(name, age >= long_enough, figure, _number(long_enough / HOUR), self._age(since))
 
     def _end_of_newest(self, finding: str, began: datetime | None) -> datetime | None:
-        """Return the end of the newest hour with such a finding that nobody accepted, if it is after the beginning."""
+        """Return the end of the newest hour since the beginning that has such a finding, without accepted ones."""
         if began is None:
             return None
         hours = ReadCount.objects.filter(finding=finding, hour__gte=_hour_of(began)).exclude(reason=ReadCount.GIVEN_UP)
@@ -179,7 +179,7 @@ class Evidence:
         return newest and newest + HOUR
 
     def _compared_since(self, since: datetime | None) -> int:
-        """Count comparisons in whole hours since then; where no hours are asked for, in the hour under way too."""
+        """Count comparisons in whole hours since then; in the current hour too if the threshold is 0 hours."""
         if since is None:
             return 0
         first = _hour_of(since)
@@ -188,7 +188,7 @@ class Evidence:
         return _counted(ReadCount.Finding.COMPARED, first)
 
     def _differences_since(self, began: datetime | None) -> int:
-        """Count differences in the hours that are asked for, and in the one that these begin in."""
+        """Count differences within the threshold of hours, including the hour in which it begins."""
         if began is None:
             return 0
         window = self.now - thresholds.time_without()

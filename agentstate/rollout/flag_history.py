@@ -1,4 +1,4 @@
-"""What the kept history of flag changes tells: since when a gate has been as it is, and for which projects."""
+"""The history of flag changes: since when a gate has had its present share, and for which projects."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Change(NamedTuple):
-    """What a gate's share became, when, and by whom."""
+    """A change of a gate: the moment, the new share, and who made it."""
 
     at: datetime
     share: Share
@@ -28,9 +28,9 @@ class Change(NamedTuple):
 
 @dataclass(frozen=True)
 class Reached:
-    """The moments since which a gate has been on without a break, by bucket and for the projects that were ever named.
+    """The moments since which a gate has been on without interruption, by bucket and by named project.
 
-    Where it is off now, there is no moment.
+    Buckets and projects for which it is off have no moment.
     """
 
     ranges: list[tuple[range, datetime]]
@@ -45,8 +45,7 @@ class Reached:
 class FlagHistory:
     """The changes of the four gates, the oldest first.
 
-    A gate of whose present share nothing is told, because it is as it was before there was a history, has no moment
-    since which it is so.
+    A gate that has not changed since the history began has no such moment.
     """
 
     def __init__(self, changes: Iterable[FlagChange]) -> None:
@@ -62,7 +61,7 @@ class FlagHistory:
         return cls(FlagChange.objects.filter(flag__in=GATES).order_by("pk"))
 
     def last_change(self, gate: Gate) -> Change | None:
-        """Return the change that made a gate's share what it is."""
+        """Return the change that gave a gate its present share."""
         changes = self._changes[gate.name]
         last = None
         for change in reversed(changes):
@@ -71,11 +70,11 @@ class FlagHistory:
             last = change
         return last
 
-    def since(self, gate: Gate, holds: Callable[[Share], bool]) -> datetime | None:
-        """Return since when something has held about a gate's share without a break, None where it does not hold."""
+    def since(self, gate: Gate, is_met: Callable[[Share], bool]) -> datetime | None:
+        """Return since when a gate's share has met a predicate without interruption, None if it does not meet it."""
         since = None
         for change in reversed(self._changes[gate.name]):
-            if not holds(change.share):
+            if not is_met(change.share):
                 break
             since = change.at
         return since
@@ -86,8 +85,8 @@ class FlagHistory:
         moments: list[datetime | None] = [None] * BUCKETS
         for change in changes:
             moments = [
-                (moment or change.at) if number in change.share.buckets else None
-                for number, moment in enumerate(moments)
+                (moment or change.at) if bucket in change.share.buckets else None
+                for bucket, moment in enumerate(moments)
             ]
         ranges, first = [], 0
         for moment, group in groupby(moments):
@@ -107,9 +106,9 @@ def _reached_one(project_id: str, changes: list[Change]) -> datetime | None:
 
 
 def _flag(name: str, settings: Any) -> Flag:
-    """Return the flag with these settings of the history; without a row where it was deleted.
+    """Return the flag with these settings of the history; an unsaved one if it was deleted.
 
-    The table may hold settings that others wrote. What is no setting of a flag counts as off.
+    Another tool may have written the settings. An invalid setting counts as off.
     """
     if settings is None:
         return Flag(name=name)

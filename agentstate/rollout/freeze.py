@@ -1,9 +1,9 @@
-"""The freeze: the five columns refuse writes, whoever writes, until it is lifted.
+"""The freeze: two triggers refuse every writer's changes of the five columns until the freeze is lifted.
 
-A trigger function runs with the rights of the role that writes, so this one reads no table: since when, and by whom,
-stands in the triggers' arguments. A statement that names none of the five columns compares nothing, and one that
-writes back what is there does not call the function. It fires for the replica role too. Our own re-seeding of the
-columns passes by setting ``agentstate.moves_state`` to ``on``, for its transaction only.
+A trigger function runs with the rights of the writing role, so it reads no table. The triggers' arguments say since
+when and by whom the columns are frozen. An UPDATE that names none of the five columns costs nothing, and one that
+writes equal values does not call the function. The triggers fire for the replica role too. The reverse pass gets
+through by setting ``agentstate.moves_state`` to ``on`` for its transaction.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ if TYPE_CHECKING:
 _COLUMNS = [f'"{key.column}"' for key in STATE_KEYS]
 _CHANGES = " OR ".join(f"OLD.{column} IS DISTINCT FROM NEW.{column}" for column in _COLUMNS)
 _FILLS = " OR ".join(f"NEW.{column} IS NOT NULL" for column in _COLUMNS)
-# What agentstate.state.columns.MOVES_STATE says.
+# Set by agentstate.state.columns.MOVES_STATE.
 _MOVES_STATE = "current_setting('agentstate.moves_state', true) IS NOT DISTINCT FROM 'on'"
 
-# The ERRCODE is PostgreSQL's own for what must be in another state first, and none that one project's content causes.
+# No project's content can cause this ERRCODE, so a pass does not leave the project aside for it.
 _FREEZE = f"""
     CREATE OR REPLACE FUNCTION agentstate_freeze() RETURNS trigger LANGUAGE plpgsql AS $function$
     BEGIN
@@ -57,7 +57,7 @@ _FREEZE = f"""
     ALTER TABLE "Project" ENABLE ALWAYS TRIGGER agentstate_freeze;
     ALTER TABLE "Project" ENABLE ALWAYS TRIGGER agentstate_freeze_insert"""
 
-# The triggers name the columns, so that they must go before these do.
+# The triggers depend on the columns: drop them first.
 THAW = """
     DROP TRIGGER IF EXISTS agentstate_freeze ON "Project";
     DROP TRIGGER IF EXISTS agentstate_freeze_insert ON "Project";
@@ -72,7 +72,7 @@ class Freeze(NamedTuple):
 
 
 def freeze() -> None:
-    """Let the columns refuse writes. Needs the table's lock for an instant: see :func:`with_lock_timeout`."""
+    """Make the columns refuse writes. Locks the table briefly: see :func:`with_lock_timeout`."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS \"UTC\"')")
         (since,) = cursor.fetchone()
@@ -81,7 +81,7 @@ def freeze() -> None:
 
 
 def thaw() -> None:
-    """Let the columns take writes again. Needs the table's lock for an instant: see :func:`with_lock_timeout`."""
+    """Make the columns accept writes again. Locks the table briefly: see :func:`with_lock_timeout`."""
     with connection.cursor() as cursor:
         cursor.execute(THAW)
 
@@ -92,7 +92,7 @@ def is_frozen() -> bool:
 
 
 def read_freeze() -> Freeze | None:
-    """Return since when the columns refuse writes, None where they don't: nobody may have disabled a trigger."""
+    """Return since when the columns refuse writes; None unless both triggers exist and fire for every writer."""
     with connection.cursor() as cursor:
         cursor.execute(
             """
@@ -101,15 +101,15 @@ def read_freeze() -> Freeze | None:
               AND tgname IN ('agentstate_freeze', 'agentstate_freeze_insert')
             """
         )
-        found = cursor.fetchall()
-    if len(found) < 2:
+        triggers = cursor.fetchall()
+    if len(triggers) < 2:
         return None
-    since, by, *_ = bytes(found[0][0]).decode().split("\0")
+    since, by, *_ = bytes(triggers[0][0]).decode().split("\0")
     return Freeze(since, by)
 
 
 def has_freeze_triggers() -> bool:
-    """Tell whether anything of a freeze is there, be it that somebody disabled a trigger, or enabled it for some."""
+    """Tell whether a trigger of the freeze exists, even a disabled one."""
     with connection.cursor() as cursor:
         cursor.execute(
             """
@@ -117,15 +117,15 @@ def has_freeze_triggers() -> bool:
                            AND tgname IN ('agentstate_freeze', 'agentstate_freeze_insert'))
             """
         )
-        (left,) = cursor.fetchone()
-    return bool(left)
+        (exists,) = cursor.fetchone()
+    return bool(exists)
 
 
 def with_lock_timeout(act: Callable[[], Result]) -> Result:
     """Lock ``"Project"`` and act, in one transaction: see :func:`agentstate.lock_timeout.with_lock_timeout`.
 
     Raises:
-        TableLocked: others held the lock each time; nothing was changed.
+        TableLocked: another transaction held the lock at each attempt; nothing was changed.
     """
     try:
         return lock_timeout.with_lock_timeout(act, DEFAULT_DB_ALIAS)

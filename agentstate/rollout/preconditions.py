@@ -1,4 +1,4 @@
-"""What must hold of the database before any step, up or down."""
+"""Preconditions of every step, up or down."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ class UnfitDatabase(Refused):
 
 
 def refuse_unfit_database() -> None:
-    """Check that our tables exist, that other tools changed nothing of ours, and that no policy hides rows.
+    """Check that agentstate's tables exist, that no other tool changed them, and that no policy hides rows.
 
     Raises:
-        UnfitDatabase: naming what is missing or changed, and the way out.
+        UnfitDatabase: naming what is missing or changed, and what to do.
         RowsHidden: a policy applies to the connection's role.
     """
     refuse_missing_tables()

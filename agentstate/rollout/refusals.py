@@ -1,4 +1,4 @@
-"""Refusals of a step that say what would open it."""
+"""Refusals of a step, with what the operator needs to open it."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
 
 class NoSuchStep(Refused):
-    """The ladder ends here, or the next rung is not one that this command climbs.
+    """There is no further step, or a migration takes it.
 
     Attributes:
-        conditions: of the step that is taken elsewhere.
+        conditions: of the step that a migration takes.
     """
 
     def __init__(self, text: str, conditions: Sequence[Condition] = ()) -> None:
@@ -26,7 +26,7 @@ class NoSuchStep(Refused):
 
 
 class ConditionsNotMet(Refused):
-    """Conditions do not hold. Nothing was changed.
+    """Conditions are not met. Nothing was changed.
 
     Attributes:
         target: where the step would have led.
@@ -35,17 +35,17 @@ class ConditionsNotMet(Refused):
 
     def __init__(self, target: Position, conditions: Sequence[Condition]) -> None:
         names = ", ".join(condition.name for condition in conditions if not condition.holds)
-        super().__init__(f"The step to {target} is not open: {names}. Nothing was changed.")
+        super().__init__(f"The step to {target} is not open. Not met: {names}. Nothing was changed.")
         self.target, self.conditions = target, conditions
 
 
 class NoStage(Refused):
-    """The flags were set by hand into no stage. Nothing was changed.
+    """The flags match no stage. Nothing was changed.
 
     Attributes:
         nearest: the stages that differ least.
     """
 
     def __init__(self, nearest: Sequence[NearestPosition]) -> None:
-        super().__init__("The flags are no stage of the ladder, so there is no step from here. Nothing was changed.")
+        super().__init__("The flags match no stage, so there is no step from here. Nothing was changed.")
         self.nearest = nearest

@@ -1,4 +1,4 @@
-"""Reverse passes before fewer projects read from the AgentKit home: the columns receive what they lack."""
+"""Reverse passes, which bring the columns up to date before fewer projects read from the AgentKit home."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ def reverse_until_synced(
 ) -> Result:
     """Run reverse passes until no project is AgentKit ahead, then call ``then`` before any forward pass can start.
 
-    Projects that are forked are merged first, by a forward pass over them. With both write gates open, what a pass has
-    brought home stays there: only a fork that others make meanwhile calls for another round.
+    A forward pass merges forked projects first. With both write gates open, a project that a pass has synced stays in
+    sync; only a bypassing write meanwhile causes another round.
 
     Raises:
-        NeedsPerson: a project is forked with a clash, or a pass had to leave it aside.
-        Refused: a forward pass is under way.
-        Interrupted: somebody set ``stop``; what was moved stays moved.
+        NeedsPerson: a project is forked with a conflict, or a pass left it aside.
+        Refused: a forward pass is running.
+        Interrupted: ``stop`` was set; projects already moved stay moved.
     """
     while True:
         _merge_forks(progress, stop)
@@ -51,14 +51,14 @@ def reverse_until_synced(
         failed = {failure.project for failure in outcome.failures}
         if ahead and failed.issuperset(ahead):
             raise NeedsPerson(
-                "A reverse pass had to leave these agentkit_ahead projects aside; mend them, or accept them with "
-                "manage.py agentkit_left_aside accept, then run this again",
+                "A reverse pass left these agentkit_ahead projects aside. Fix each, or accept it with manage.py "
+                "agentkit_left_aside accept, then run this again. The projects",
                 ahead,
             )
 
 
 _TWO_DIRECTIONS = (
-    "A pass of the other direction is running on this database. Wait for its end, or interrupt it, then run "
+    "A pass of the other direction is running on this database. Wait until it ends, or interrupt it. Then run "
     "manage.py agentkit_rollout retreat again."
 )
 
@@ -73,23 +73,23 @@ def _merge_forks(progress: Callable[[Progress], None], stop: threading.Event) ->
     except OtherDirectionRunning as error:
         raise Refused(_TWO_DIRECTIONS) from error
     except UnknownProjects:
-        return  # deleted meanwhile: the next round looks again
+        return  # deleted meanwhile: the next round reads them again
     _refuse_unfinished(outcome)
     if clashing := sorted(set(forked).intersection(_forked())):
         raise NeedsPerson(
-            "Both homes of these projects changed the same document; settle each with "
-            "manage.py backfill_agentkit_state --prefer legacy|agentkit --project ID, then run this again",
+            "Both homes of these projects changed the same document. Settle each with manage.py "
+            "backfill_agentkit_state --prefer legacy|agentkit --project ID, then run this again. The projects",
             clashing,
         )
 
 
 def _refuse_unfinished(outcome: Outcome) -> None:
     if outcome.stopped:
-        raise Interrupted("Interrupted after the batch under way. What was moved stays moved.")
+        raise Interrupted("Interrupted after the current batch. Projects already moved stay moved.")
 
 
 def _forked() -> list[str]:
-    """Return the ids of forked projects, but for those that a person gave up."""
+    """Return the ids of forked projects, without those that the operator accepted."""
     return _that_are(Standing.FORKED, f"NOT {COLUMNS_ARE_GIVEN_UP}")
 
 

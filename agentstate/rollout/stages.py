@@ -1,7 +1,7 @@
-"""The ladder of the rollout: which flags make a stage, and which stage the flags and the catalog are.
+"""The stages of the rollout, and how the flags and the catalog determine the current one.
 
-Nothing remembers the stage. It is read off the four gates, the freeze and the columns each time, so that whoever sets
-a flag by hand moves it too, or leaves the ladder.
+The stage is not stored. It is derived from the four gates, the freeze and the columns on each read. Setting a flag by
+hand therefore changes the stage, or leaves the flags in no stage.
 
 =============== =============== ============= ================= ============
 stage           agentkit_writes legacy_writes agentkit_reads    shadow reads
@@ -15,8 +15,8 @@ frozen          everyone        off           everyone          any
 contracted      any             any           any               any
 =============== =============== ============= ================= ============
 
-Frozen is agentkit_only with the freeze set; contracted is wherever the columns have been dropped. Projects and users
-that a read gate names are pilots: they take no stage away. Those that a write gate names do.
+Frozen is agentkit_only with the freeze set. The stage is contracted once the columns are dropped. Naming projects or
+users in a read gate (pilots) does not change the stage; naming projects in a write gate does.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ NO_PROJECTS = Decimal(0)
 
 
 class Stage(StrEnum):
-    """The rungs of the ladder, the lowest first."""
+    """The stages of the rollout, the lowest first."""
 
     LEGACY = "legacy"
     DUAL_WRITE = "dual_write"
@@ -69,14 +69,14 @@ class Stage(StrEnum):
 
 
 class Position(NamedTuple):
-    """A position on the ladder: a stage, and the percent of projects that read from the AgentKit home."""
+    """A stage, and the percent of projects that read from the AgentKit home."""
 
     stage: Stage
     percent: Decimal
 
     @classmethod
     def at(cls, stage: Stage) -> Position:
-        """Return the position of a stage that knows one share only."""
+        """Return the position of a stage that has one share only."""
         return cls(stage, ALL_PROJECTS if stage.reaches(Stage.AGENTKIT_ONLY) else NO_PROJECTS)
 
     def __str__(self) -> str:
@@ -98,7 +98,7 @@ class Position(NamedTuple):
 
     @property
     def ignores(self) -> set[str]:
-        """The gates that may be otherwise, and this position is still this position."""
+        """The gates that do not matter for this position."""
         return {AGENTKIT_SHADOW_READS.name} if self.stage.reaches(Stage.AGENTKIT_ONLY) else set()
 
 
@@ -119,9 +119,9 @@ def above(position: Position, percent: Decimal | None = None) -> Position | None
     reads = position.stage in (Stage.SHADOW_READ, Stage.AGENTKIT_READ) and position.percent < ALL_PROJECTS
     if percent is not None and not (reads and position.percent < percent <= ALL_PROJECTS):
         raise UnsuitablePercent(
-            f"--percent {shown(percent)} is no larger share than now, {shown(position.percent)}: give one up to 100."
+            f"--percent {shown(percent)} is not larger than the share now, {shown(position.percent)}. Use more."
             if reads
-            else f"The step up from {position} has no share: leave --percent away."
+            else f"The step up from {position} has no share. Omit --percent."
         )
     if reads:
         return Position(
@@ -143,11 +143,11 @@ def below(position: Position, percent: Decimal | None = None) -> Position | None
     """
     if percent is not None:
         if position.stage != Stage.AGENTKIT_READ:
-            raise UnsuitablePercent(f"The step down from {position} has no share: leave --percent away.")
+            raise UnsuitablePercent(f"The step down from {position} has no share. Omit --percent.")
         if not NO_PROJECTS < percent < position.percent:
             raise UnsuitablePercent(
-                f"--percent {shown(percent)} is no smaller share than now, {shown(position.percent)}: give one, or "
-                "leave it away to let nobody read from the AgentKit home."
+                f"--percent {shown(percent)} is not smaller than the share now, {shown(position.percent)}. Use less, "
+                "or omit it: then no project reads from the AgentKit home."
             )
         return Position(Stage.AGENTKIT_READ, percent)
     if position.stage == Stage.AGENTKIT_ONLY:
@@ -157,8 +157,8 @@ def below(position: Position, percent: Decimal | None = None) -> Position | None
     return Position.at(rungs[index]) if index >= 0 else None
 
 
-class Difference(NamedTuple):
-    """A gate that is not as a stage has it, and the command that makes it so."""
+class GateDifference(NamedTuple):
+    """A gate whose setting differs from the one of a stage, and the command that sets it."""
 
     gate: str
     setting: str
@@ -167,14 +167,14 @@ class Difference(NamedTuple):
 
 
 class NearestPosition(NamedTuple):
-    """A position on the ladder that the flags are not far from."""
+    """A position, and the gates that differ from it."""
 
     position: Position
-    differences: list[Difference]
+    differences: list[GateDifference]
 
 
 class Pilots(NamedTuple):
-    """Whom a read gate names: how many projects beyond its share, and whether users too."""
+    """The pilots of a read gate: how many projects it names beyond its share, and whether it targets users."""
 
     gate: str
     projects: int
@@ -183,11 +183,11 @@ class Pilots(NamedTuple):
 
 @dataclass(frozen=True)
 class RolloutState:
-    """What the flags and the catalog say.
+    """The state of the rollout, from the flags and the catalog.
 
     Attributes:
-        percent: of projects that read from the AgentKit home, on the ladder or off it.
-        position: where that is on the ladder, None where it is no stage.
+        percent: of projects that read from the AgentKit home, at a stage or not.
+        position: the current position, None if the flags match no stage.
     """
 
     flags: dict[str, Flag]
@@ -221,28 +221,28 @@ class RolloutState:
 
     @property
     def nearest(self) -> list[NearestPosition]:
-        """The places that fewest gates keep us from."""
-        all_of_them = [NearestPosition(position, self.differences(position)) for position in self._candidates]
-        fewest = min(len(each.differences) for each in all_of_them)
-        return [each for each in all_of_them if len(each.differences) == fewest]
+        """The positions from which the fewest gates differ."""
+        candidates = [NearestPosition(position, self.differences(position)) for position in self._candidates]
+        fewest = min(len(each.differences) for each in candidates)
+        return [each for each in candidates if len(each.differences) == fewest]
 
     @property
     def pilots(self) -> list[Pilots]:
-        found = []
+        pilots = []
         for gate in (AGENTKIT_READS, AGENTKIT_SHADOW_READS):
             share, flag = getattr(self.rollout, gate.name), self.flags.get(gate.name)
             users = flag is not None and flag.everyone is None and flag.targets_users()
             projects = 0 if share.is_everything else len(share.named)
             if projects or users:
-                found.append(Pilots(gate.name, projects, users))
-        return found
+                pilots.append(Pilots(gate.name, projects, users))
+        return pilots
 
-    def differences(self, position: Position) -> list[Difference]:
-        """Return where the flags are not as they are at a position."""
+    def differences(self, position: Position) -> list[GateDifference]:
+        """Return the gates that differ from a position."""
         return [each for each in self.to_set(position) if each.gate not in position.ignores]
 
-    def to_set(self, position: Position) -> list[Difference]:
-        """Return what a step to a position sets."""
+    def to_set(self, position: Position) -> list[GateDifference]:
+        """Return the gates that a step to a position sets."""
         return [
             self._difference(GATES[name], share, wanted)
             for (name, wanted), share in zip(position.shares.items(), self.rollout, strict=True)
@@ -251,7 +251,7 @@ class RolloutState:
 
     @property
     def _candidates(self) -> list[Position]:
-        """The places to hold the flags against. Only a retreat from frozen lifts the freeze, so there is no other."""
+        """The positions to compare the flags with. With the freeze set, only frozen: a retreat from there lifts it."""
         if self.is_frozen:
             return [Position.at(Stage.FROZEN)]
         return [
@@ -262,10 +262,10 @@ class RolloutState:
             Position.at(Stage.AGENTKIT_ONLY),
         ]
 
-    def _difference(self, gate: Gate, share: Share, wanted: Decimal) -> Difference:
+    def _difference(self, gate: Gate, share: Share, wanted: Decimal) -> GateDifference:
         option = {NO_PROJECTS: "--deactivate", ALL_PROJECTS: "--everyone"}.get(wanted, f"--percent {shown(wanted)}")
         create = "" if gate.name in self.flags else " --create"
-        return Difference(
+        return GateDifference(
             gate.name, _in_words(share), _percent_in_words(wanted), f"waffle_flag {gate.name}{create} {option}"
         )
 

@@ -1,4 +1,4 @@
-"""Projects counted by standing."""
+"""Counts of projects by standing."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from agentstate.state.standing import STANDING, Standing
 
 
 def count_standings() -> dict[Standing, int]:
-    """Count the projects of each standing. Reads all projects, and no document."""
+    """Count the projects of each standing. Scans all projects, but reads no document."""
     with connection.cursor() as cursor:
         cursor.execute(f"SELECT {STANDING} AS standing, count(*) FROM {PROJECTS} p {NEWEST} GROUP BY standing")
-        found = dict(cursor.fetchall())
-    return {standing: found.get(standing, 0) for standing in Standing}
+        counts = dict(cursor.fetchall())
+    return {standing: counts.get(standing, 0) for standing in Standing}

@@ -1,4 +1,4 @@
-"""Where the rollout stands, and what is open before its next step."""
+"""The status of the rollout: its stage, and the conditions of the next step."""
 
 from __future__ import annotations
 
@@ -20,27 +20,26 @@ if TYPE_CHECKING:
 
     from agentstate.rollout.evidence import Condition
     from agentstate.rollout.freeze import Freeze
-    from agentstate.rollout.preconditions import refuse_missing_tables
+    from agentstate.rollout.stages import NearestPosition, Pilots, Position
     from agentstate.state.foreign_changes import ForeignChanges
-from agentstate.rollout.stages import NearestPosition, Pilots, Position
 
 LISTED = 10
 
 
 @dataclass(frozen=True)
 class Status:
-    """What the flags, the catalog, the history and what reads found say together.
+    """The stage with its evidence, from the flags, the catalog, the history and the counts of reads.
 
     Attributes:
         percent: of projects that read from the AgentKit home.
-        next: the position one step up, None from the top and off the ladder.
-        nearest: off the ladder, the stages that differ least.
-        newest_bypassing_writes: the first of them, the newest first.
+        next: the position one step up, None at the top or if the flags match no stage.
+        nearest: if the flags match no stage, the positions that differ least.
+        newest_bypassing_writes: up to ten, the newest first.
         frozen: since when the columns refuse writes, and by whom.
-        override: the newest step that led to this stage, or on within it, although conditions did not hold.
-        unfinished: the retreat that led to this stage, if it has not come to its end.
-        foreign_changes: what other tools changed of the legacy home. Until it is undone there is no step, and nothing
-            else is looked up.
+        override: the newest step to this stage, or within it, whose conditions were not met.
+        unfinished: the retreat to this stage, if it is not completed.
+        foreign_changes: what other tools changed in the legacy home. Until that is undone there is no step, and
+            nothing else is read.
     """
 
     position: Position | None
@@ -58,21 +57,21 @@ class Status:
 
     @property
     def open(self) -> bool:
-        """There is a next step, and all of its conditions hold."""
+        """Whether there is a next step, and all of its conditions are met."""
         return self.next is not None and all(condition.holds for condition in self.conditions)
 
     def as_json(self) -> dict[str, Any]:
         return {
             "stage": self.position.stage.value if self.position else None,
-            "percent": number(self.percent),
+            "percent": percent_as_json(self.percent),
             "next": self.next.stage.value if self.next else None,
-            "next_percent": number(self.next.percent) if self.next else None,
+            "next_percent": percent_as_json(self.next.percent) if self.next else None,
             "open": self.open,
             "conditions": [condition.as_json() for condition in self.conditions],
             "nearest": [
                 {
                     "stage": each.position.stage.value,
-                    "percent": number(each.position.percent),
+                    "percent": percent_as_json(each.position.percent),
                     "differences": [difference._asdict() for difference in each.differences],
                 }
                 for each in self.nearest
@@ -95,7 +94,7 @@ class Status:
 
 
 def status() -> Status:
-    """Look at everything. Where verification is a condition of the next step, that takes as long as it does."""
+    """Read the whole status. Runs verification if that is a condition of the next step."""
     refuse_missing_tables()
     rollout_state = RolloutState.read()
     position = rollout_state.position
@@ -104,7 +103,7 @@ def status() -> Status:
         return Status(position, percent, foreign_changes=changes)
     refuse_hidden_rows()
     evidence = Evidence()
-    found = evidence.bypassing_writes
+    bypassing_writes = evidence.bypassing_writes
     target = above(position) if position else None
     return Status(
         position,
@@ -113,8 +112,8 @@ def status() -> Status:
         conditions=evidence.conditions(target) if target else [],
         nearest=[] if position else rollout_state.nearest,
         pilots=rollout_state.pilots,
-        bypassing_writes=found,
-        newest_bypassing_writes=newest_bypassing_writes(LISTED, evidence.history) if found.count else [],
+        bypassing_writes=bypassing_writes,
+        newest_bypassing_writes=newest_bypassing_writes(LISTED, evidence.history) if bypassing_writes.count else [],
         frozen=read_freeze(),
         override=override_at(position),
         unfinished=unfinished_step(position),
@@ -122,12 +121,12 @@ def status() -> Status:
 
 
 def override_at(position: Position | None) -> RolloutStep | None:
-    """Return the newest step by override that led to this position, or within its stage; None if no step led here."""
+    """Return the newest step by override to this position, or within its stage; None if no step led here."""
     if position is None or RolloutStep.newest_to(*position) is None:
         return None
     return RolloutStep.newest_override_in(position.stage)
 
 
-def number(percent: Decimal) -> float:
-    """Return a percent as JSON has it, whole where it is."""
+def percent_as_json(percent: Decimal) -> float:
+    """Return a percent as a JSON number, an integer if it is whole."""
     return int(percent) if percent == int(percent) else float(percent)

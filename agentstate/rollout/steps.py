@@ -1,4 +1,4 @@
-"""One step up or down the ladder: taken as a whole, kept with who asked for it, and never by two at once."""
+"""One step up or down the stages: atomic, recorded with the operator, and never two at once."""
 
 from __future__ import annotations
 
@@ -33,10 +33,9 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from agentstate.backfill import Progress
-    from agentstate.rollout.stages import RolloutState
     from agentstate.rollout.waiting import Transaction
 
-# One step at a time on a database: (namespace + 2, 0). The passes have the first two.
+# The advisory lock of steps. The passes use the first two keys of the namespace.
 _LOCK = (NAMESPACE + 2, 0)
 FLAGS_LOCK_TIMEOUT = "5s"
 
@@ -46,12 +45,12 @@ UNCONTRACT = f"{CONTRACT} zero"
 
 @dataclass(frozen=True)
 class StepMonitor:
-    """How a step that takes a while tells about itself, and how it is stopped.
+    """Callbacks that report the progress of a step, and the event that stops it.
 
     Attributes:
-        progress: called by the passes that bring state home.
-        waiting: called with the transactions that are waited for.
-        stop: set it to end the step where that is safe.
+        progress: called by the passes.
+        waiting: called with the transactions that the step waits for.
+        stop: set it to end the step at the next safe point.
     """
 
     progress: Callable[[Progress], None] = lambda _: None
@@ -60,22 +59,22 @@ class StepMonitor:
 
 
 def advance(*, percent: Decimal | None = None, override: str = "", monitor: StepMonitor | None = None) -> RolloutStep:
-    """Take one step up, if its conditions hold.
+    """Take one step up, if its conditions are met.
 
     Args:
         percent: the share of projects to read from the AgentKit home, where that is the next step.
-        override: why to take the step although conditions do not hold. It is kept only where they do not.
+        override: why to take the step although conditions are not met. Recorded only in that case.
 
     Raises:
-        ConditionsNotMet: conditions do not hold.
-        NoStage: the flags are no stage.
+        ConditionsNotMet: conditions are not met.
+        NoStage: the flags match no stage.
         UnfitDatabase: tables are missing, or another tool changed "Project".
         RowsHidden: row-level security hides rows.
         NoSuchStep: this is the top, or a migration takes the next step.
-        UnsuitablePercent: the next step has no share, or this is no larger one.
-        StepInProgress: another step is being taken, or was taken meanwhile, or somebody keeps a flag locked.
-        TableLocked: the freeze could not be set since others kept the table locked.
-        Interrupted: somebody stopped it; nothing was changed.
+        UnsuitablePercent: the next step has no share, or the share is not larger than now.
+        StepInProgress: another step is being taken, or was taken meanwhile, or a transaction keeps a flag locked.
+        TableLocked: the freeze could not be set, because another transaction kept the table locked.
+        Interrupted: ``monitor.stop`` was set; nothing was changed.
     """
     refuse_unfit_database()
     monitor = monitor or StepMonitor()
@@ -106,24 +105,24 @@ def advance(*, percent: Decimal | None = None, override: str = "", monitor: Step
 
 
 def retreat(*, percent: Decimal | None = None, monitor: StepMonitor | None = None) -> RolloutStep:
-    """Take one step down. Before fewer projects read from the AgentKit home, their columns hold the newest state.
+    """Take one step down. Brings the columns up to date before fewer projects read from the AgentKit home.
 
-    An interrupted retreat that is started again goes on.
+    Resumes an interrupted retreat.
 
     Args:
         percent: a smaller share of projects that still reads from the AgentKit home.
 
     Raises:
-        NoStage: the flags are no stage.
+        NoStage: the flags match no stage.
         UnfitDatabase: tables are missing, or another tool changed "Project".
         RowsHidden: row-level security hides rows.
         NoSuchStep: this is the bottom, or a migration takes the step down.
-        UnsuitablePercent: there is no share here, this is no smaller one, or an interrupted retreat goes on first.
+        UnsuitablePercent: there is no share here, it is not smaller than now, or a retreat is unfinished.
         StepInProgress: another step is being taken, or was taken meanwhile.
-        NeedsPerson: projects cannot be brought home without a person.
-        TableLocked: the freeze could not be lifted since others kept the table locked.
-        Refused: a forward pass is under way.
-        Interrupted: somebody stopped it where that is safe.
+        NeedsPerson: some projects need a decision by the operator first.
+        TableLocked: the freeze could not be lifted, because another transaction kept the table locked.
+        Refused: a forward pass is running.
+        Interrupted: ``monitor.stop`` was set, and the step ended at a safe point.
     """
     refuse_unfit_database()
     monitor = monitor or StepMonitor()
@@ -132,7 +131,7 @@ def retreat(*, percent: Decimal | None = None, monitor: StepMonitor | None = Non
         position = _still_there(seen)
         if unfinished := unfinished_step(position):
             if percent is not None:
-                raise UnsuitablePercent("The retreat to here has not ended: run it without --percent first.")
+                raise UnsuitablePercent("The retreat to this stage is unfinished. Run it without --percent first.")
             return _finish(unfinished, monitor)
         target = _refuse_bottom(position, below(position, percent))
         history, step = FlagHistory.load(), RolloutStep()
@@ -147,28 +146,28 @@ def retreat(*, percent: Decimal | None = None, monitor: StepMonitor | None = Non
 
 
 def unfinished_step(position: Position | None) -> RolloutStep | None:
-    """Return the step that led here and was interrupted before its end."""
+    """Return the step to this position, if it is not completed."""
     newest = RolloutStep.newest_to(*position) if position else None
     return newest if newest and not newest.completed_at else None
 
 
 def _finish(step: RolloutStep, monitor: StepMonitor) -> RolloutStep:
-    """Bring everybody home after legacy writes were switched on."""
+    """Write the newest state of every project into the columns, after legacy writes were switched on."""
     try:
         _until_legacy_writes_are_on(monitor, step.at)
         reverse_until_synced(step.complete, progress=monitor.progress, stop=monitor.stop)
     except Interrupted as interrupted:
         raise Interrupted(
             f"{interrupted} The stage is {Stage.AGENTKIT_READ} at 100 percent, which is safe: saves go into both "
-            "homes, and everybody reads from the AgentKit home. Run manage.py agentkit_rollout retreat again to go on."
+            "homes, and all reads are from the AgentKit home. Run manage.py agentkit_rollout retreat to continue."
         ) from interrupted
     return step
 
 
 def _until_legacy_writes_are_on(monitor: StepMonitor, *steps_at: datetime) -> None:
-    """Wait until every save goes into the columns too, whoever switched that on: a step, or somebody by hand."""
+    """Wait until every save writes the columns too, since a step or an operator switched that on."""
     by_hand = FlagHistory.load().since(LEGACY_WRITES, lambda share: share.is_everything)
-    if moments := [*steps_at, *filter(None, [by_hand])]:  # else they have always been on
+    if moments := [*steps_at, *filter(None, [by_hand])]:  # else they were always on
         wait_until_effective(max(moments), monitor.waiting, monitor.stop)
 
 
@@ -179,22 +178,22 @@ def _require_place(rollout_state: RolloutState) -> Position:
 
 
 def _still_there(seen: Position) -> Position:
-    """Return the position, which is still the one that the operator saw.
+    """Return the position, if it is still the one that the operator saw.
 
     Raises:
-        StepInProgress: it is another.
+        StepInProgress: the position has changed.
     """
     now = RolloutState.read().position
     if now != seen:
         raise StepInProgress(
-            f"The stage was {seen} a moment ago, and is {now or 'none of the ladder'} now: look again."
+            f"The stage has just changed from {seen} to {now or 'none'}. Run manage.py agentkit_rollout to see it."
         )
     return seen
 
 
 def _refuse_top(target: Position | None) -> Position:
     if target is None:
-        raise NoSuchStep("The columns have been dropped: this is the top of the ladder. Nothing was changed.")
+        raise NoSuchStep("The columns have been dropped: contracted is the last stage. Nothing was changed.")
     return target
 
 
@@ -202,16 +201,16 @@ def _refuse_bottom(position: Position, target: Position | None) -> Position:
     if position.stage == Stage.CONTRACTED:
         raise NoSuchStep(f"A migration takes the step down: run {UNCONTRACT}. Nothing was changed.")
     if target is None:
-        raise NoSuchStep("Everything is legacy: this is the bottom of the ladder. Nothing was changed.")
+        raise NoSuchStep("legacy is the first stage. Nothing was changed.")
     return target
 
 
 @contextmanager
 def _one_at_a_time() -> Iterator[None]:
-    """Hold the lock of steps, which goes with this connection.
+    """Hold the advisory lock of steps on this connection.
 
     Raises:
-        StepInProgress: somebody else holds it.
+        StepInProgress: another session holds it.
     """
     refuse_transaction_pooling()
     with connection.cursor() as cursor:
@@ -219,7 +218,7 @@ def _one_at_a_time() -> Iterator[None]:
         (is_ours,) = cursor.fetchone()
     if not is_ours:
         raise StepInProgress(
-            "Another operator is taking a step on this database. Nothing was changed: look again soon."
+            "Another operator is taking a step on this database. Nothing was changed. Try again later."
         )
     try:
         yield
@@ -236,11 +235,11 @@ def _take(
     then: Callable[[], None] = lambda: None,
     completed: bool = True,
 ) -> RolloutStep:
-    """Set the flags of a position and keep the step, in one transaction.
+    """Set the flags of a position and record the step, in one transaction.
 
     Raises:
-        StepInProgress: somebody changed a flag since the conditions were looked at, or keeps one locked; nothing was
-            changed.
+        StepInProgress: a flag has changed since the conditions were read, or a transaction keeps one locked; nothing
+            was changed.
     """
     with read_committed():
         _lock_flags()
@@ -248,7 +247,7 @@ def _take(
             FlagChange.objects.filter(flag__in=GATES, pk__gt=history.newest_id).exists()
             or RolloutState.read().position != position
         ):
-            raise StepInProgress("Somebody changed a flag just now. Nothing was changed: look again.")
+            raise StepInProgress("A flag changed after the conditions were read. Nothing was changed. Run this again.")
         _set_flags(target)
         then()
         step.from_stage, step.from_percent = position
@@ -263,7 +262,7 @@ def _take(
 def _take_down(
     step: RolloutStep, position: Position, target: Position, history: FlagHistory, *, completed: bool = True
 ) -> RolloutStep:
-    """Take a step down, with what is left of a freeze: it would refuse what is saved from then on."""
+    """Take a step down, and remove what is left of a freeze, which would refuse later saves."""
     if not has_freeze_triggers():
         return _take(step, position, target, history, completed=completed)
     return with_lock_timeout(lambda: _take(step, position, target, history, then=thaw, completed=completed))
@@ -273,7 +272,7 @@ def _lock_flags() -> None:
     """Keep others from changing the flags until the end of the transaction.
 
     Raises:
-        StepInProgress: a transaction of others kept one locked.
+        StepInProgress: another transaction kept one locked.
     """
     with connection.cursor() as cursor:
         cursor.execute(f"SET LOCAL lock_timeout = '{FLAGS_LOCK_TIMEOUT}'")
@@ -283,14 +282,14 @@ def _lock_flags() -> None:
             if not isinstance(error.__cause__, LockNotAvailable):
                 raise
             raise StepInProgress(
-                f"Somebody has been changing a flag for {FLAGS_LOCK_TIMEOUT}, in a transaction that has not ended. "
-                "Nothing was changed: end that transaction (pg_stat_activity, pg_locks), then look again."
+                f"Another transaction has kept a flag locked for {FLAGS_LOCK_TIMEOUT}. Nothing was changed. End that "
+                "transaction (pg_stat_activity, pg_locks), then run this again."
             ) from error
-        cursor.execute(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'")  # which the freeze needs
+        cursor.execute(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'")  # for the freeze
 
 
 def _set_flags(target: Position) -> None:
-    """Set the gates that differ at a position. The others keep their settings, with the pilots that they name."""
+    """Set the gates that differ from a position. The others keep their settings, including pilots."""
     rollout_state = RolloutState.read()
     for difference in rollout_state.to_set(target):
         flag = rollout_state.flags.get(difference.gate) or Flag(name=difference.gate)

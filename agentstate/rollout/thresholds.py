@@ -1,4 +1,4 @@
-"""What the steps ask for, in the project's settings or else by default: ``.env.example`` says what each means."""
+"""The thresholds of the conditions: from the settings, or the defaults. ``.env.example`` explains each."""
 
 from __future__ import annotations
 
@@ -20,5 +20,5 @@ def compared() -> int:
 
 
 def time_without() -> timedelta:
-    """Return for how long nothing may have been found that speaks against a step."""
+    """Return how long a step needs evidence without a difference, fallback or bypassing write."""
     return timedelta(hours=getattr(settings, "AGENTSTATE_ROLLOUT_HOURS", HOURS))

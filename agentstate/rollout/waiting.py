@@ -1,4 +1,4 @@
-"""Waiting until a toggle is true everywhere: each process has seen it, and no transaction goes back to before it."""
+"""Waiting until a toggle is effective: every process has seen it, and all older transactions have ended."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 SECONDS_UNTIL_SEEN = 2.5
 LOOK_EVERY = 0.2
 
-# The transactions of this database that are under way, as CREATE INDEX CONCURRENTLY waits for them. Every role sees
-# these locks, but not when others' transactions began: those count as old. Autovacuum has no user, and saves no state.
-_UNDER_WAY = """
+# The open transactions of this database, found as CREATE INDEX CONCURRENTLY finds them. Every role sees these locks,
+# but not the start times of other roles' transactions: those count as old. Autovacuum has no user, and saves no state.
+_OPEN = """
     SELECT lock.virtualxid, lock.pid, coalesce(activity.usename, '?'), coalesce(activity.application_name, ''),
         activity.xact_start
     FROM pg_locks lock JOIN pg_stat_activity activity ON activity.pid = lock.pid
@@ -31,7 +31,7 @@ _UNDER_WAY = """
 
 
 class Transaction(NamedTuple):
-    """A transaction of somebody else that is under way."""
+    """An open transaction of another session."""
 
     id: str
     pid: int
@@ -46,30 +46,30 @@ class Transaction(NamedTuple):
 
 
 def wait_until_effective(
-    toggled_at: datetime, tell: Callable[[Sequence[Transaction]], None], stop: threading.Event
+    toggled_at: datetime, report: Callable[[Sequence[Transaction]], None], stop: threading.Event
 ) -> None:
-    """Wait until every process has seen what was toggled then, and transactions older than that have ended.
+    """Wait until every process has seen a toggle, and all transactions older than that have ended.
 
     Args:
-        tell: called with the transactions that are waited for, each time that they are others than before.
+        report: called with the transactions that are waited for, each time that these change.
 
     Raises:
-        Interrupted: somebody set ``stop``.
+        Interrupted: ``stop`` was set.
     """
     seen_at = toggled_at + timedelta(seconds=SECONDS_UNTIL_SEEN)
     left = (seen_at - server_time()).total_seconds()
     if left > 0 and stop.wait(left):
-        raise Interrupted("Interrupted while every process was to see the toggle.")
-    waited_for = _under_way(seen_at)
-    told: Sequence[Transaction] = ()
+        raise Interrupted("Interrupted while waiting until every process sees the toggle.")
+    waited_for = _open_transactions(seen_at)
+    reported: Sequence[Transaction] = ()
     while waited_for:
-        if waited_for != told:
-            tell(waited_for)
-            told = waited_for
+        if waited_for != reported:
+            report(waited_for)
+            reported = waited_for
         if stop.wait(LOOK_EVERY):
-            raise Interrupted(f"Interrupted while older transactions were to end: {listed(waited_for)}.")
-        still = {each.id for each in _under_way(seen_at)}
-        waited_for = [each for each in waited_for if each.id in still]
+            raise Interrupted(f"Interrupted while waiting for older transactions to end: {listed(waited_for)}.")
+        still_open = {each.id for each in _open_transactions(seen_at)}
+        waited_for = [each for each in waited_for if each.id in still_open]
 
 
 def listed(transactions: Sequence[Transaction]) -> str:
@@ -78,14 +78,14 @@ def listed(transactions: Sequence[Transaction]) -> str:
 
 
 def server_time() -> datetime:
-    """Return the server's time, by which everything here is measured."""
+    """Return the server's time. All times of the rollout are the server's."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT clock_timestamp()")
         now: datetime = cursor.fetchone()[0]
     return now
 
 
-def _under_way(before: datetime) -> list[Transaction]:
+def _open_transactions(before: datetime) -> list[Transaction]:
     with connection.cursor() as cursor:
-        cursor.execute(_UNDER_WAY, [before])
+        cursor.execute(_OPEN, [before])
         return [Transaction(*row) for row in cursor.fetchall()]

@@ -233,7 +233,7 @@ def test_who_interrupts_it_is_told_that_nothing_is_lost() -> None:
         command.signal(signal.SIGINT)
         assert command.end() == 130
 
-    assert command.stderr == "CommandError: Interrupted. Nothing is lost: run this again to go on.\n"
+    assert command.stderr == "CommandError: Interrupted. Nothing is lost. Run this again to continue.\n"
     bring_back()
     assert standings() == {"in_sync": 2, "empty": 1}
 

@@ -67,7 +67,7 @@ def test_another_stage_is_named(legacy_writes: bool) -> None:
 def test_flags_in_no_stage_are_named() -> None:
     scenes.open_gates(agentkit_writes=False, legacy_writes=False)
 
-    assert "the flags are in no stage of the rollout, and must be frozen" in refusal()
+    assert "the flags match no stage, and must be frozen" in refusal()
 
 
 def test_what_verification_finds_is_named() -> None:
@@ -96,7 +96,7 @@ def test_columns_that_no_run_holds_are_named_and_a_reverse_pass_keeps_them() -> 
     scenes.damage(ahead, facts='"nobody knows this"')
     freeze_columns()
 
-    assert f"- 1 with columns that no run holds, {ahead}: run manage.py reverse_backfill_agentkit_state" in refusal()
+    assert f"- 1 with columns that are in no run, {ahead}: run manage.py reverse_backfill_agentkit_state" in refusal()
 
     scenes.reverse()
     assert '"nobody knows this"' in [snapshot.state.get("facts") for snapshot in scenes.homes_of(ahead).snapshots]
@@ -165,7 +165,7 @@ def test_what_is_written_while_the_lock_is_waited_for_stays() -> None:
         other.execute("COMMIT")
         dropping.join(20)
 
-    assert "they are not frozen any more" in str(refused)
+    assert "they are no longer frozen" in str(refused)
     assert scenes.homes_of(project).columns["facts"] == '"written"'
 
 

@@ -144,6 +144,6 @@ def test_writes_that_bypassed_us_are_counted_and_are_no_problem_once_taken_in(pr
     ended = call(VERIFY)
 
     assert ended.code == 0
-    assert "1 write bypassed agentstate since dual writing started; 0 still to be taken in" in ended.stdout
+    assert "1 write bypassed agentstate since dual writing started; 0 still wait for a backfill" in ended.stdout
     assert call(VERIFY, "--format", "json").json["escapes"] == 1
     assert "escapes" not in call(VERIFY, "--project", "p1", "--format", "json").json

@@ -51,11 +51,11 @@ def test_status_says_the_stage_and_what_is_missing() -> None:
     assert (ended.code, ended.stderr) == (3, "")
     assert ended.lines[:2] == ["Stage: shadow_read", "Next: agentkit_read at 1 percent"]
     words = [line.split() for line in ended.lines]
-    assert ["shadow_reads_compared", "NO", "12", "1,000", "30", "h"] in [line[:6] for line in words]
-    assert ["hours_without_difference", "yes", "30.0", "24", "30", "h"] in [line[:6] for line in words]
+    assert ["shadow_reads_compared", "not", "met", "12", "1,000", "30", "h"] in [line[:7] for line in words]
+    assert ["hours_without_difference", "met", "30.0", "24", "30", "h"] in [line[:6] for line in words]
     assert ended.lines[-2:] == [
-        "Not open: shadow_reads_compared.",
-        "  shadow_reads_compared: let the application go on loading state.",
+        "Not open. Not met: shadow_reads_compared.",
+        "  shadow_reads_compared: let the application load state.",
     ]
 
 
@@ -64,7 +64,7 @@ def test_status_says_what_is_open() -> None:
 
     assert ended.code == 0
     assert ended.lines[0] == "Stage: legacy"
-    assert ended.lines[-1] == "Open: manage.py agentkit_rollout advance takes the step."
+    assert ended.lines[-1] == "Open. Run manage.py agentkit_rollout advance to take the step."
 
 
 @pytest.mark.parametrize("stage", FLAGS)
@@ -108,7 +108,7 @@ def test_a_frozen_database_is_open_for_the_migration_that_drops_the_columns() ->
 
     assert ended.code == 0
     assert ended.lines[1].endswith(f"by {process_owner()}.")
-    assert ended.lines[-1] == "Open: AGENTSTATE_CONTRACT=1 manage.py migrate agentstate_contract takes the step."
+    assert ended.lines[-1] == "Open. Run AGENTSTATE_CONTRACT=1 manage.py migrate agentstate_contract to take the step."
 
 
 def test_pilots_are_told() -> None:
@@ -125,7 +125,7 @@ def test_escapes_are_counted_and_listed() -> None:
     write_columns(project, {"facts": "2"})
     at = scenes.homes_of(project).clock
 
-    assert "1 write bypassed agentstate since dual writing started; 1 still to be taken in." in (rollout().lines)
+    assert "1 write bypassed agentstate since dual writing started; 1 still waits for a backfill." in rollout().lines
     assert any(project in line and "legacy_ahead" in line for line in rollout().lines)
     assert rollout("--format", "json").json["escapes"] == {
         "count": 1,
@@ -142,9 +142,9 @@ def test_off_the_ladder_the_nearest_stages_are_told() -> None:
     ended = rollout()
     assert ended.code == 3
     assert ended.lines == [
-        "Stage: none of the ladder",
-        "Near dual_write, but for:",
-        "  legacy_writes is on for 40 percent, and there on for everyone:",
+        "Stage: none",
+        "Nearest stage: dual_write. Different:",
+        "  legacy_writes is on for 40 percent; dual_write needs on for everyone:",
         "    manage.py waffle_flag legacy_writes --everyone",
     ]
     found = rollout("--format", "json").json
@@ -201,15 +201,15 @@ def test_a_closed_step_is_not_taken() -> None:
     assert ended.code == 3
     why, *lines = ended.stderr.splitlines()
     assert why == (
-        "The step to agentkit_read at 5 percent is not open: shadow_reads_compared, hours_without_difference. "
-        "Nothing was changed."
+        "The step to agentkit_read at 5 percent is not open. Not met: shadow_reads_compared, "
+        "hours_without_difference. Nothing was changed."
     )
     assert lines == [
-        "  shadow_reads_compared: let the application go on loading state.",
+        "  shadow_reads_compared: let the application load state.",
         "  hours_without_difference: wait.",
         "Stage: shadow_read.",
     ]
-    assert ["shadow_reads_compared", "NO", "0", "1,000"] in [line.split()[:4] for line in ended.lines]
+    assert ["shadow_reads_compared", "not", "met", "0", "1,000"] in [line.split()[:5] for line in ended.lines]
     assert position() == ("shadow_read", 0)
 
 
@@ -248,11 +248,11 @@ def test_flags_that_were_changed_by_hand_since_are_nobodys_override() -> None:
 @pytest.mark.parametrize(
     ("arguments", "error"),
     [
-        (["--percent", "5"], "--percent goes with advance and retreat"),
-        (["retreat", "--override", "x"], "--override goes with advance"),
+        (["--percent", "5"], "--percent applies to advance and retreat"),
+        (["retreat", "--override", "x"], "--override applies to advance"),
         (["advance", "--override", " "], "--override needs a reason"),
-        (["advance", "--override", "caf\udce9"], "has characters that cannot be stored"),
-        (["advance", "--percent", "5"], "has no share: leave --percent away"),
+        (["advance", "--override", "caf\udce9"], "contains characters that cannot be stored"),
+        (["advance", "--percent", "5"], "has no share. Omit --percent."),
         (["advance", "--percent", "0"], "is not a percent above 0"),
         (["advance", "--percent", "101"], "is not a percent above 0"),
         (["advance", "--percent", "1.25"], "is not a percent above 0"),
@@ -283,7 +283,7 @@ def test_retreat_from_the_bottom() -> None:
     ended = rollout("retreat")
 
     assert ended.code == 3
-    assert ended.stderr.startswith("Everything is legacy: this is the bottom of the ladder.")
+    assert ended.stderr.startswith("legacy is the first stage.")
 
 
 def test_retreat_names_who_is_forked(impatient: None) -> None:
@@ -297,7 +297,10 @@ def test_retreat_names_who_is_forked(impatient: None) -> None:
     assert ended.code == 3
     assert project in ended.stderr
     assert ended.stderr.splitlines()[-1] == "Stage: agentkit_read at 100 percent."
-    assert "The retreat to here has not ended: manage.py agentkit_rollout retreat goes on." in rollout().lines
+    assert (
+        "The retreat to this stage is unfinished. Run manage.py agentkit_rollout retreat to continue."
+        in rollout().lines
+    )
     assert rollout("--format", "json").json["unfinished"] is True
 
 

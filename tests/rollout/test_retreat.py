@@ -126,7 +126,7 @@ def test_what_is_left_of_a_freeze_goes_before_legacy_writes_come_back(change: st
 
 
 @pytest.mark.parametrize(
-    ("percent", "error"), [(None, "this is the bottom of the ladder"), (Decimal(5), "has no share: leave --percent")]
+    ("percent", "error"), [(None, "legacy is the first stage"), (Decimal(5), "has no share. Omit --percent")]
 )
 def test_there_is_nothing_below_legacy(percent: Decimal | None, error: str) -> None:
     stand_at("legacy")
@@ -209,7 +209,7 @@ def test_a_role_without_rights_on_others_statistics_waits_for_whoever_may_be_old
         with second_connection() as other:
             other.execute("BEGIN; SELECT 1")
             scenes.run_sql(f"SET ROLE {role}")
-            (found,) = waiting._under_way(waiting.server_time())
+            (found,) = waiting._open_transactions(waiting.server_time())
             scenes.run_sql("RESET ROLE")
             assert (found.pid, found.began) == (other.info.backend_pid, None)
             assert str(other.info.backend_pid) in str(found)
@@ -226,12 +226,12 @@ def test_an_interrupted_retreat_stands_at_a_safe_stage_and_goes_on_later() -> No
     with second_connection() as older:
         older.execute("BEGIN; SELECT 1")
         threading.Timer(0.4, telling.monitor.stop.set).start()
-        with pytest.raises(Interrupted, match=r"agentkit_read at 100 percent, which is safe.*retreat again"):
+        with pytest.raises(Interrupted, match=r"agentkit_read at 100 percent, which is safe.*retreat to continue"):
             retreat(monitor=telling.monitor)
 
     assert position() == ("agentkit_read", 100)
     assert state.load(projects[0]).facts == 2
-    with pytest.raises(UnsuitablePercent, match="has not ended: run it without --percent"):
+    with pytest.raises(UnsuitablePercent, match=r"is unfinished\. Run it without --percent"):
         retreat(percent=Decimal(10))
 
     retreat()
@@ -265,7 +265,7 @@ def test_an_interrupted_pass_stops_the_retreat_after_its_batch(monkeypatch: pyte
     telling = Telling()
     telling.monitor.stop.set()
 
-    with pytest.raises(Interrupted, match="after the batch under way"):
+    with pytest.raises(Interrupted, match="after the current batch"):
         retreat(monitor=telling.monitor)
 
     assert position() == ("agentkit_read", 100)

@@ -94,7 +94,7 @@ def test_no_gate_is_closed_over_a_clash(stage: str) -> None:
 def test_a_project_that_cannot_be_moved_is_named_and_keeps_the_reads_where_they_are(unmovable: str) -> None:
     stand_at("agentkit_read")
 
-    with pytest.raises(NeedsPerson, match=rf"leave these agentkit_ahead projects aside.*{unmovable}"):
+    with pytest.raises(NeedsPerson, match=rf"left these agentkit_ahead projects aside.*{unmovable}"):
         retreat()
 
     assert position() == ("agentkit_read", 100)

@@ -227,12 +227,12 @@ def test_a_larger_share_can_be_asked_for(here: Position, percent: float | None, 
     ],
 )
 def test_another_share_is_refused_on_the_way_up(here: Position, percent: float) -> None:
-    with pytest.raises(UnsuitablePercent, match=rf"{percent} is no larger share|has no share"):
+    with pytest.raises(UnsuitablePercent, match=rf"{percent} is not larger than the share|has no share"):
         above(here, Decimal(percent))
 
 
 def test_a_smaller_share_can_be_asked_for_on_the_way_down() -> None:
     assert below(at("agentkit_read", 50), Decimal(10)) == at("agentkit_read", 10)
     for here, percent in ((at("agentkit_read", 50), 50), (at("agentkit_only", 100), 50), (at("shadow_read", 0), 1)):
-        with pytest.raises(UnsuitablePercent, match=r"no smaller share|has no share"):
+        with pytest.raises(UnsuitablePercent, match=r"is not smaller than the share|has no share"):
             below(here, Decimal(percent))

@@ -300,7 +300,7 @@ def test_a_flag_that_is_changed_between_the_look_and_the_step_keeps_the_step_fro
     stand_at("shadow_read")
     monkeypatch.setattr(steps.Evidence, "conditions", look_and_let_somebody_toggle)
 
-    with pytest.raises(StepInProgress, match="changed a flag just now"):
+    with pytest.raises(StepInProgress, match="A flag changed after the conditions were read"):
         advance()
 
     assert position() == ("shadow_read", 0)
@@ -313,7 +313,7 @@ def test_a_flag_that_somebody_keeps_locked_is_not_waited_for(monkeypatch: pytest
     stand_at("legacy")
     with second_connection() as other:
         other.execute("""BEGIN; UPDATE "AgentStateFlag" SET note = note WHERE name = 'agentkit_reads'""")
-        with pytest.raises(StepInProgress, match="a transaction that has not ended"):
+        with pytest.raises(StepInProgress, match="Another transaction has kept a flag locked"):
             advance()
     assert steps_taken() == []
 

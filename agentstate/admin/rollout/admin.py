@@ -14,12 +14,13 @@ from django.utils.decorators import method_decorator
 from django.views.decorators.http import require_http_methods
 
 from agentstate.admin.rollout import lists
-from agentstate.admin.rollout.context import counts_context
+from agentstate.admin.rollout.context import counts_context, stage_context
 from agentstate.admin.rollout.reads_plot import HOURS, reads
 from agentstate.admin.shared.links import may_see
 from agentstate.admin.shared.paging import KeysetPages
 from agentstate.admin.shared.read_only import ReadOnlyAdmin
 from agentstate.models import BackfillPass, FlagChange, LeftAside, Project, Rollout, RolloutStep
+from agentstate.state.foreign_changes import read_foreign_changes
 
 if TYPE_CHECKING:
     from django.db.models import Model
@@ -50,12 +51,19 @@ class RolloutAdmin(ReadOnlyAdmin):
         """
         if not self.has_view_permission(request):
             raise PermissionDenied
-        asked = request.POST.get("count", "") if request.method == "POST" else ""
-        context = {
+        page = {
             **self.admin_site.each_context(request),
             "title": "Rollout",
             "opts": self.opts,
             "media": self.media,
+            **(extra_context or {}),
+        }
+        if (changes := read_foreign_changes()) and changes.blocks_steps:
+            context = {**page, **stage_context(), "foreign_changes": changes}
+            return TemplateResponse(request, "admin/agentstate/rollout/foreign_changes.html", context)
+        asked = request.POST.get("count", "") if request.method == "POST" else ""
+        context = {
+            **page,
             **counts_context(asked),
             **lists.left_aside(),
             "reads": reads(),
@@ -68,7 +76,6 @@ class RolloutAdmin(ReadOnlyAdmin):
                 for model in (BackfillPass, FlagChange, LeftAside, Project)
             },
             "may_change_flags": request.user.has_perm("agentstate.change_flag"),
-            **(extra_context or {}),
         }
         return TemplateResponse(request, "admin/agentstate/rollout/page.html", context)
 

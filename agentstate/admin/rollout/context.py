@@ -45,6 +45,16 @@ class StepConditions(NamedTuple):
     offenders: list[Offender]
 
 
+def stage_context() -> dict[str, Any]:
+    """Return the context of the stage alone. Reads no project."""
+    rollout_state = RolloutState.read()
+    return {
+        "rollout_state": rollout_state,
+        "position": rollout_state.position,
+        "ladder": presentation.ladder(rollout_state),
+    }
+
+
 def counts_context(asked: str) -> dict[str, Any]:
     """Return the context of the stage and of every count.
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class ReadOnlyAdmin(BaseAdmin):
-    """Shows rows to users who may view them. Nobody may add, change or delete any."""
+    """Shows rows to users who may view them. No user may add, change or delete any."""
 
     show_full_result_count = False
     list_per_page = 50

@@ -1,4 +1,4 @@
-"""Say where the rollout stands, and take one step of it up or down."""
+"""Report the stage of the rollout, and take one step up or down."""
 
 from __future__ import annotations
 
@@ -30,20 +30,20 @@ NOT_OPEN = 3
 
 
 def share(text: str) -> Decimal:
-    """Parse a percent as a flag holds it: above 0, with one decimal at most."""
+    """Parse a percent as a flag stores it: above 0 and up to 100, with at most one decimal."""
     try:
         percent = Decimal(text)
         suits = 0 < percent <= 100 and percent == round(percent, 1)
     except InvalidOperation:
         suits = False
     if not suits:
-        raise ArgumentTypeError(f"{text!r} is not a percent above 0 and up to 100, with one decimal at most")
+        raise ArgumentTypeError(f"{text!r} is not a percent above 0 and up to 100, with at most one decimal")
     return percent
 
 
 class Command(OperatorCommand):
     help = (
-        "Takes this database from everything legacy to dropped columns, one safe step at a time, and back: legacy, "
+        "Takes this database from the legacy columns to the AgentKit tables, one step at a time, and back: legacy, "
         "dual_write, shadow_read, agentkit_read (1, 10, 50, then 100 percent of projects), agentkit_only, frozen, "
         "contracted. Status exits with 0 if the next step is open and with 3 if not; advance and retreat exit with 3 "
         "if they took no step."
@@ -55,9 +55,9 @@ class Command(OperatorCommand):
             nargs="?",
             choices=["status", "advance", "retreat"],
             default="status",
-            help="status (the default): where it stands, and what is missing for the next step. advance: take one "
-            "step up, if its conditions hold. retreat: take one step down, after the columns got all that they lack; "
-            "interrupted, run it again to go on.",
+            help="status (the default): print the stage, and the conditions of the next step. advance: take one step "
+            "up, if its conditions are met. retreat: bring the columns up to date, then take one step down. Run an "
+            "interrupted retreat again to continue it.",
         )
         parser.add_argument(
             "--percent",
@@ -69,23 +69,23 @@ class Command(OperatorCommand):
         parser.add_argument(
             "--override",
             metavar="REASON",
-            help="With advance: take the step although conditions do not hold. The reason is kept, with who gave it.",
+            help="With advance: take the step although conditions are not met. The reason is recorded.",
         )
         parser.add_argument(
-            "--format", choices=["text", "json"], default="text", dest="output", help="Answer as text or JSON."
+            "--format", choices=["text", "json"], default="text", dest="output", help="Print text or JSON."
         )
 
     def handle(
         self, *, action: str, percent: Decimal | None, override: str | None, output: str, verbosity: int, **_: Any
     ) -> None:
         if percent is not None and action == "status":
-            raise CommandError("--percent goes with advance and retreat: status changes nothing.")
+            raise CommandError("--percent applies to advance and retreat only.")
         if override is not None and action != "advance":
-            raise CommandError("--override goes with advance: nothing else has conditions to override.")
+            raise CommandError("--override applies to advance only.")
         if override is not None and not override.strip():
-            raise CommandError("--override needs a reason, which is kept: say why.")
+            raise CommandError("--override needs a reason, which is recorded.")
         if override is not None and any("\ud800" <= character <= "\udfff" for character in override):
-            raise CommandError("The reason has characters that cannot be stored: write it anew.")
+            raise CommandError("The reason contains characters that cannot be stored. Write it without them.")
         if action == "status":
             self._show_status(output)
         else:
@@ -94,14 +94,14 @@ class Command(OperatorCommand):
     def _show_status(self, output: str) -> None:
         try:
             with operator_errors():
-                found = status()
+                current = status()
         except Refused as error:
             raise CommandError(str(error)) from error
         if output == "json":
-            self.stdout.write(json.dumps(found.as_json()))
+            self.stdout.write(json.dumps(current.as_json()))
         else:
-            write_status(self, found)
-        if not found.open:
+            write_status(self, current)
+        if not current.open:
             raise SystemExit(NOT_OPEN)
 
     def _take_step(self, action: str, percent: Decimal | None, override: str, output: str, verbosity: int) -> None:
