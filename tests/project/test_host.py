@@ -75,10 +75,14 @@ def test_a_bare_project_migrates_backfills_and_shows_every_page(host: Host, data
     assert "305 of 305 projects moved" in host.manage("backfill_agentkit_state").stdout
     assert "Clean." in host.manage("verify_agentkit_state").stdout
 
-    # A step of the rollout, and a project that a pass leaves aside.
+    # A step of the rollout, a project that a pass leaves aside, and a document, as an intake keeps it.
     host.manage("agentkit_rollout", "advance")
     database.execute("""UPDATE "Project" SET "factsJson" = NULL WHERE id = 'p1'""")
     assert "Emptied" in host.manage("backfill_agentkit_state", check=False).stdout
+    database.execute(
+        """INSERT INTO "AgentDocument" (id, project_id, name, family, role, sha256, text, size, created_at)
+           VALUES ('d1', 'p1', 'call.md', 'call', 'base', 'digest', 'The call', 8, now())"""
+    )
 
     crawled = json.loads(host.manage("shell", "-v0", "-c", CRAWL).stdout)
     assert crawled["wrong"] == []
