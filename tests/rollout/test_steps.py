@@ -36,6 +36,7 @@ from tests.sql import second_connection
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from contextlib import AbstractContextManager
 
     from agentstate.rollout.waiting import Transaction
 
@@ -250,11 +251,14 @@ def test_every_step_can_be_overridden_but_for_the_migrations(stage: str, monkeyp
 
 
 @pytest.mark.usefixtures("impatient")
-def test_of_two_advances_at_once_one_takes_one_step() -> None:
-    start, ended = threading.Barrier(4), []
+def test_of_four_advances_from_the_same_stage_one_takes_one_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    have_seen_the_stage, ended, take_the_lock = threading.Barrier(4), [], steps._one_at_a_time
+
+    def wait_for_the_others() -> AbstractContextManager[None]:
+        have_seen_the_stage.wait(timeout=30)
+        return take_the_lock()
 
     def step() -> None:
-        start.wait()
         try:
             advance()
             ended.append("took it")
@@ -263,6 +267,7 @@ def test_of_two_advances_at_once_one_takes_one_step() -> None:
         finally:
             connection.close()
 
+    monkeypatch.setattr(steps, "_one_at_a_time", wait_for_the_others)
     threads = [threading.Thread(target=step) for _ in range(4)]
     for thread in threads:
         thread.start()
