@@ -72,9 +72,9 @@ screenshots: $(INSTALLED)
 	@$(PY) scripts/screenshots.py
 
 COMPILE = $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url \
-	$(if $(UPGRADE),--upgrade) pyproject.toml --extra site --extra local --extra intake --group locked
+	$(if $(UPGRADE),--upgrade) pyproject.toml --group locked
 
 lock:
 	@command -v $(UV) >/dev/null || { echo "make lock needs uv: pip install uv, or name it with UV=…" >&2; exit 1; }
-	$(COMPILE) --output-file requirements.lock >/dev/null
-	$(COMPILE) --group dev --constraint requirements.lock --output-file requirements-dev.lock >/dev/null
+	$(COMPILE) --extra site --extra local --extra intake --extra api --output-file requirements.lock >/dev/null
+	$(COMPILE) --all-extras --group dev --group bench --constraint requirements.lock --output-file requirements-dev.lock >/dev/null
