@@ -12,7 +12,7 @@ from agentstate.intake.passages import ADDED, CHANGED, REMOVED, Said
 from agentstate.intake.statements import Paper, Statement
 from agentstate.intake.words import words_in
 
-LATEST, PREVIOUS, ACCEPTED = "latest", "previous", "accepted"
+LATEST, PREVIOUS = "latest", "previous"
 
 
 @dataclass(frozen=True)

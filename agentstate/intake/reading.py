@@ -15,7 +15,6 @@ from charset_normalizer import from_bytes
 from agentstate.intake.documents import PAGE_BREAK
 from agentstate.intake.markup import text_of_html
 
-SUFFIXES = frozenset({".md", ".markdown", ".txt", ".text", ".html", ".htm", ".pdf", ".docx"})
 MAX_BYTES = 50 * 1024 * 1024  # of a file
 MAX_CHARACTERS = 5_000_000  # of its text, some 2,000 pages
 LETTERS_PER_PAGE = 16  # below which a PDF has pictures of text and no text

@@ -12,7 +12,6 @@ from agentstate.models import AgentWorkflowRun, Project
 from agentstate.recording import RunNotFound, record, resume
 from agentstate.sessions import SessionNotFound
 from agentstate.state import ProjectNotFound, UnsuitableRun
-from agentstate.state.both_homes import both_homes
 from agentstate.state.history import around
 from agentstate.state.scores import scores
 from tests.factories import ProjectFactory, RunFactory
@@ -36,7 +35,6 @@ OF_A_PROJECT: dict[str, Callable[[str], Any]] = {
     "at": lambda project_id: state.at(project_id, timezone.now()),
     "history": state.history,
     "around": around,
-    "both homes": both_homes,
     "open_for": sessions.open_for,
     "record": begin,
 }

@@ -12,7 +12,6 @@ from django.db import transaction
 from agentstate import state
 from agentstate.models import LeftAside, Project
 from agentstate.state import ABSENT, NotWritten, ProjectHidden
-from agentstate.state.both_homes import both_homes
 from tests import scenes
 from tests.factories import write_columns
 from tests.state.projects import (
@@ -265,7 +264,6 @@ def test_a_save_at_an_unusable_clock_is_an_error_and_a_load_is_not(
     assert scenes.everything() == before
     loaded = state.load(project)
     assert loaded.as_of is None or loaded.as_of.year in (2, 9999) or make is agentkit_ahead
-    both_homes(project)
     scenes.run_sql('UPDATE "Project" SET name = name WHERE id = %s', project)
     state.save(project, facts="new")
     assert state.load(project).facts == "new"
@@ -279,7 +277,6 @@ def test_a_snapshot_with_an_unusable_clock_can_be_read(clock: str) -> None:
     scenes.run_sql('UPDATE "AgentWorkflowRun" SET snapshot_at = %s', clock)
 
     assert state.load(project).facts == "base"
-    assert both_homes(project).run_id is not None
     assert len(state.history(project)) == 1
     with pytest.raises(NotWritten), transaction.atomic():
         state.save(project, facts="new")
@@ -321,7 +318,6 @@ def test_a_project_that_a_policy_hides_is_not_said_to_be_missing() -> None:
         lambda: state.load(project),
         lambda: state.history(project),
         lambda: state.at(project, datetime.now(UTC)),
-        lambda: both_homes(project),
     ):
         with pytest.raises(ProjectHidden, match='Row-level security of "Project" applies to the role tenant'):
             call()
