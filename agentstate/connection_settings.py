@@ -12,8 +12,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from django.db import DEFAULT_DB_ALIAS, connections
-
 if TYPE_CHECKING:
     from django.db.backends.base.base import BaseDatabaseWrapper
 
@@ -34,11 +32,3 @@ def fix_settings(connection: BaseDatabaseWrapper, **kwargs: Any) -> None:
         with connection.cursor() as cursor:
             for statement in statements:
                 cursor.execute(statement)
-
-
-def announces_transaction_pooler(using: str = DEFAULT_DB_ALIAS) -> bool:
-    """Return whether the settings say that a transaction pooler is in between, as ``?pgbouncer=true`` does.
-
-    Django asks for ``DISABLE_SERVER_SIDE_CURSORS`` behind one, and nothing else does.
-    """
-    return bool(connections[using].settings_dict["DISABLE_SERVER_SIDE_CURSORS"])
