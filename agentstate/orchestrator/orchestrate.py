@@ -19,8 +19,7 @@ if TYPE_CHECKING:
 
     from agentstate.intake.limits import Limits
     from agentstate.intake.reading import ReadFile, SourceFile
-    from agentstate.recording import Recorder
-    from agentstate.recording.recorder import ToolCall
+    from agentstate.recording import Recorder, ToolCall
 
 WORKFLOW = "rfp_intake"
 READ_TOOL = "ingest_rfp_bundle"

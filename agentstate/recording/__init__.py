@@ -2,12 +2,15 @@
 
 from agentstate.models.runs import IllegalStatusChange, RunNotFound
 from agentstate.recording.asynchronous import AsyncRecorder, arecord, aresume
-from agentstate.recording.errors import RowsDropped, RunFinished
-from agentstate.recording.recorder import Recorder, ToolCall, record, resume
+from agentstate.recording.blocks import record, resume
+from agentstate.recording.calls import ToolCall
+from agentstate.recording.errors import CallNotOpen, RowsDropped, RunFinished
+from agentstate.recording.recorder import Recorder
 from agentstate.recording.stale import StaleRun, close_stale_runs
 
 __all__ = [
     "AsyncRecorder",
+    "CallNotOpen",
     "IllegalStatusChange",
     "Recorder",
     "RowsDropped",

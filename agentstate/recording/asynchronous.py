@@ -4,40 +4,20 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any
 
-from asgiref.sync import sync_to_async
-
-from agentstate.models.fields import new_id
-from agentstate.recording.recorder import Recorder, ToolCall, _logged, new_recorder, paused_recorder
+from agentstate.recording.blocks import begin, claim_paused, end, new_recorder, pending_recorder
+from agentstate.recording.clean_up import logged
+from agentstate.recording.recorder import UNCHANGED
+from agentstate.threads import in_database_thread
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterable
+    from collections.abc import AsyncIterator, Iterable
 
     from agentstate.models import AgentWorkflowRun
+    from agentstate.recording.calls import ToolCall
+    from agentstate.recording.recorder import Recorder
     from agentstate.state import Saved
-
-P = ParamSpec("P")
-T = TypeVar("T")
-
-
-async def _in_thread(act: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """Call a function in the thread that owns Django's connections, and wait for its end even if canceled.
-
-    A running write cannot be taken back. The cancellation waits for it, so the run ends after its last write.
-    """
-    task = asyncio.ensure_future(sync_to_async(act, thread_sensitive=True)(*args, **kwargs))
-    cancellation: asyncio.CancelledError | None = None
-    while not task.done():
-        try:
-            await asyncio.wait([task])
-        except asyncio.CancelledError as error:
-            cancellation = error
-    if cancellation:
-        if not task.cancelled():
-            task.exception()  # marks it as retrieved, or asyncio logs it
-        raise cancellation
-    return task.result()
 
 
 class AsyncRecorder:
@@ -66,40 +46,71 @@ class AsyncRecorder:
 
     async def event(self, type: str, payload: object = None) -> str:  # noqa: A002
         """Write one event, and return its id."""
-        return await _in_thread(self._recorder.event, type, payload)
+        return await in_database_thread(self._recorder.event, type, payload)
 
     async def events(self, items: Iterable[tuple[str, object]]) -> list[str]:
         """Write events in one transaction, and return their ids."""
-        return await _in_thread(self._recorder.events, items)
+        return await in_database_thread(self._recorder.events, items)
 
     async def heartbeat(self) -> None:
         """Show during a long step that the run is alive."""
-        await _in_thread(self._recorder.heartbeat)
+        await in_database_thread(self._recorder.heartbeat)
 
     async def save(self, **documents: Any) -> Saved:
         """Save documents of the project's state as part of this run."""
-        return await _in_thread(self._recorder.save, **documents)
+        return await in_database_thread(self._recorder.save, **documents)
 
     async def set_output(self, output: object) -> None:
         """Set the run's output now."""
-        await _in_thread(self._recorder.set_output, output)
+        await in_database_thread(self._recorder.set_output, output)
 
     async def interrupt(self) -> None:
         """Pause the run, for example until somebody approves it; :func:`aresume` resumes it."""
-        await _in_thread(self.run.interrupt)
+        await in_database_thread(self.run.interrupt)
+
+    async def invoke(
+        self, name: str, arguments: object = None, *, call_id: str | None = None, **more: object
+    ) -> ToolCall:
+        """Write ``tool.invocation``, and return the call to :meth:`settle`.
+
+        A cancellation meanwhile settles the call, which the caller does not get.
+        """
+        call = self._recorder.new_call(name, call_id, more)
+        try:
+            await in_database_thread(self._recorder.write_invocation, call, arguments)
+        except asyncio.CancelledError as cancellation:
+            if call.started is not None:
+                await self._settle_after(call, cancellation)
+            raise
+        return call
+
+    async def settle(
+        self,
+        call: ToolCall | str,
+        *,
+        output: object = UNCHANGED,
+        error: BaseException | str | None = None,
+        status: str | None = None,
+    ) -> None:
+        """Write the ``tool.result`` of a call that :meth:`invoke` began."""
+        await in_database_thread(self._recorder.settle, call, output=output, error=error, status=status)
 
     @asynccontextmanager
-    async def tool(self, name: str, arguments: object = None) -> AsyncIterator[ToolCall]:
+    async def tool(
+        self, name: str, arguments: object = None, *, call_id: str | None = None, **more: object
+    ) -> AsyncIterator[ToolCall]:
         """Write ``tool.invocation`` before the block and ``tool.result`` after it."""
-        call = ToolCall(new_id(), name)
+        call = await self.invoke(name, arguments, call_id=call_id, **more)
         try:
-            await _in_thread(self._recorder._invoke, call, arguments)
             yield call
         except BaseException as error:
-            with _logged(self.run_id):
-                await _in_thread(self._recorder._finish, call, error)
+            await self._settle_after(call, error)
             raise
-        await _in_thread(self._recorder._finish, call)
+        await in_database_thread(self._recorder.settle_once, call)
+
+    async def _settle_after(self, call: ToolCall, error: BaseException) -> None:
+        with logged(self.run_id):
+            await in_database_thread(self._recorder.settle_once, call, error)
 
 
 @asynccontextmanager
@@ -107,10 +118,10 @@ async def _ending(recorder: Recorder) -> AsyncIterator[None]:
     try:
         yield
     except BaseException as error:
-        with _logged(recorder.run_id):
-            await _in_thread(recorder._end, error)
+        with logged(recorder.run_id):
+            await in_database_thread(end, recorder, error)
         raise
-    await _in_thread(recorder._end)
+    await in_database_thread(end, recorder)
 
 
 @asynccontextmanager
@@ -125,14 +136,14 @@ async def arecord(
     """
     recorder = new_recorder(workflow_id, project_id, input)
     async with _ending(recorder):
-        await _in_thread(recorder._begin)
+        await in_database_thread(begin, recorder)
         yield AsyncRecorder(recorder)
 
 
 @asynccontextmanager
 async def aresume(run_id: str) -> AsyncIterator[AsyncRecorder]:
     """Resume a paused run, in asynchronous code; see :func:`agentstate.recording.resume`."""
-    recorder = await _in_thread(paused_recorder, run_id)
+    recorder = await in_database_thread(pending_recorder, run_id)
     async with _ending(recorder):
-        await _in_thread(recorder._resume)
+        await in_database_thread(claim_paused, recorder)
         yield AsyncRecorder(recorder)

@@ -29,3 +29,18 @@ class RowsDropped(Exception):
             "that drops rows."
         )
         self.table = table
+
+
+class CallNotOpen(LookupError):
+    """A call cannot be settled: it is settled already, or this recorder did not begin it. Nothing was written.
+
+    Attributes:
+        run_id: the run's id.
+        call_id: the call's id.
+    """
+
+    def __init__(self, run_id: str, call_id: str) -> None:
+        super().__init__(
+            f"No call {call_id!r} is open in this recording of run {run_id}: it is settled, or it was never invoked."
+        )
+        self.run_id, self.call_id = run_id, call_id

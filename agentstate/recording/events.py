@@ -9,7 +9,7 @@ from agentstate.isolation import one_round, read_committed
 from agentstate.models.fields import new_id
 from agentstate.models.runs import RunNotFound
 from agentstate.recording.errors import RowsDropped, RunFinished
-from agentstate.recording.storable import storable_text, weight
+from agentstate.recording.storable import storable, storable_members, storable_text, weight
 from agentstate.state.homes import next_clock
 
 if TYPE_CHECKING:
@@ -52,17 +52,16 @@ def _statements(on_conflict: str = "") -> str:
 _NEW = _statements()
 _MOVED = _statements("ON CONFLICT (id) DO UPDATE SET created_at = excluded.created_at")
 
+# A type and a payload, any value.
+NewEvent = tuple[str, object]
 # The id, the type and the payload's JSON text.
 Event = tuple[str, str, str]
 
 
-def append(run_id: str, events: Iterable[tuple[str, str]]) -> list[str]:
+def append(run_id: str, events: Iterable[NewEvent]) -> list[str]:
     """Write events of a run in their order, after all others that it has, and return their ids.
 
     All are written or none. What is too large for one statement is written by several, in one transaction.
-
-    Args:
-        events: a type and the payload's JSON text each.
 
     Raises:
         ValueError: one is of a type that only a save writes.
@@ -70,7 +69,7 @@ def append(run_id: str, events: Iterable[tuple[str, str]]) -> list[str]:
         RunNotFound: no run has this id.
         RowsDropped: the database dropped one.
     """
-    given = [(new_id(), storable_text(str(type_)), payload) for type_, payload in events]
+    given = [(new_id(), storable_text(str(type_)), _payload_text(type_, payload)) for type_, payload in events]
     for _, type_, _ in given:
         if type_ == SAVED_ONLY:
             raise ValueError(f"{SAVED_ONLY} is the event of a save: call save() with the documents.")
@@ -91,6 +90,12 @@ def put(run_id: str, event_id: str, type_: str) -> None:
         RunFinished, RunNotFound, RowsDropped: see :func:`append`.
     """
     _write(_MOVED, run_id, [(event_id, type_, "{}")])
+
+
+def _payload_text(type_: str, payload: object) -> str:
+    """Return a payload as JSON text; of a tool's call, each member is cut by itself where it is too large."""
+    is_call = type_.startswith("tool.") and type(payload) is dict
+    return storable_members(payload) if is_call else storable(payload)  # type: ignore[arg-type]
 
 
 def _parts(events: Sequence[Event]) -> Iterator[list[Event]]:

@@ -61,9 +61,12 @@ def storable(value: object) -> str:
     return text if weight(text) <= 1 else _marked_text("size", text[:CUT_TO])
 
 
-def storable_members(**members: object) -> str:
+def storable_members(members: dict[str, object]) -> str:
     """Return the JSON text of an object. A member that is too large is marked by itself, and the others are kept."""
-    return "{" + ",".join(f"{json.dumps(name)}:{storable(value)}" for name, value in members.items()) + "}"
+    if not all(_is_plain_key(name) for name in members):
+        return storable(members)
+    named = (f"{json.dumps(name, ensure_ascii=False)}:{storable(value)}" for name, value in members.items())
+    return "{" + ",".join(named) + "}"
 
 
 def weight(text: str) -> float:

@@ -265,7 +265,7 @@ def test_thirty_four_megabytes_of_zeros_take_seconds() -> None:
 def test_a_member_that_is_too_large_is_cut_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "LARGEST", 1000)
     monkeypatch.setattr(module, "CUT_TO", 2)
-    assert json.loads(module.storable_members(a="x" * 2000, b={1})) == {
+    assert json.loads(module.storable_members({"a": "x" * 2000, "b": {1}})) == {
         "a": marked("size", '"x'),
         "b": marked("set", [1]),
     }

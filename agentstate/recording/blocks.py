@@ -1,0 +1,172 @@
+"""Record a block as a run: begin or claim the run, and end it with the block's outcome."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from agentstate.isolation import one_round
+from agentstate.models import AgentWorkflowRun
+from agentstate.models.fields import possible_id
+from agentstate.models.runs import IllegalStatusChange, RunNotFound
+from agentstate.recording.clean_up import drop_broken_connection, logged, with_traceback
+from agentstate.recording.errors import RowsDropped
+from agentstate.recording.recorder import Recorder
+from agentstate.recording.storable import described, storable, storable_text
+from agentstate.state import ProjectNotFound
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+# The lock, which the foreign key would take too, waits for a deletion of the project and then does not find the row.
+_BEGIN = """
+    WITH project AS (
+        SELECT id FROM "Project" WHERE id = %(project)s FOR KEY SHARE
+    ), run AS (
+        INSERT INTO "AgentWorkflowRun" (id, workflow_id, project_id, status, input, started_at)
+        SELECT %(run)s, %(workflow)s, (SELECT id FROM project), %(status)s, %(input)s::jsonb, clock_timestamp()
+        WHERE NOT %(has_project)s OR EXISTS (SELECT FROM project)
+        RETURNING id
+    )
+    SELECT (SELECT id FROM project), (SELECT id FROM run)"""
+
+
+@contextmanager
+def record(workflow_id: str, project_id: str | None = None, input: object = None) -> Iterator[Recorder]:  # noqa: A002
+    """Record the block as a run::
+
+        with record("intake", project_id, input={"documents": 3}) as run:
+            with run.tool("read_page", {"page": 7}) as call:
+                call.output = read_page(7)
+            run.save(facts=facts)
+            run.set_output({"pages": 1})
+
+    The run is ``running`` during the block and then ``succeeded``. It is ``failed`` if the block raises an
+    ``Exception``; ``error`` then has its text and the end of its traceback. It is ``canceled`` if anything else ends
+    the block: ``KeyboardInterrupt``, a task's ``CancelledError``, ``SystemExit``, a generator that is closed. What the
+    block raises is raised again.
+
+    Inside the caller's transaction the run and its events commit with that transaction; see :class:`Recorder` for the
+    order in which to write there.
+
+    Args:
+        workflow_id: the workflow's name.
+        project_id: the id of the run's project; None for a run without one.
+        input: the run's input, any value; see :mod:`agentstate.recording.storable`.
+
+    Raises:
+        ProjectNotFound: no project has this id.
+        IllegalStatusChange: another process ended the run. Closing it as stale does not count.
+    """
+    recorder = new_recorder(workflow_id, project_id, input)
+    with _ending(recorder):
+        begin(recorder)
+        yield recorder
+
+
+@contextmanager
+def resume(run_id: str) -> Iterator[Recorder]:
+    """Resume a run that ``recorder.run.interrupt()`` paused; the block ends as that of :func:`record`.
+
+    Raises:
+        RunNotFound: no run has this id.
+        IllegalStatusChange: the run is not pending; or see :func:`record`.
+    """
+    recorder = pending_recorder(run_id)
+    with _ending(recorder):
+        claim_paused(recorder)
+        yield recorder
+
+
+# -- the steps of a block, each a function that the asynchronous blocks call in Django's thread
+
+
+def new_recorder(workflow_id: str, project_id: str | None, input_: object) -> Recorder:
+    """Return a recorder whose run has not begun yet."""
+    run = AgentWorkflowRun(
+        workflow_id=storable_text(workflow_id), project_id=project_id, input=input_, status="pending"
+    )
+    return Recorder(run)
+
+
+def pending_recorder(run_id: str) -> Recorder:
+    """Return the recorder of a run that is to be claimed.
+
+    Raises:
+        RunNotFound: no run has this id.
+    """
+    run = AgentWorkflowRun.objects.defer("input", "result").filter(pk=possible_id(run_id)).first()
+    if run is None:
+        raise RunNotFound(run_id)
+    return Recorder(run)
+
+
+def begin(recorder: Recorder) -> None:
+    """Insert the run as a running one, which the block ends."""
+    _insert(recorder.run, AgentWorkflowRun.Status.RUNNING)
+    recorder.owns_run = True
+
+
+def claim_paused(recorder: Recorder) -> None:
+    """Resume the run, which the block then ends."""
+    recorder.run.resume()
+    recorder.owns_run = True
+
+
+def end(recorder: Recorder, error: BaseException | None = None) -> None:
+    """End the run with the block's outcome, if it is still running. Settle first the calls that are still open."""
+    run, text = recorder.run, None
+    if not recorder.owns_run or run.status == run.Status.PENDING:
+        return
+    with logged(run.pk):
+        recorder.close_open_calls()
+    if run.status != run.Status.RUNNING:
+        return
+    drop_broken_connection()
+    try:
+        if error is None:
+            status = run.Status.SUCCEEDED
+            run.succeed()
+        elif isinstance(error, Exception):
+            status, text = run.Status.FAILED, with_traceback(error)
+            run.fail(text)
+        else:
+            status, text = run.Status.CANCELED, described(error)
+            run.cancel(text)
+    except IllegalStatusChange:
+        if not run.closed_as_stale:
+            raise
+        recorder.event("run.ended", {"status": status, "error": text})
+
+
+@contextmanager
+def _ending(recorder: Recorder) -> Iterator[None]:
+    try:
+        yield
+    except BaseException as error:
+        with logged(recorder.run_id):
+            end(recorder, error)
+        raise
+    end(recorder)
+
+
+def _insert(run: AgentWorkflowRun, status: AgentWorkflowRun.Status) -> None:
+    row = one_round(
+        _BEGIN,
+        {
+            "run": run.pk,
+            "workflow": run.workflow_id,
+            "project": None if run.project_id is None else possible_id(run.project_id),
+            "has_project": run.project_id is not None,
+            "status": status.value,
+            "input": None if run.input is None else storable(run.input),
+        },
+    )
+    project_id, run_id = row or (None, None)
+    if run.project_id is not None and project_id is None:
+        raise ProjectNotFound(run.project_id)
+    if run_id is None:
+        raise RowsDropped("AgentWorkflowRun", 0)
+    run.status = status
+    run._state.adding = False
+    run.read_again("input", "started_at")

@@ -1,0 +1,47 @@
+"""Clean up after an error: it takes precedence over whatever fails while its run is ended."""
+
+from __future__ import annotations
+
+import logging
+import traceback
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from django.db import connection
+
+from agentstate.models.runs import IllegalStatusChange
+from agentstate.recording.errors import RunFinished
+from agentstate.recording.storable import described, storable_text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+logger = logging.getLogger(__name__)
+
+FRAMES = 6
+
+
+@contextmanager
+def logged(run_id: str) -> Iterator[None]:
+    """Log errors during clean-up; the block's own exception takes precedence."""
+    try:
+        yield
+    except (IllegalStatusChange, RunFinished) as refusal:
+        logger.warning("The end of run %s was not recorded: %s", run_id, refusal)
+    except Exception:
+        logger.exception("The end of run %s could not be recorded", run_id)
+
+
+def drop_broken_connection() -> None:
+    """Close a connection that is lost, or that an interruption left with a running statement. Django opens another.
+
+    Inside a transaction it stays: a statement on another connection would not be part of it.
+    """
+    if connection.connection is not None and connection.get_autocommit() and not connection.is_usable():
+        connection.close()
+
+
+def with_traceback(error: BaseException) -> str:
+    """Return an error's text, followed by the last frames of its traceback."""
+    frames = storable_text("".join(traceback.format_tb(error.__traceback__, limit=-FRAMES)))
+    return f"{described(error)}\n\nTraceback (at most the last {FRAMES} frames):\n{frames}".rstrip()
