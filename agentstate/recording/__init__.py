@@ -1,10 +1,11 @@
 """Record runs and their events as they happen."""
 
 from agentstate.models.runs import IllegalStatusChange, RunNotFound
-from agentstate.recording.asynchronous import AsyncRecorder, arecord, aresume
+from agentstate.recording.asynchronous import AsyncRecorder, acurrent, arecord, aresume
 from agentstate.recording.blocks import record, resume
 from agentstate.recording.calls import ToolCall
-from agentstate.recording.errors import CallNotOpen, RowsDropped, RunFinished
+from agentstate.recording.current import current
+from agentstate.recording.errors import CallNotOpen, OutsideRun, RowsDropped, RunFinished
 from agentstate.recording.recorder import Recorder
 from agentstate.recording.stale import StaleRun, close_stale_runs
 
@@ -12,15 +13,18 @@ __all__ = [
     "AsyncRecorder",
     "CallNotOpen",
     "IllegalStatusChange",
+    "OutsideRun",
     "Recorder",
     "RowsDropped",
     "RunFinished",
     "RunNotFound",
     "StaleRun",
     "ToolCall",
+    "acurrent",
     "arecord",
     "aresume",
     "close_stale_runs",
+    "current",
     "record",
     "resume",
 ]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from agentstate.recording.blocks import begin, claim_paused, end, new_recorder, pending_recorder
 from agentstate.recording.clean_up import logged
+from agentstate.recording.current import as_current, current
 from agentstate.recording.recorder import UNCHANGED
 from agentstate.threads import in_database_thread
 
@@ -113,6 +114,15 @@ class AsyncRecorder:
             await in_database_thread(self._recorder.settle_once, call, error)
 
 
+def acurrent() -> AsyncRecorder:
+    """Return the current run's recorder for asynchronous code; see :func:`agentstate.recording.current`.
+
+    Raises:
+        OutsideRun: no run is being recorded here.
+    """
+    return AsyncRecorder(current())
+
+
 @asynccontextmanager
 async def _ending(recorder: Recorder) -> AsyncIterator[None]:
     try:
@@ -137,7 +147,8 @@ async def arecord(
     recorder = new_recorder(workflow_id, project_id, input)
     async with _ending(recorder):
         await in_database_thread(begin, recorder)
-        yield AsyncRecorder(recorder)
+        with as_current(recorder):
+            yield AsyncRecorder(recorder)
 
 
 @asynccontextmanager
@@ -146,4 +157,5 @@ async def aresume(run_id: str) -> AsyncIterator[AsyncRecorder]:
     recorder = await in_database_thread(pending_recorder, run_id)
     async with _ending(recorder):
         await in_database_thread(claim_paused, recorder)
-        yield AsyncRecorder(recorder)
+        with as_current(recorder):
+            yield AsyncRecorder(recorder)

@@ -10,6 +10,7 @@ from agentstate.models import AgentWorkflowRun
 from agentstate.models.fields import possible_id
 from agentstate.models.runs import IllegalStatusChange, RunNotFound
 from agentstate.recording.clean_up import drop_broken_connection, logged, with_traceback
+from agentstate.recording.current import as_current
 from agentstate.recording.errors import RowsDropped
 from agentstate.recording.recorder import Recorder
 from agentstate.recording.storable import described, storable, storable_text
@@ -61,7 +62,8 @@ def record(workflow_id: str, project_id: str | None = None, input: object = None
     recorder = new_recorder(workflow_id, project_id, input)
     with _ending(recorder):
         begin(recorder)
-        yield recorder
+        with as_current(recorder):
+            yield recorder
 
 
 @contextmanager
@@ -75,7 +77,8 @@ def resume(run_id: str) -> Iterator[Recorder]:
     recorder = pending_recorder(run_id)
     with _ending(recorder):
         claim_paused(recorder)
-        yield recorder
+        with as_current(recorder):
+            yield recorder
 
 
 # -- the steps of a block, each a function that the asynchronous blocks call in Django's thread

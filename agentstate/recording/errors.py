@@ -16,6 +16,16 @@ class RunFinished(Exception):
         self.run_id, self.status = run_id, status
 
 
+class OutsideRun(LookupError):
+    """The code runs in no block of ``record()`` and its like, so there is no current run."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "No run is being recorded here: call this inside a block of record(), resume(), start() or their async "
+            "twins. A thread of your own needs the recorder as an argument."
+        )
+
+
 class RowsDropped(Exception):
     """The database dropped rows without an error, as a trigger or a rule on the table can.
 
