@@ -1,5 +1,6 @@
 """The models: the legacy table "Project", as two models, and the tables of agentstate."""
 
+from agentstate.models.attachments import AgentAttachment
 from agentstate.models.documents import AgentDocument
 from agentstate.models.flags import Flag, FlagChange
 from agentstate.models.passes import BackfillPass, LeftAside
@@ -10,6 +11,7 @@ from agentstate.models.runs import AgentWorkflowRun, AgentWorkflowRunEvent
 from agentstate.models.sessions import AgentSession
 
 __all__ = [
+    "AgentAttachment",
     "AgentDocument",
     "AgentSession",
     "AgentWorkflowRun",

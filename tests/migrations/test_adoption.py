@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from tests.migrations.databases import Database
 
 OUR_TABLES = {
+    "AgentAttachment",
     "AgentDocument",
     "AgentSession",
     "AgentStateFlag",
@@ -116,7 +117,9 @@ def test_foreign_keys_are_validated_by_a_separate_migration(prisma: Database) ->
     prisma.migrate()
 
     assert made == {"AgentSession_project_id_fkey": False, "AgentWorkflowRun_project_id_fkey": False}
-    assert dict(prisma.rows(VALIDATED)) == dict.fromkeys([*made, "AgentDocument_project_id_fkey"], True)
+    assert dict(prisma.rows(VALIDATED)) == dict.fromkeys(
+        [*made, "AgentDocument_project_id_fkey", "AgentAttachment_project_id_fkey"], True
+    )
     assert prisma.value("SELECT count(*) FROM pg_constraint WHERE NOT convalidated") == 0
 
 

@@ -24,6 +24,12 @@ NOT_OURS = {"agencyPackId", "status", "charterJson", "rfpBundleMeta", "sloJson"}
 
 # Each constraint except NOT NULL. Those of the flags' tables are made and named by Django.
 CONSTRAINTS = {
+    "AgentAttachment": {
+        "AgentAttachment_pkey": "PRIMARY KEY (id)",
+        "AgentAttachment_project_id_fkey": 'FOREIGN KEY (project_id) REFERENCES "Project"(id) ON UPDATE CASCADE '
+        "ON DELETE SET NULL",
+        "AgentAttachment_session_id_fkey": 'FOREIGN KEY (session_id) REFERENCES "AgentSession"(id) ON DELETE SET NULL',
+    },
     "AgentDocument": {
         "AgentDocument_pkey": "PRIMARY KEY (id)",
         "AgentDocument_project_id_fkey": 'FOREIGN KEY (project_id) REFERENCES "Project"(id) ON UPDATE CASCADE '
@@ -74,6 +80,11 @@ CONSTRAINTS = {
 }
 # Every index and its reader.
 INDEXES = {
+    "AgentAttachment": {
+        "(id)",
+        "(project_id)",  # the foreign key's SET NULL
+        "(session_id) WHERE (session_id IS NOT NULL)",  # the foreign key's SET NULL
+    },
     "AgentDocument": {
         "(id)",
         "(project_id, sha256)",  # the intake, a project's documents, and their cascade
