@@ -3,6 +3,7 @@ from __future__ import annotations
 from collections import Counter
 
 import pytest
+import pytest_django
 from django.conf import settings
 from django.core.cache import caches
 from django.db import connection, transaction
@@ -12,6 +13,7 @@ from hypothesis import settings as hypothesis
 
 from agentstate.state.read_counts import DISPATCH_UID
 from agentstate.state.shadowing import readings_made
+from project.database import EMBEDDED
 
 # An example is a number of rounds to the database, so that neither its time nor how it was found says anything.
 hypothesis.register_profile(
@@ -23,9 +25,27 @@ hypothesis.load_profile("quick")
 
 
 def pytest_configure() -> None:
-    """Give the tests a key of their own, so that they run in a clone in which nothing was made yet."""
+    """Give the tests a key and an embedded server of their own."""
     settings.SECRET_KEY = "a key for tests only"
+    if is_embedded():
+        settings.AGENTSTATE_DATA_DIR /= "tests"
     TransactionTestCase._fixture_teardown = delete_rows
+
+
+def is_embedded() -> bool:
+    return bool(settings.DATABASES["default"]["ENGINE"] == EMBEDDED["ENGINE"])
+
+
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings(
+    django_db_modify_db_settings: None, django_db_blocker: pytest_django.DjangoDbBlocker
+) -> None:
+    """Let the tests' own server never wait for the disk. Dropping a database would wait for seconds."""
+    if is_embedded():
+        with django_db_blocker.unblock(), connection._nodb_cursor() as cursor:
+            for setting in ("fsync", "full_page_writes"):
+                cursor.execute(f"ALTER SYSTEM SET {setting} = off")
+            cursor.execute("SELECT pg_reload_conf()")
 
 
 def delete_rows(test: TransactionTestCase) -> None:
