@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 from django.db import models
@@ -55,6 +56,13 @@ class IllegalStatusChange(Exception):
         self.run_id, self.status, self.wanted = run_id, status, wanted
 
 
+# The key of result for what a paused run waits with, and the condition that it has one.
+WAITING = "interrupted"
+WAITS = f"(CASE jsonb_typeof(result) WHEN 'object' THEN jsonb_exists(result, '{WAITING}') ELSE false END)"
+# The keys of result that have verbs of their own.
+_OWN_KEYS = {"state": "save()", "output": "set_output()", WAITING: "interrupt()"}
+
+
 class ClockTimestamp(Func):
     """The server's time now. ``Now`` is the time at which the statement began."""
 
@@ -62,13 +70,21 @@ class ClockTimestamp(Func):
     output_field = models.DateTimeField()
 
 
-class _WithOutput(Func):
-    """The run's result with its output replaced by the given JSON text, and its other keys unchanged."""
+class _ResultWith(Func):
+    """The run's result with the given members, each JSON text, and its other keys unchanged."""
 
-    template = (
-        "(CASE jsonb_typeof(result) WHEN 'object' THEN result ELSE '{}' END"
-        " || jsonb_build_object('output', %(expressions)s::jsonb))"
-    )
+    template = "(CASE jsonb_typeof(result) WHEN 'object' THEN result ELSE '{}' END || %(expressions)s::jsonb)"
+    output_field = models.JSONField()
+
+    def __init__(self, **members: str) -> None:
+        text = ",".join(f"{json.dumps(name)}:{member}" for name, member in members.items())
+        super().__init__(Value(f"{{{text}}}", output_field=models.TextField()))
+
+
+class _ResultWithoutWaiting(Func):
+    """The run's result without the waiting state. A result that has none is not written again."""
+
+    template = f"(CASE WHEN {WAITS} THEN result - '{WAITING}' ELSE result END)"
     output_field = models.JSONField()
 
 
@@ -190,13 +206,18 @@ class AgentWorkflowRun(models.Model):
         """Start a pending run; ``started_at``, until now the time of recording, becomes the time of the start."""
         self._move([self.Status.PENDING], self.Status.RUNNING, started_at=ClockTimestamp())
 
-    def interrupt(self) -> None:
-        """Pause a running run, for example until somebody approves it."""
-        self._move([self.Status.RUNNING], self.Status.PENDING)
+    def interrupt(self, waiting: str | None = None) -> None:
+        """Pause a running run, for example until somebody approves it.
+
+        Args:
+            waiting: what it needs to go on, as JSON text; it is in ``result["interrupted"]`` until then.
+        """
+        changes = {} if waiting is None else {"result": _ResultWith(**{WAITING: waiting})}
+        self._move([self.Status.RUNNING], self.Status.PENDING, **changes)
 
     def resume(self) -> None:
-        """Resume a run that was interrupted."""
-        self._move([self.Status.PENDING], self.Status.RUNNING)
+        """Resume a run that was interrupted, and remove what it waited with."""
+        self._move([self.Status.PENDING], self.Status.RUNNING, result=_ResultWithoutWaiting())
 
     def succeed(self) -> None:
         """Mark a running run as succeeded."""
@@ -207,8 +228,13 @@ class AgentWorkflowRun(models.Model):
         self._end([self.Status.RUNNING], self.Status.FAILED, error=error)
 
     def cancel(self, error: str | None = None) -> None:
-        """Cancel a pending or running run."""
-        self._end([self.Status.PENDING, self.Status.RUNNING], self.Status.CANCELED, error=error)
+        """Cancel a pending or running run, and remove what it waited with."""
+        self._end(
+            [self.Status.PENDING, self.Status.RUNNING],
+            self.Status.CANCELED,
+            error=error,
+            result=_ResultWithoutWaiting(),
+        )
 
     def set_output(self, output: str) -> bool:
         """Set the output in ``result``, and leave the state in it unchanged.
@@ -219,10 +245,27 @@ class AgentWorkflowRun(models.Model):
         Returns:
             Whether it was set: a finished run accepts no output, unless it was closed as stale.
         """
+        return self._add_to_result(output=output)
+
+    def set_result(self, **members: str) -> bool:
+        """Set further members of ``result``, each JSON text, and leave the others unchanged.
+
+        Returns:
+            Whether they were set; see :meth:`set_output`.
+
+        Raises:
+            ValueError: a member has a verb of its own, such as ``state`` and ``output``.
+        """
+        for name in members:
+            if name in _OWN_KEYS:
+                raise ValueError(f"result[{name!r}] is set by {_OWN_KEYS[name]} alone.")
+        return self._add_to_result(**members)
+
+    def _add_to_result(self, **members: str) -> bool:
         this = type(self).objects.filter(pk=self.pk)
         accepting = this.unfinished() | this.closed_as_stale()
         self.read_again("result")
-        return bool(update(accepting, result=_WithOutput(Value(output, output_field=models.TextField()))))
+        return bool(update(accepting, result=_ResultWith(**members)))
 
     def _end(self, sources: Collection[str], status: Status, **changes: Any) -> None:
         ended = Greatest(ClockTimestamp(), last_sign())

@@ -2,7 +2,7 @@
 
 from agentstate.models.runs import IllegalStatusChange, RunNotFound
 from agentstate.recording.asynchronous import AsyncRecorder, acurrent, arecord, aresume
-from agentstate.recording.blocks import record, resume
+from agentstate.recording.blocks import record, resume, waiting_state
 from agentstate.recording.calls import ToolCall
 from agentstate.recording.current import current
 from agentstate.recording.errors import CallNotOpen, OutsideRun, RowsDropped, RunFinished
@@ -27,4 +27,5 @@ __all__ = [
     "current",
     "record",
     "resume",
+    "waiting_state",
 ]

@@ -65,9 +65,13 @@ class AsyncRecorder:
         """Set the run's output now."""
         await in_database_thread(self._recorder.set_output, output)
 
-    async def interrupt(self) -> None:
+    async def set_result(self, **members: object) -> None:
+        """Set further members of the run's ``result``."""
+        await in_database_thread(self._recorder.set_result, **members)
+
+    async def interrupt(self, waiting: object = None, events: Iterable[tuple[str, object]] = ()) -> None:
         """Pause the run, for example until somebody approves it; :func:`aresume` resumes it."""
-        await in_database_thread(self.run.interrupt)
+        await in_database_thread(self._recorder.interrupt, waiting, events)
 
     async def invoke(
         self, name: str, arguments: object = None, *, call_id: str | None = None, **more: object

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from agentstate.isolation import one_round
 from agentstate.models import AgentWorkflowRun
 from agentstate.models.fields import possible_id
-from agentstate.models.runs import IllegalStatusChange, RunNotFound
+from agentstate.models.runs import WAITING, IllegalStatusChange, RunNotFound
 from agentstate.recording.clean_up import drop_broken_connection, logged, with_traceback
 from agentstate.recording.current import as_current
 from agentstate.recording.errors import RowsDropped
@@ -68,7 +68,9 @@ def record(workflow_id: str, project_id: str | None = None, input: object = None
 
 @contextmanager
 def resume(run_id: str) -> Iterator[Recorder]:
-    """Resume a run that ``recorder.run.interrupt()`` paused; the block ends as that of :func:`record`.
+    """Resume a run that :meth:`Recorder.interrupt` paused; the block ends as that of :func:`record`.
+
+    The waiting state is removed: read it before, with :func:`waiting_state`.
 
     Raises:
         RunNotFound: no run has this id.
@@ -79,6 +81,19 @@ def resume(run_id: str) -> Iterator[Recorder]:
         claim_paused(recorder)
         with as_current(recorder):
             yield recorder
+
+
+def waiting_state(run_id: str) -> Any:
+    """Return what a paused run waits with, see :meth:`Recorder.interrupt`; None if there is nothing.
+
+    Raises:
+        RunNotFound: no run has this id.
+    """
+    runs = AgentWorkflowRun.objects.filter(pk=possible_id(run_id))
+    row = runs.values_list(f"result__{WAITING}").first()
+    if row is None:
+        raise RunNotFound(run_id)
+    return row[0]
 
 
 # -- the steps of a block, each a function that the asynchronous blocks call in Django's thread

@@ -6,6 +6,9 @@ import time
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final
 
+from django.db import DatabaseError
+
+from agentstate.isolation import read_committed
 from agentstate.models import AgentWorkflowRun
 from agentstate.models.fields import new_id
 from agentstate.models.runs import RunNotFound
@@ -39,8 +42,8 @@ class Recorder:
     :mod:`agentstate.recording.storable`.
 
     Attributes:
-        run: the run. Its verbs change its status, as in ``recorder.run.interrupt()``. The block's end changes only a
-            run that is still running.
+        run: the run. Its verbs change its status, as in ``recorder.run.cancel()``. The block's end changes only a run
+            that is still running.
     """
 
     def __init__(self, run: AgentWorkflowRun) -> None:
@@ -187,7 +190,39 @@ class Recorder:
             RunFinished: the run has ended. A run that was closed as stale still accepts it.
             RunNotFound: the run was deleted.
         """
-        if not self.run.set_output(storable(output)):
+        self._require(self.run.set_output(storable(output)))
+
+    def set_result(self, **members: object) -> None:
+        """Set further members of the run's ``result``, beside its state and its output.
+
+        Raises:
+            ValueError: a member is ``state``, ``output`` or ``interrupted``, which have verbs of their own.
+            RunFinished, RunNotFound: see :meth:`set_output`.
+        """
+        self._require(self.run.set_result(**{name: storable(value) for name, value in members.items()}))
+
+    def interrupt(self, waiting: object = None, events: Iterable[tuple[str, object]] = ()) -> None:
+        """Pause the run, for example until somebody approves it: events, waiting state and status in one transaction.
+
+        Args:
+            waiting: what the run needs to go on, any value; :func:`agentstate.recording.waiting_state` returns it
+                until the run is resumed or canceled.
+            events: a type and a payload each, written before the run waits.
+
+        Raises:
+            IllegalStatusChange: the run is not running. Nothing was written.
+            RunFinished, RunNotFound, ValueError, RowsDropped: see :meth:`event`.
+        """
+        try:
+            with read_committed():
+                self.events(events)
+                self.run.interrupt(None if waiting is None else storable(waiting))
+        except DatabaseError:
+            self.run.status = self.run.Status.RUNNING  # the block still ends it
+            raise
+
+    def _require(self, was_set: bool) -> None:
+        if not was_set:
             status = AgentWorkflowRun.objects.filter(pk=self.run_id).values_list("status", flat=True).first()
             raise RunFinished(self.run_id, status) if status else RunNotFound(self.run_id)
 
