@@ -43,6 +43,7 @@ INSTALLED_APPS = [
     "django.contrib.postgres",
     "django.contrib.staticfiles",
     "csp",
+    "ninja",  # its style sheet and script of the API's pages
     # Its one migration drops the legacy columns.
     *(["agentstate.contract"] if env.bool("AGENTSTATE_CONTRACT", default=False) else []),
 ]

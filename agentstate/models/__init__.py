@@ -9,6 +9,7 @@ from agentstate.models.reads import ReadCount, ReadDifference
 from agentstate.models.rollout import Rollout, RolloutStep
 from agentstate.models.runs import AgentWorkflowRun, AgentWorkflowRunEvent
 from agentstate.models.sessions import AgentSession
+from agentstate.models.tokens import ApiToken
 
 __all__ = [
     "AgentAttachment",
@@ -16,6 +17,7 @@ __all__ = [
     "AgentSession",
     "AgentWorkflowRun",
     "AgentWorkflowRunEvent",
+    "ApiToken",
     "BackfillPass",
     "Flag",
     "FlagChange",

@@ -47,6 +47,10 @@ CONSTRAINTS = {
         "ON DELETE CASCADE",
         "AgentSession_transcript_check": "CHECK ((jsonb_typeof(transcript_json) = 'array'::text))",
     },
+    "AgentStateApiToken": {
+        "AgentStateApiToken_digest_key": "UNIQUE (digest)",
+        "AgentStateApiToken_pkey": "PRIMARY KEY (id)",
+    },
     "AgentStateFlagChange": {"AgentStateFlagChange_pkey": "PRIMARY KEY (id)"},
     "AgentStateLeftAside": {
         "AgentStateLeftAside_accepted_check": "CHECK (((accepted_at IS NULL) OR (NOT (note = ''::text))))",
@@ -94,6 +98,11 @@ INDEXES = {
         "(id)",
         "(project_id)",  # a project's sessions, and their cascade
         "(created_at, hashtextextended(id, (0)::bigint))",  # the list of sessions
+    },
+    "AgentStateApiToken": {
+        "(id)",
+        "(digest)",  # the token of a request
+        "(name) WHERE (revoked_at IS NULL)",  # the token that a command names
     },
     "AgentStateFlag": {
         "(id)",

@@ -1,0 +1,29 @@
+"""Limits of the HTTP API: settings of the host, each with a safe default.
+
+The size of a body that is no upload is Django's ``DATA_UPLOAD_MAX_MEMORY_SIZE``.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from django.conf import settings
+
+
+class Limit(NamedTuple):
+    """A positive integer that a host may set."""
+
+    name: str
+    default: int
+    most: int
+
+    @property
+    def value(self) -> int:
+        return int(getattr(settings, self.name, self.default))
+
+
+# Brackets within brackets in a body. The recorder marks what is deeper than 500 levels.
+JSON_DEPTH = Limit("AGENTSTATE_API_JSON_DEPTH", 100, most=500)
+EVENTS = Limit("AGENTSTATE_API_EVENTS", 1_000, most=100_000)  # or entries of a transcript, in one request
+
+LIMITS = (JSON_DEPTH, EVENTS)
