@@ -64,7 +64,7 @@ def one_round(statements: str, parameters: Mapping[str, Any], using: str = DEFAU
 
     Args:
         statements: separated by semicolons.
-        parameters: text, numbers, booleans and None.
+        parameters: text, numbers, booleans, None and lists of text.
     """
     connection = connections[using]
     connection.close_if_health_check_failed()

@@ -9,6 +9,8 @@ from django.conf import settings
 from django.core.checks import CheckMessage, Error, Warning, register  # noqa: A004
 from django.db import DEFAULT_DB_ALIAS, connections, router
 
+from agentstate.recording.prices import problems_of_prices
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
@@ -21,7 +23,7 @@ NEEDED_APPS = ("django.contrib.humanize", "django.contrib.postgres")
 @register()
 def check_settings(app_configs: Sequence[AppConfig] | None = None, **kwargs: Any) -> list[CheckMessage]:
     """Report settings of the project that agentstate cannot work with."""
-    return [*_project(), *_apps(), *_default_database(), *_routers()]
+    return [*_project(), *_apps(), *_default_database(), *_routers(), *_recording()]
 
 
 def _project() -> Iterable[CheckMessage]:
@@ -79,6 +81,16 @@ def _default_database() -> Iterable[CheckMessage]:
             "long as the request takes.",
             hint="Decorate the views that record runs or save state with transaction.non_atomic_requests.",
             id="agentstate.W012",
+        )
+
+
+def _recording() -> Iterable[CheckMessage]:
+    if problems := problems_of_prices():
+        yield Error(
+            f"AGENTSTATE_PRICES is malformed: {' '.join(problems)}",
+            hint="Map each model's name to its prices in US dollars per million tokens: "
+            '{"gpt-5": {"input": 1.25, "cached": 0.125, "output": 10}}.',
+            id="agentstate.E011",
         )
 
 

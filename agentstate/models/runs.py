@@ -149,6 +149,8 @@ class AgentWorkflowRun(models.Model):
     input = models.JSONField(null=True, blank=True)
     result = models.JSONField(null=True, blank=True)
     error = models.TextField(null=True, blank=True)  # noqa: DJ001 - NULL: no error
+    # The tokens and the cost of its model calls; agentstate/recording/usage.py has the members.
+    usage = models.JSONField(null=True, blank=True)
     # The run gave no sign of life and was failed for it. Events that still come are kept, and marked as late.
     closed_as_stale = models.BooleanField(default=False, db_default=False)
     started_at = models.DateTimeField()

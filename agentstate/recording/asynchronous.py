@@ -14,6 +14,7 @@ from agentstate.threads import in_database_thread
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable
+    from decimal import Decimal
 
     from agentstate.models import AgentWorkflowRun
     from agentstate.recording.calls import ToolCall
@@ -60,6 +61,31 @@ class AsyncRecorder:
     async def save(self, **documents: Any) -> Saved:
         """Save documents of the project's state as part of this run."""
         return await in_database_thread(self._recorder.save, **documents)
+
+    async def usage(
+        self,
+        *,
+        model: str,
+        input_tokens: int = 0,
+        output_tokens: int = 0,
+        cached_tokens: int = 0,
+        reasoning_tokens: int = 0,
+        cost_usd: Decimal | float | None = None,
+        requests: int = 1,
+        **more: object,
+    ) -> str:
+        """Write the event ``model.usage``, and add to the run's ``usage``."""
+        return await in_database_thread(
+            self._recorder.usage,
+            model=model,
+            input_tokens=input_tokens,
+            output_tokens=output_tokens,
+            cached_tokens=cached_tokens,
+            reasoning_tokens=reasoning_tokens,
+            cost_usd=cost_usd,
+            requests=requests,
+            **more,
+        )
 
     async def set_output(self, output: object) -> None:
         """Set the run's output now."""

@@ -19,6 +19,13 @@ if TYPE_CHECKING:
 SAVED_ONLY = "state.changed"
 LATE = "$late"
 
+# What a run that ended otherwise than as stale still takes, by the run's status: what a tool did and what a model cost
+# after the run was canceled is a fact.
+_TAKEN_LATE = {
+    "tool.result": frozenset(["canceled"]),
+    "model.usage": frozenset(["canceled", "failed", "succeeded"]),
+}
+
 
 # The lock and the insert are two statements of one transaction, sent in one round. In READ COMMITTED each has its own
 # snapshot: a single statement that waited for the lock would not see what the writer before it wrote, and would take
@@ -27,26 +34,33 @@ _LOCK = """SELECT FROM "AgentWorkflowRun" WHERE id = %(run)s FOR NO KEY UPDATE;"
 _LAST = '(SELECT max(created_at) FROM "AgentWorkflowRunEvent" WHERE run_id = run.id)'
 
 
-def _statements(on_conflict: str = "") -> str:
+def _statements(on_conflict: str = "", then: str = "") -> str:
+    """Return the statements that write events.
+
+    Args:
+        then: a statement that may refer to ``written``, run with the insert.
+    """
     return f"""{_LOCK}
     WITH run AS MATERIALIZED (
-        SELECT id, status, closed_as_stale, greatest(started_at, {next_clock(_LAST)}) AS at
+        SELECT id, status, status IN ('pending', 'running') AS is_unfinished,
+            status IN ('pending', 'running') OR closed_as_stale OR status = ANY (%(late)s::text[]) AS accepts,
+            greatest(started_at, {next_clock(_LAST)}) AS at
         FROM "AgentWorkflowRun" run WHERE id = %(run)s
     ), written AS (
         INSERT INTO "AgentWorkflowRunEvent" AS event (id, run_id, type, payload, created_at)
         SELECT given.event ->> 0, run.id, given.event ->> 1,
             CASE
-                WHEN NOT closed_as_stale THEN given.event -> 2
+                WHEN is_unfinished THEN given.event -> 2
                 WHEN jsonb_typeof(given.event -> 2) = 'object' THEN given.event -> 2 || '{{"{LATE}": true}}'
                 ELSE jsonb_build_object('{LATE}', true, 'value', given.event -> 2)
             END,
             run.at + (given.ordinal - 1) * interval '1 microsecond'
         FROM run CROSS JOIN jsonb_array_elements(%(events)s::jsonb) WITH ORDINALITY given (event, ordinal)
-        WHERE run.status IN ('pending', 'running') OR closed_as_stale
+        WHERE run.accepts
         {on_conflict}
         RETURNING 1
-    )
-    SELECT status, status IN ('pending', 'running') OR closed_as_stale, (SELECT count(*) FROM written) FROM run"""
+    ){f", also AS ({then})" if then else ""}
+    SELECT status, accepts, (SELECT count(*) FROM written) FROM run"""
 
 
 _NEW = _statements()
@@ -65,7 +79,8 @@ def append(run_id: str, events: Iterable[NewEvent]) -> list[str]:
 
     Raises:
         ValueError: one is of a type that only a save writes.
-        RunFinished: the run has ended. One that was closed as stale accepts them, and each is marked as late.
+        RunFinished: the run has ended. One that was closed as stale accepts them, and each is marked as late. So do
+            a canceled run if all are ``tool.result``, and any run if all are ``model.usage``.
         RunNotFound: no run has this id.
         RowsDropped: the database dropped one.
     """
@@ -81,6 +96,17 @@ def append(run_id: str, events: Iterable[NewEvent]) -> list[str]:
             for part in parts:
                 _write(_NEW, run_id, part)
     return [event_id for event_id, _, _ in given]
+
+
+def append_and(then: str, run_id: str, event: NewEvent, **parameters: str) -> str:
+    """Write one event as :func:`append` does, and run a statement with it; return the event's id.
+
+    Args:
+        then: may refer to ``written``, which has a row if the event was written.
+    """
+    event_id, type_ = new_id(), event[0]
+    _write(_statements(then=then), run_id, [(event_id, type_, _payload_text(*event))], **parameters)
+    return event_id
 
 
 def put(run_id: str, event_id: str, type_: str) -> None:
@@ -112,9 +138,10 @@ def _parts(events: Sequence[Event]) -> Iterator[list[Event]]:
         yield part
 
 
-def _write(statements: str, run_id: str, events: Sequence[Event]) -> None:
+def _write(statements: str, run_id: str, events: Sequence[Event], **parameters: str) -> None:
     rows = ",".join(f'["{event_id}",{json.dumps(type_)},{payload}]' for event_id, type_, payload in events)
-    row = one_round(statements, {"run": run_id, "events": f"[{rows}]"})
+    late = frozenset.intersection(*(_TAKEN_LATE.get(type_, frozenset()) for _, type_, _ in events))
+    row = one_round(statements, {"run": run_id, "events": f"[{rows}]", "late": sorted(late), **parameters})
     if row is None:
         raise RunNotFound(run_id)
     status, accepts, written = row

@@ -12,7 +12,7 @@ from agentstate.isolation import read_committed
 from agentstate.models import AgentWorkflowRun
 from agentstate.models.fields import new_id
 from agentstate.models.runs import RunNotFound
-from agentstate.recording import events
+from agentstate.recording import events, usage
 from agentstate.recording.calls import UNFINISHED, OpenCalls, ToolCall
 from agentstate.recording.clean_up import drop_broken_connection, logged
 from agentstate.recording.errors import RunFinished
@@ -21,6 +21,7 @@ from agentstate.state import save as save_state
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+    from decimal import Decimal
 
     from agentstate.state import Saved
 
@@ -182,6 +183,45 @@ class Recorder:
             with suppress(RunFinished, RunNotFound):  # another process ended it; the save is committed
                 self.heartbeat()
         return saved
+
+    def usage(
+        self,
+        *,
+        model: str,
+        input_tokens: int = 0,
+        output_tokens: int = 0,
+        cached_tokens: int = 0,
+        reasoning_tokens: int = 0,
+        cost_usd: Decimal | float | None = None,
+        requests: int = 1,
+        **more: object,
+    ) -> str:
+        """Write the event ``model.usage``, add to the run's ``usage``, and return the event's id.
+
+        A run that has ended takes it too, marked ``$late``: the tokens were used.
+
+        Args:
+            model: the model's name.
+            input_tokens: with those that came from the provider's cache, ``cached_tokens``.
+            output_tokens: with those of reasoning, ``reasoning_tokens``.
+            cost_usd: by default what ``AGENTSTATE_PRICES`` says, see :mod:`agentstate.recording.prices`; without a
+                price of the model it is unknown.
+            requests: how many calls of the model these are.
+            more: further members of the event, such as ``agent``.
+
+        Raises:
+            ValueError: a number is negative or of another type.
+            RunNotFound, RowsDropped: see :meth:`event`.
+        """
+        counts = {
+            "requests": requests,
+            "input_tokens": input_tokens,
+            "cached_tokens": cached_tokens,
+            "output_tokens": output_tokens,
+            "reasoning_tokens": reasoning_tokens,
+        }
+        self.run.read_again("usage")
+        return usage.add(self.run_id, model, counts, cost_usd, more)
 
     def set_output(self, output: object) -> None:
         """Set the run's output now; its state is not changed. A later call replaces the output.

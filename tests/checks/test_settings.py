@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -70,6 +71,27 @@ def test_a_connection_without_autocommit_is_refused(database: dict[str, Any]) ->
 def test_requests_in_a_transaction_are_reported(database: dict[str, Any]) -> None:
     database["ATOMIC_REQUESTS"] = True
     assert reported().keys() == {"W012"}
+
+
+@pytest.mark.parametrize(
+    ("prices", "problem"),
+    [
+        (["gpt-5"], "It is no dict."),
+        ({"gpt-5": 1}, "The prices of 'gpt-5' are no dict."),
+        ({5: {"input": 1, "output": 1}}, "5 is no name of a model."),
+        ({"gpt-5": {"input": 1}}, "'gpt-5' has no price 'output'."),
+        ({"gpt-5": {"input": 1, "output": 1, "outputs": 2}}, "'gpt-5' has an unknown price 'outputs'."),
+        ({"m": {"input": -1, "output": 2}}, "The price 'input' of 'm' is -1, which is no amount of dollars."),
+    ],
+)
+def test_malformed_prices_are_reported(settings: SettingsWrapper, prices: object, problem: str) -> None:
+    settings.AGENTSTATE_PRICES = prices
+    assert reported() == {"E011": f"AGENTSTATE_PRICES is malformed: {problem}"}
+
+
+def test_prices_are_fine(settings: SettingsWrapper) -> None:
+    settings.AGENTSTATE_PRICES = {"gpt-5": {"input": 1, "cached": 0.1, "output": Decimal(2)}}
+    assert reported() == {}
 
 
 @pytest.mark.parametrize(
