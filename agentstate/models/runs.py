@@ -205,8 +205,12 @@ class AgentWorkflowRun(models.Model):
         return f"{self.workflow_id} {self.id}"
 
     def start(self) -> None:
-        """Start a pending run; ``started_at``, until now the time of recording, becomes the time of the start."""
-        self._move([self.Status.PENDING], self.Status.RUNNING, started_at=ClockTimestamp())
+        """Start a pending run; ``started_at``, until now the time of recording, becomes the time of the start.
+
+        A run that waits with a state is resumed, not started.
+        """
+        queued = ~Q(result__has_key=WAITING)
+        self._move([self.Status.PENDING], self.Status.RUNNING, queued, started_at=ClockTimestamp())
 
     def interrupt(self, waiting: str | None = None) -> None:
         """Pause a running run, for example until somebody approves it.
@@ -273,14 +277,15 @@ class AgentWorkflowRun(models.Model):
         ended = Greatest(ClockTimestamp(), last_sign())
         self._move(sources, status, completed_at=ended, **changes)
 
-    def _move(self, sources: Collection[str], status: Status, **changes: Any) -> None:
-        """Change the status if it is one of the sources.
+    def _move(self, sources: Collection[str], status: Status, *conditions: Q, **changes: Any) -> None:
+        """Change the status if it is one of the sources, and the run meets the conditions.
 
         Raises:
             IllegalStatusChange: it is another one; the instance then has that status.
             RunNotFound: the run was deleted.
         """
-        moved = update(type(self).objects.filter(pk=self.pk, status__in=sources), status=status, **changes)
+        movable = type(self).objects.filter(*conditions, pk=self.pk, status__in=sources)
+        moved = update(movable, status=status, **changes)
         self.read_again(*changes)
         if moved:
             self.status = status

@@ -1,8 +1,8 @@
 """Record runs and their events as they happen."""
 
 from agentstate.models.runs import IllegalStatusChange, RunNotFound
-from agentstate.recording.asynchronous import AsyncRecorder, acurrent, arecord, aresume
-from agentstate.recording.blocks import record, resume, waiting_state
+from agentstate.recording.asynchronous import AsyncRecorder, acurrent, aenqueue, arecord, aresume, astart
+from agentstate.recording.blocks import enqueue, record, resume, start, waiting_state
 from agentstate.recording.calls import ToolCall
 from agentstate.recording.current import current
 from agentstate.recording.errors import CallNotOpen, OutsideRun, RowsDropped, RunFinished
@@ -21,11 +21,15 @@ __all__ = [
     "StaleRun",
     "ToolCall",
     "acurrent",
+    "aenqueue",
     "arecord",
     "aresume",
+    "astart",
     "close_stale_runs",
     "current",
+    "enqueue",
     "record",
     "resume",
+    "start",
     "waiting_state",
 ]

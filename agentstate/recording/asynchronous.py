@@ -6,7 +6,7 @@ import asyncio
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
-from agentstate.recording.blocks import begin, claim_paused, end, new_recorder, pending_recorder
+from agentstate.recording.blocks import begin, claim_paused, claim_queued, end, enqueue, new_recorder, pending_recorder
 from agentstate.recording.clean_up import logged
 from agentstate.recording.current import as_current, current
 from agentstate.recording.recorder import UNCHANGED
@@ -177,6 +177,21 @@ async def arecord(
     recorder = new_recorder(workflow_id, project_id, input)
     async with _ending(recorder):
         await in_database_thread(begin, recorder)
+        with as_current(recorder):
+            yield AsyncRecorder(recorder)
+
+
+async def aenqueue(workflow_id: str, project_id: str | None = None, input: object = None) -> str:  # noqa: A002
+    """Write a pending run, and return its id; see :func:`agentstate.recording.enqueue`."""
+    return await in_database_thread(enqueue, workflow_id, project_id, input)
+
+
+@asynccontextmanager
+async def astart(run_id: str) -> AsyncIterator[AsyncRecorder]:
+    """Claim a run that was enqueued, in asynchronous code; see :func:`agentstate.recording.start`."""
+    recorder = await in_database_thread(pending_recorder, run_id)
+    async with _ending(recorder):
+        await in_database_thread(claim_queued, recorder)
         with as_current(recorder):
             yield AsyncRecorder(recorder)
 

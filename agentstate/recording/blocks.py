@@ -66,6 +66,37 @@ def record(workflow_id: str, project_id: str | None = None, input: object = None
             yield recorder
 
 
+def enqueue(workflow_id: str, project_id: str | None = None, input: object = None) -> str:  # noqa: A002
+    """Write a pending run, for example in a request, and return its id; a worker claims it with :func:`start`.
+
+    Its ``started_at`` is the time of this until then. The arguments are those of :func:`record`.
+
+    Raises:
+        ProjectNotFound: no project has this id.
+    """
+    recorder = new_recorder(workflow_id, project_id, input)
+    _insert(recorder.run, AgentWorkflowRun.Status.PENDING)
+    return recorder.run_id
+
+
+@contextmanager
+def start(run_id: str) -> Iterator[Recorder]:
+    """Claim a run that :func:`enqueue` wrote; the block ends as that of :func:`record`.
+
+    Of several workers that claim it at once, one gets it.
+
+    Raises:
+        RunNotFound: no run has this id.
+        IllegalStatusChange: the run is not pending, or it waits with a state, and is to be resumed; or see
+            :func:`record`.
+    """
+    recorder = pending_recorder(run_id)
+    with _ending(recorder):
+        claim_queued(recorder)
+        with as_current(recorder):
+            yield recorder
+
+
 @contextmanager
 def resume(run_id: str) -> Iterator[Recorder]:
     """Resume a run that :meth:`Recorder.interrupt` paused; the block ends as that of :func:`record`.
@@ -122,6 +153,12 @@ def pending_recorder(run_id: str) -> Recorder:
 def begin(recorder: Recorder) -> None:
     """Insert the run as a running one, which the block ends."""
     _insert(recorder.run, AgentWorkflowRun.Status.RUNNING)
+    recorder.owns_run = True
+
+
+def claim_queued(recorder: Recorder) -> None:
+    """Start the run, which the block then ends."""
+    recorder.run.start()
     recorder.owns_run = True
 
 

@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 
 from agentstate.models import AgentWorkflowRun
-from agentstate.recording import close_stale_runs, record
+from agentstate.recording import RunFinished, close_stale_runs, record
 from agentstate.state import UnsuitableRun, load
 from tests.factories import ProjectFactory
 from tests.flags import turn
@@ -183,6 +183,23 @@ def test_what_comes_late_for_a_run_closed_as_stale_is_kept_and_marked() -> None:
     ]
     assert [type_ for type_, _ in events[3:]] == ["tool.invocation", "tool.result", "heartbeat", "run.ended"]
     assert events[-1][1] == {"status": "succeeded", "error": None, "$late": True}
+
+
+def test_a_canceled_run_takes_the_results_of_its_tools_late_and_nothing_else() -> None:
+    def work() -> None:
+        with record("intake") as recorder:
+            call = recorder.invoke("search", call_id="1")
+            recorder.invoke("fetch", call_id="2")
+            AgentWorkflowRun.objects.get().cancel("enough")
+            recorder.settle(call, output="done all the same")
+            recorder.event("next")
+
+    with pytest.raises(RunFinished):
+        work()
+    assert (the_run().status, the_run().error) == ("canceled", "enough")
+    results = [payload for _, payload in events_of(the_run().pk)[2:]]
+    late = [(result["call_id"], result["status"], result["output"], result["$late"]) for result in results]
+    assert late == [("1", "ok", "done all the same", True), ("2", "canceled", None, True)]
 
 
 def test_a_run_closed_as_stale_saves_no_more() -> None:
