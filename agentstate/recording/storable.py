@@ -23,7 +23,7 @@ a class, as in ``uuid.UUID``
     its ``repr``.
 
 A tuple becomes a list, as JSON has it, without a mark. A dict that has the key ``$unstorable`` itself is kept as
-pairs. So every mark is ours.
+pairs. So every mark is ours, and :func:`restored` undoes those of text, numbers and objects.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ import json
 import math
 import re
 from base64 import b64encode
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from decimal import Decimal
 from enum import Enum
 from typing import Any, cast
@@ -48,6 +48,7 @@ CUT_TO = 100_000
 # The bounds of PostgreSQL's numeric: digits before and after the decimal point.
 _DIGITS_BEFORE, _DIGITS_AFTER = 131072, 16383
 _SURROGATES = re.compile("[\ud800-\udfff]")
+_ESCAPES = re.compile(r"\\(?:u[0-9a-f]{4}|.)")
 
 
 def storable(value: object) -> str:
@@ -78,6 +79,49 @@ def weight(text: str) -> float:
 def storable_text(text: str) -> str:
     """Return text that PostgreSQL accepts: NUL characters and lone surrogates become escapes such as ``\\u0000``."""
     return _SURROGATES.sub(_escape, text.replace("\0", "\\u0000"))
+
+
+def restored(value: Any) -> Any:
+    """Return a value that was read back with the marks ``string``, ``number`` and ``object`` undone, at any depth.
+
+    So JSON from Python comes back equal, except that a whole float from 1e16 on may come back as an integer. Other
+    marks stay, and so does one that somebody else wrote and that means nothing.
+    """
+    whole = [value]
+    places: list[tuple[Any, Any]] = [(whole, 0)]  # containers, and where in them others are: the outer ones first
+    for outer, place in places:
+        inner = outer[place]
+        if isinstance(inner, dict | list):
+            inner = outer[place] = inner.copy()
+            members = inner.items() if isinstance(inner, dict) else enumerate(inner)
+            places += [(inner, key) for key, member in members if isinstance(member, dict | list)]
+    for outer, place in reversed(places):
+        if isinstance(outer[place], dict) and outer[place].keys() == {MARK, "value"}:
+            outer[place] = _undone(outer[place])
+    return whole[0]
+
+
+def _undone(mark: dict[str, Any]) -> Any:
+    try:
+        return _UNDO[mark[MARK]](mark["value"])
+    except (ArithmeticError, KeyError, TypeError, ValueError):
+        return mark
+
+
+def _text_of(escaped: str) -> str:
+    # One escape at a time: json would join two lone surrogates that happen to make a pair.
+    return _ESCAPES.sub(lambda escape: str(json.loads(f'"{escape[0]}"')), escaped)
+
+
+def _number_of(text: str) -> float | Decimal:
+    if text in ("NaN", "Infinity", "-Infinity"):
+        return float(text)
+    number = Decimal(text)
+    # Not int() of the text: Python refuses to convert more than some thousand digits.
+    return int(number) if text.removeprefix("-").isdecimal() else number
+
+
+_UNDO: dict[str, Callable[[Any], Any]] = {"string": _text_of, "number": _number_of, "object": dict}
 
 
 def described(error: BaseException) -> str:
