@@ -35,6 +35,8 @@ OUR_TABLES = (
     "AgentWorkflowRunEvent",
     "AgentSession",
     "AgentDocument",
+    "AgentSessionEntry",
+    "AgentSessionTranscript",
     "AgentStateFlag",
     "AgentStateFlag_groups",
     "AgentStateFlag_users",

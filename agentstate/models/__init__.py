@@ -8,13 +8,14 @@ from agentstate.models.projects import LegacyState, Project
 from agentstate.models.reads import ReadCount, ReadDifference
 from agentstate.models.rollout import Rollout, RolloutStep
 from agentstate.models.runs import AgentWorkflowRun, AgentWorkflowRunEvent
-from agentstate.models.sessions import AgentSession
+from agentstate.models.sessions import AgentSession, AgentSessionEntry
 from agentstate.models.tokens import ApiToken
 
 __all__ = [
     "AgentAttachment",
     "AgentDocument",
     "AgentSession",
+    "AgentSessionEntry",
     "AgentWorkflowRun",
     "AgentWorkflowRunEvent",
     "ApiToken",

@@ -1,9 +1,9 @@
-"""Sessions: conversations in a project."""
+"""Sessions: conversations in a project, and the entries of long ones."""
 
 from __future__ import annotations
 
 from django.db import models
-from django.db.models import F, Func, Value
+from django.db.models import F, Func, Q, Value
 from django.db.models.lookups import Exact
 
 from agentstate.models.expressions import id_hash
@@ -15,7 +15,9 @@ from agentstate.models.runs import AgentWorkflowRun
 class AgentSession(models.Model):
     """A conversation in a project; ``transcript_json`` is an array of ``{"role", "content", "at"}``.
 
-    A session that the backfill made has ``updated_at`` equal to ``created_at`` until something else writes to it.
+    The array holds the whole conversation until it is stored in 64 kB. From then on each further entry is an
+    :class:`AgentSessionEntry`, and the array stays as it is: see :mod:`agentstate.sessions`. A session that the
+    backfill made has ``updated_at`` equal to ``created_at`` until something else writes to it.
     """
 
     id = models.TextField(primary_key=True, default=new_id)
@@ -34,6 +36,12 @@ class AgentSession(models.Model):
     metadata = models.JSONField(default=dict)
     created_at = models.DateTimeField()
     updated_at = models.DateTimeField()
+    further = models.IntegerField(
+        default=0,
+        db_default=0,
+        help_text="The number of the last entry, where entries are rows of their own; 0 where all are in "
+        "transcript_json.",
+    )
 
     class Meta:
         db_table = "AgentSession"
@@ -56,3 +64,30 @@ class AgentSession(models.Model):
 
     def __str__(self) -> str:
         return f"session {self.id}"
+
+
+class AgentSessionEntry(models.Model):
+    """An entry of a long transcript, beyond those in the session's ``transcript_json``."""
+
+    pk = models.CompositePrimaryKey("session", "number")
+    # The database deletes a session's entries with the session.
+    session = models.ForeignKey(
+        AgentSession, on_delete=models.DO_NOTHING, db_index=False, related_name="further_entries"
+    )
+    number = models.IntegerField(help_text="The entry's place in the transcript, from 1.")
+    item_id = models.TextField(null=True, blank=True)  # noqa: DJ001 - NULL: nobody looks for it
+    entry = models.JSONField()
+
+    class Meta:
+        db_table = "AgentSessionEntry"
+        constraints = [
+            # Its index is read by the look-up of an item.
+            models.UniqueConstraint(
+                fields=["session", "item_id"],
+                condition=Q(item_id__isnull=False),
+                name="AgentSessionEntry_item_key",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"entry {self.number} of session {self.session_id}"

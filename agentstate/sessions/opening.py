@@ -1,57 +1,22 @@
-"""Open conversations of a project, and add to and read their transcripts."""
+"""Open conversations of a project."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from django.db import connection
 from django.db.models.functions import Now
 
-from agentstate.isolation import one_round
 from agentstate.models import AgentSession, AgentWorkflowRun, Project
 from agentstate.models.fields import possible_id
 from agentstate.models.runs import RunNotFound
 from agentstate.recording.errors import RowsDropped
-from agentstate.recording.storable import storable, storable_text
+from agentstate.recording.storable import storable_text
+from agentstate.sessions.errors import SessionNotFound
 from agentstate.state import ProjectNotFound, UnsuitableRun
-from agentstate.state.documents import decode
-from agentstate.state.history import require_zone
-from agentstate.state.homes import next_clock
 from agentstate.state.transactions import seeing_others
 
 if TYPE_CHECKING:
     from django.db.models import QuerySet
-
-# More entries than a transcript can have, and still a valid index in a JSON path.
-MOST_ENTRIES = 1_000_000_000
-
-_NOW = """to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')"""
-
-# The backfill overwrites a session of the legacy chat only while updated_at equals created_at.
-_APPEND = f"""
-    UPDATE "AgentSession" SET
-        transcript_json = transcript_json || jsonb_build_array(jsonb_build_object(
-            'role', %(role)s::text, 'content', %(content)s::jsonb, 'at', coalesce(%(at)s::text, {_NOW}))),
-        updated_at = {next_clock("updated_at", "created_at")}
-    WHERE id = %(session)s RETURNING jsonb_array_length(transcript_json)"""
-
-_WHOLE = """SELECT transcript_json FROM "AgentSession" WHERE id = %s"""
-_LAST = """
-    SELECT jsonb_path_query_array(transcript_json, format('$[last - %%s to last]', %s::int)::jsonpath)
-    FROM "AgentSession" WHERE id = %s"""
-
-
-class SessionNotFound(LookupError):
-    """No session has this id.
-
-    Attributes:
-        session_id: the id.
-    """
-
-    def __init__(self, session_id: str) -> None:
-        super().__init__(f"No session has the id {session_id!r}.")
-        self.session_id = session_id
 
 
 def open_for(project_id: str, memory_id: str | None = None, run: str | None = None) -> AgentSession:
@@ -94,63 +59,6 @@ def _check_run(runs: QuerySet[AgentWorkflowRun], run: str, project_id: str) -> N
         )
 
 
-def append(session: AgentSession | str, role: str, content: object, at: datetime | None = None) -> int:
-    """Add an entry to a session's transcript, and return the number of its entries.
-
-    The database appends it in one statement, so concurrent writers lose no entry. An ``AgentSession`` that is given
-    reads its transcript again on the next access.
-
-    Args:
-        content: text or JSON; what PostgreSQL refuses is marked, see :mod:`agentstate.recording.storable`.
-        at: the entry's time, aware; now by default.
-
-    Raises:
-        SessionNotFound: no session has this id.
-        ValueError: ``at`` is naive.
-    """
-    if at is not None:
-        require_zone(at)
-    session_id = _id_of(session)
-    parameters = {
-        "session": possible_id(session_id),
-        "role": storable_text(role),
-        "content": storable(content),
-        "at": None if at is None else f"{at.astimezone(UTC):%Y-%m-%dT%H:%M:%S.%fZ}",
-    }
-    row = one_round(_APPEND, parameters)
-    if row is None:
-        raise SessionNotFound(session_id)
-    if isinstance(session, AgentSession):
-        for name in ("transcript_json", "updated_at"):
-            session.__dict__.pop(name, None)
-    return int(row[0])
-
-
-def transcript(session: AgentSession | str, limit: int | None = None) -> list[Any]:
-    """Return a session's entries in order, each ``{"role", "content", "at"}``.
-
-    Args:
-        limit: return only this many, the last ones; the database sends no others.
-
-    Raises:
-        SessionNotFound: no session has this id.
-        ValueError: the limit is less than 1.
-    """
-    if limit is not None and limit < 1:
-        raise ValueError(f"The limit is {limit}, and must be at least 1.")
-    session_id = _id_of(session)
-    with connection.cursor() as cursor:
-        if limit is None:
-            cursor.execute(_WHOLE, [possible_id(session_id)])
-        else:
-            cursor.execute(_LAST, [min(limit, MOST_ENTRIES) - 1, possible_id(session_id)])
-        row = cursor.fetchone()
-    if row is None:
-        raise SessionNotFound(session_id)
-    entries: list[Any] = decode(row[0])
-    return entries
-
-
 def _newest(project_id: str, memory_id: str | None) -> AgentSession | None:
     sessions: QuerySet[AgentSession] = AgentSession.objects.filter(project=project_id, memory_id=memory_id)
     return (
@@ -185,7 +93,3 @@ def _write(project_id: str, memory_id: str | None, run: str | None) -> AgentSess
             if not AgentSession.objects.filter(pk=session.pk).update(agent_run=run):
                 raise SessionNotFound(session.pk)
     return session
-
-
-def _id_of(session: AgentSession | str) -> str:
-    return session if isinstance(session, str) else session.pk

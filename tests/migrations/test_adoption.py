@@ -21,6 +21,8 @@ OUR_TABLES = {
     "AgentAttachment",
     "AgentDocument",
     "AgentSession",
+    "AgentSessionEntry",
+    "AgentStateApiToken",
     "AgentStateFlag",
     "AgentStateFlagChange",
     "AgentStateFlag_groups",

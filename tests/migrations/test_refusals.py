@@ -246,7 +246,7 @@ def test_a_project_table_of_another_shape_elsewhere_is_ignored(prisma: Database)
 
 def test_leftovers_of_an_earlier_installation_are_reported_with_statements_that_remove_them(adopted: Database) -> None:
     tables = ", ".join(f'"{table}"' for table in OUR_TABLES)
-    adopted.execute(f"DROP TABLE {tables}, django_migrations")
+    adopted.execute(f"DROP TABLE {tables}, django_migrations CASCADE")
     statements = [
         'DROP TRIGGER zz_agentstate_state_clock ON "Project"',
         'ALTER TABLE "Project" DROP COLUMN "stateUpdatedAt"',

@@ -47,6 +47,11 @@ CONSTRAINTS = {
         "ON DELETE CASCADE",
         "AgentSession_transcript_check": "CHECK ((jsonb_typeof(transcript_json) = 'array'::text))",
     },
+    "AgentSessionEntry": {
+        "AgentSessionEntry_pkey": "PRIMARY KEY (session_id, number)",
+        "AgentSessionEntry_session_id_fkey": 'FOREIGN KEY (session_id) REFERENCES "AgentSession"(id) '
+        "ON UPDATE CASCADE ON DELETE CASCADE",
+    },
     "AgentStateApiToken": {
         "AgentStateApiToken_digest_key": "UNIQUE (digest)",
         "AgentStateApiToken_pkey": "PRIMARY KEY (id)",
@@ -98,6 +103,10 @@ INDEXES = {
         "(id)",
         "(project_id)",  # a project's sessions, and their cascade
         "(created_at, hashtextextended(id, (0)::bigint))",  # the list of sessions
+    },
+    "AgentSessionEntry": {
+        "(session_id, number)",  # a session's entries in order, and their cascade
+        "(session_id, item_id) WHERE (item_id IS NOT NULL)",  # the look-up of an item
     },
     "AgentStateApiToken": {
         "(id)",
@@ -272,7 +281,7 @@ def test_the_database_has_no_other_tables_or_triggers_of_ours() -> None:
         TABLES,
     )
 
-    assert sorted([*(table for (table,) in tables), ADOPTED]) == TABLES
+    assert sorted([*(table for (table,) in tables), ADOPTED]) == sorted([*TABLES, "AgentSessionTranscript"])
     assert sorted(triggers) == [
         ('"AgentStateFlag"', "agentstate_keep_flag_changes", "O", "agentstate_keep_flag_changes"),
         ('"AgentStateFlag_groups"', "agentstate_keep_flag_changes", "O", "agentstate_keep_flag_changes"),

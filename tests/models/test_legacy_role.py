@@ -11,6 +11,7 @@ from django.db import NotSupportedError, ProgrammingError, connection, transacti
 
 from agentstate.models import (
     AgentSession,
+    AgentSessionEntry,
     AgentWorkflowRun,
     AgentWorkflowRunEvent,
     BackfillPass,
@@ -79,7 +80,8 @@ def store_everything(project: str) -> None:
         )
         AgentWorkflowRunEvent.objects.create(run=run, type="test", payload={"project": project}, created_at=at)
         AgentSession.objects.create(project_id=project, agent_run=run, created_at=at, updated_at=at)
-    AgentSession.objects.create(project_id=project, created_at=MOMENT, updated_at=MOMENT)
+    session = AgentSession.objects.create(project_id=project, created_at=MOMENT, updated_at=MOMENT, further=1)
+    AgentSessionEntry.objects.create(session=session, number=1, entry={"role": "user", "content": "x", "at": "then"})
     LeftAside.objects.create(
         project_id=project, direction="forward", error_class="E", error="e", first_seen_at=MOMENT, last_seen_at=MOMENT
     )
@@ -132,6 +134,7 @@ def test_it_deletes_projects_and_users_with_any_rows_of_ours(legacy_role: str, d
     assert [result["state"] for _, _, result, _ in runs.filter(id__startswith="p1")] == [{"facts": ["p1"]}] * 5
     assert AgentWorkflowRunEvent.objects.count() == 10
     assert set(AgentSession.objects.values_list("project_id", flat=True)) == {"p2"}
+    assert AgentSessionEntry.objects.get().session.project_id == "p2"
     assert LeftAside.objects.filter(project_id="p1").exists()
     assert Flag.objects.get(name="agentkit_reads").project_ids == ["p1", "p2"]
 
@@ -199,15 +202,15 @@ def test_no_foreign_key_makes_a_legacy_delete_fail() -> None:
         ('"AgentWorkflowRun"', "n"),
         ('"AgentSession"', "c"),
         ('"AgentDocument"', "c"),
+        ('"AgentAttachment"', "n"),
     }
     # What a cascade reaches must not stop there. The flags' links are Django's, and no cascade reaches flags.
     beyond = [key for key in found if not key[0].startswith('"AgentStateFlag')]
     assert {rule for _, _, rule in beyond} == {"n", "c"}
-    reached = {table for table, _, rule in to_theirs if rule == "c"}
-    assert not [key for key in found if key[1] in reached]
 
 
 def test_our_tables_refer_only_to_known_tables() -> None:
     targets = {target for table, target, _ in rows(FOREIGN_KEYS) if '"Agent' in table}
 
-    assert targets == {'"Project"', '"AgentWorkflowRun"', '"AgentStateFlag"', "auth_user", "auth_group"}
+    ours = {'"Project"', '"AgentWorkflowRun"', '"AgentSession"', '"AgentStateFlag"'}
+    assert targets == {*ours, "auth_user", "auth_group"}
