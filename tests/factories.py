@@ -97,3 +97,26 @@ class SessionFactory(DjangoModelFactory[AgentSession]):
     metadata = factory.LazyFunction(dict)
     created_at = factory.LazyFunction(timezone.now)
     updated_at = factory.SelfAttribute("created_at")
+
+
+class WaitingRunFactory(RunFactory):
+    """A run that waits for approval of ``calls``, each given as its id, as an interrupted agent leaves it."""
+
+    class Params:
+        calls = ("call-1",)
+
+    project = None
+    status = AgentWorkflowRun.Status.PENDING
+    completed_at = None
+    result = factory.LazyAttribute(
+        lambda run: {
+            "interrupted": {
+                "run_state": "{}",
+                "session_id": None,
+                "approvals": [
+                    {"call_id": each, "tool": "send_mail", "agent": "clerk", "arguments": '{"to": "ada@example.org"}'}
+                    for each in run.calls
+                ],
+            }
+        }
+    )

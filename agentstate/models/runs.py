@@ -103,6 +103,10 @@ class AgentWorkflowRunQuerySet(models.QuerySet["AgentWorkflowRun"]):
         """Return the runs whose status can still change."""
         return self.filter(status__in=[AgentWorkflowRun.Status.PENDING, AgentWorkflowRun.Status.RUNNING])
 
+    def waiting_for_approval(self) -> Self:
+        """Return the runs that an agent's calls interrupted, until they are resumed."""
+        return self.filter(status=AgentWorkflowRun.Status.PENDING, result__has_key=WAITING)
+
     def stale(self, older_than: timedelta) -> Self:
         """Return the running runs without a sign of life for longer than that.
 
@@ -162,6 +166,7 @@ class AgentWorkflowRun(models.Model):
 
     class Meta:
         db_table = "AgentWorkflowRun"
+        permissions = [("decide_approvals", "Can approve or reject calls that wait for approval")]
         indexes = [
             # Read by the admin's list of runs, newest first, for each status with and without a snapshot.
             models.Index(status_and_snapshot(), F("started_at"), id_hash(), name="AgentWorkflowRun_status_idx"),

@@ -19,6 +19,7 @@ register = template.Library()
 
 register.filter("pretty_json", formats.pretty_json)
 register.filter("indented_json", formats.indented)
+register.filter("indented_if_json", formats.indented_if_json)
 register.filter("length_of_time", formats.length_of_time)
 register.filter("tick", formats.tick)
 

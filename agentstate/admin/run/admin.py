@@ -101,6 +101,19 @@ class SnapshotFilter(admin.SimpleListFilter):
         return queryset.filter(snapshot_at__isnull=bool(LACKS[self.value()])) if chosen else queryset
 
 
+class ApprovalFilter(admin.SimpleListFilter):
+    """Filters by what waits for approval: of the pending runs, an index's few, those with waiting calls."""
+
+    title = "approval"
+    parameter_name = "approval"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> Sequence[tuple[str, str]]:
+        return [("waits", "waits for it")]
+
+    def queryset(self, request: HttpRequest, queryset: Runs) -> Runs:
+        return queryset if self.value() is None else queryset.waiting_for_approval()  # type: ignore[attr-defined]
+
+
 class StartedFilter(DateRangeFilter):
     title = "day it started"
     field = "started_at"
@@ -110,7 +123,7 @@ class StartedFilter(DateRangeFilter):
 class AgentWorkflowRunAdmin(FoundByProject, TimelinePages):
     list_display = ("status_word", "run", "project_link", "started", "duration", "snapshot", "first_line_of_error")
     list_display_links = ("run",)
-    list_filter = (StatusFilter, WorkflowFilter, SnapshotFilter, StartedFilter)
+    list_filter = (StatusFilter, ApprovalFilter, WorkflowFilter, SnapshotFilter, StartedFilter)
     search_help_text = "A run's id, or a project's: its id, how that begins, or a part of its name."
     keyset = ("-started_at", "-id_hash")
 

@@ -14,10 +14,10 @@ from django.urls import path, reverse
 from django.utils.http import content_disposition_header, urlencode
 
 from agentstate.admin.run import timeline
+from agentstate.admin.run.approvals import ApprovalPages
 from agentstate.admin.run.page_request import FEW_KINDS, PageRequest, page_request
 from agentstate.admin.run.timeline.header import MOST_SESSIONS
 from agentstate.admin.shared.links import address_of
-from agentstate.admin.shared.read_only import ReadOnlyAdmin
 from agentstate.models import AgentSession, AgentWorkflowRun, Project
 
 if TYPE_CHECKING:
@@ -35,8 +35,8 @@ TEMPLATES = "admin/agentstate/agentworkflowrun"
 SHOWN = 200_000
 
 
-class TimelinePages(ReadOnlyAdmin):
-    """The pages of a run. The view permission includes all of them."""
+class TimelinePages(ApprovalPages):
+    """The pages of a run. The view permission includes all of them; a decision needs another."""
 
     def get_urls(self) -> list[URLPattern]:
         views: dict[str, tuple[str, View]] = {
@@ -74,6 +74,7 @@ class TimelinePages(ReadOnlyAdmin):
             **self._context(request, run),
             **self._surroundings(request, run),
             **self._filters(run, asked),
+            **self.approvals(request, run),
             **events,
             "download_url": self._address("download", run.id),
             **(extra_context or {}),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from datetime import timedelta
 from typing import Any
@@ -50,6 +51,17 @@ def pretty_json(document: Any) -> str:
         return indented(as_text(document))
     except UnsuitableDocument as error:
         return f"Cannot be shown: {error}"
+
+
+def indented_if_json(value: Any) -> str:
+    """Return a value as indented JSON. Of a text, only the line breaks change, and none if it is not JSON."""
+    if not isinstance(value, str):
+        return pretty_json(value)
+    try:
+        json.loads(value)
+    except (ValueError, RecursionError):
+        return value
+    return indented(value)
 
 
 def length_of_time(length: timedelta) -> str:
