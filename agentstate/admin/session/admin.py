@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from django.contrib import admin
 from django.contrib.admin.utils import quote, unquote
 from django.core.exceptions import PermissionDenied
-from django.db.models import F, Func, IntegerField, TextField
+from django.db.models import Case, F, Func, IntegerField, TextField, When
 from django.db.models.functions import Cast, Left
 from django.http import Http404, HttpResponse
 from django.template.loader import render_to_string
@@ -128,7 +128,11 @@ class AgentSessionAdmin(FoundByProject):
             self.for_list(sessions)
             .annotate(
                 status=F("agent_run__status"),
-                entries=Func("transcript_json", function="jsonb_array_length", output_field=IntegerField()),
+                entries=Case(
+                    When(further__gt=0, then="further"),
+                    default=Func("transcript_json", function="jsonb_array_length"),
+                    output_field=IntegerField(),
+                ),
                 metadata_text=Left(Cast("metadata", TextField()), METADATA_CHARACTERS),
             )
             .filter(pk=pk)

@@ -1,4 +1,7 @@
-"""Windows of a transcript, cut by the database to what a page can hold."""
+"""Windows of a transcript, cut by the database to what a page can hold.
+
+An entry's number is its place, so a window costs the same anywhere in a long transcript.
+"""
 
 from __future__ import annotations
 
@@ -8,19 +11,21 @@ from typing import Any
 
 from django.db import connection
 
+from agentstate.sessions.entries import between
+
 # The limits of a window: entries, characters of each, characters of a role or a time.
 ENTRIES, CHARACTERS, LETTERS = 50, 4_000, 100
 
-_ENTRIES = """
-    SELECT %(first)s + ordinality - 1, jsonb_typeof(entry->'role'), left(entry->>'role', %(letters)s),
+_ENTRIES = f"""
+    SELECT number, jsonb_typeof(entry->'role'), left(entry->>'role', %(letters)s),
         jsonb_typeof(entry->'content'), left(entry->>'content', %(characters)s), length(entry->>'content'),
         left(entry->>'at', %(letters)s), left(entry::text, %(characters)s), length(entry::text)
-    FROM "AgentSession" session, jsonb_array_elements(jsonb_path_query_array(
-        transcript_json, format('$[%%s to %%s]', %(first)s::int - 1, %(last)s::int - 1)::jsonpath
-    )) WITH ORDINALITY AS element (entry, ordinality)
-    WHERE session.id = %(session)s ORDER BY ordinality
+    FROM "AgentSession" session, LATERAL {between("%(first)s::int", "%(last)s::int")} part
+    WHERE session.id = %(session)s ORDER BY number
 """
-_WHOLE = """SELECT (transcript_json->%s)::text FROM "AgentSession" WHERE id = %s"""
+_WHOLE = f"""
+    SELECT entry::text FROM "AgentSession" session, LATERAL {between("%(number)s::int", "%(number)s::int")} part
+    WHERE session.id = %(session)s"""
 
 # How much of an entry its own page shows: browsers take long over more. All of it is there as JSON.
 LONG_CHARACTERS = 500_000
@@ -86,7 +91,7 @@ def json_of_entry(session_id: str, number: int) -> str | None:
     if not 0 < number < _MOST:
         return None
     with connection.cursor() as cursor:
-        cursor.execute(_WHOLE, [number - 1, session_id])
+        cursor.execute(_WHOLE, {"number": number, "session": session_id})
         found = cursor.fetchone()
     return found[0] if found else None
 

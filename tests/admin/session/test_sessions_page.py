@@ -9,7 +9,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from django.contrib.admin.utils import quote
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
@@ -19,6 +18,7 @@ from django.utils.html import escape
 from agentstate import sessions
 from agentstate.admin.session.conversation import CHARACTERS, ENTRIES, LONG_CHARACTERS
 from tests import scenes
+from tests.admin.session.session_pages import address_of, entries_of, text_of
 from tests.admin.viewers import superuser, viewer
 from tests.factories import ProjectFactory, RunFactory, SessionFactory
 from tests.sql import tell_planner
@@ -28,20 +28,6 @@ pytestmark = pytest.mark.django_db
 LIST = url_of("admin:agentstate_agentsession_changelist")
 MOMENT = datetime(2024, 5, 1, 12, tzinfo=UTC)
 NASTY = '<script>alert(1)</script></textarea>"\u202e&amp;'
-
-
-def address_of(session: Any, view: str = "change", **arguments: Any) -> str:
-    return url_of(f"admin:agentstate_agentsession_{view}", args=[quote(session.pk), *arguments.values()])
-
-
-def text_of(client: Client, address: str, **parameters: str) -> str:
-    response = client.get(address, parameters)
-    assert response.status_code == 200
-    return response.content.decode()
-
-
-def entries_of(page: str) -> list[str]:
-    return re.findall(r'<li id="entry-.*?</li>', page, re.DOTALL)
 
 
 def conversation(*entries: Any) -> list[str]:
@@ -175,60 +161,7 @@ def test_the_facts_say_where_it_belongs() -> None:
     assert "This session has no entries." in page
 
 
-# -- its stretches
-
-
-@pytest.fixture
-def long_session() -> Any:
-    session = SessionFactory()
-    scenes.run_sql(
-        """UPDATE "AgentSession" SET transcript_json = (
-               SELECT jsonb_agg(jsonb_build_object('role', 'user', 'content', 'entry ' || i || repeat(' more', 50)))
-               FROM generate_series(1, 10000) i) WHERE id = %s""",
-        session.pk,
-    )
-    return session
-
-
-def window_of(client: Client, session: Any, wanted: str) -> tuple[int, int, int | None, int | None]:
-    page = client.get(address_of(session), {"from": wanted})
-    assert page.status_code == 200
-    found = page.context["window"]
-    assert [entry.number for entry in found.entries] == list(range(found.first, found.last + 1))
-    assert found.entries[0].content.startswith(f"entry {found.first} ")
-    return found.first, found.last, found.earlier, found.later
-
-
-def test_a_long_conversation_is_read_in_stretches(long_session: Any) -> None:
-    client = superuser()
-    assert window_of(client, long_session, "") == (1, 50, None, 51)
-    assert window_of(client, long_session, "51") == (51, 100, 1, 101)
-    assert window_of(client, long_session, "9951") == (9951, 10000, 9901, None)
-    assert window_of(client, long_session, "20") == (20, 69, 1, 70)
-    page = text_of(client, address_of(long_session), **{"from": "51"})
-    assert "51 to 100 of 10,000" in page
-    assert len(page) < 200_000
-
-
-@pytest.mark.parametrize("wanted", ["0", "-5", "x", "1.5", "\u0663", "9" * 5000, "\0"])
-def test_a_number_that_is_none_is_the_first(long_session: Any, wanted: str) -> None:
-    expected = (1, 50, None, 51)
-    assert window_of(superuser(), long_session, wanted) == expected
-
-
-def test_a_number_beyond_the_end_is_the_last(long_session: Any) -> None:
-    assert window_of(superuser(), long_session, "99999") == (10000, 10000, 9950, None)
-
-
-def test_any_length_takes_as_many_queries(long_session: Any) -> None:
-    client = superuser()
-    counts = []
-    for session in (long_session, SessionFactory(transcript_json=[{"role": "user", "content": "said"}])):
-        with CaptureQueriesContext(connection) as queries:
-            client.get(address_of(session))
-        counts.append(len(queries))
-        assert not [query for query in queries if re.search(r'SELECT[^(]*"transcript_json"', query["sql"])]
-    assert counts[0] == counts[1] == 4
+# -- what is not there
 
 
 @pytest.mark.parametrize("number", [0, 3, 2**30, 10**20])
