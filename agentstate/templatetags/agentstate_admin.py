@@ -9,8 +9,8 @@ from django.apps import apps
 from django.utils import dateformat
 
 from agentstate.admin.shared import formats
-from agentstate.admin.shared.distant_times import DistantTime
 from agentstate.admin.shared.links import link_to
+from agentstate.distant_times import DistantTime
 
 if TYPE_CHECKING:
     from datetime import datetime

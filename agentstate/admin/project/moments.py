@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 from django.utils.dateparse import parse_datetime
 
-from agentstate.admin.shared.distant_times import DistantTime
+from agentstate.distant_times import DistantTime
 from agentstate.state.history import HistoryWindow, around
 
 if TYPE_CHECKING:

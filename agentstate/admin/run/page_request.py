@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from django.utils.http import urlencode
 
-from agentstate.admin.run.timeline import EventPage, Filter, PagePosition, moment_of, place_of
+from agentstate.admin.run.timeline import EventPage, Filter, PagePosition
 from agentstate.admin.run.timeline.kinds import Count
+from agentstate.recording.following import moment_of, place_of
 
 if TYPE_CHECKING:
     from datetime import datetime

@@ -19,6 +19,7 @@ from agentstate.admin.run.page_request import FEW_KINDS, PageRequest, page_reque
 from agentstate.admin.run.timeline.header import MOST_SESSIONS
 from agentstate.admin.shared.links import address_of
 from agentstate.models import AgentSession, AgentWorkflowRun, Project
+from agentstate.recording.following import pulses_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -85,7 +86,7 @@ class TimelinePages(ApprovalPages):
         """Return the parts of a running run that change: header, kinds, last events; 204 if none has changed."""
         self._allow(request)
         run_id = _id(object_id)
-        if timeline.pulse_of(run_id) == request.GET.get("pulse"):
+        if pulses_of([run_id]).get(run_id, "gone") == request.GET.get("pulse"):
             return HttpResponse(status=204)
         run = self._run(run_id)
         asked = PageRequest(timeline.PagePosition(is_last=True))

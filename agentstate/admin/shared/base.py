@@ -11,8 +11,8 @@ from django.db import DatabaseError, connection, models, transaction
 from django.template.response import SimpleTemplateResponse
 from django.urls import URLPattern
 
-from agentstate.admin.shared.distant_times import distant_times
 from agentstate.admin.shared.refused import refused
+from agentstate.distant_times import distant_times
 from agentstate.row_security import RowsHidden
 
 if TYPE_CHECKING:

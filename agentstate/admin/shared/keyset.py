@@ -13,7 +13,7 @@ from django.db.models import F, Func, Value
 from django.db.models.fields import BooleanField, DateTimeField, Field
 from django.db.models.lookups import GreaterThan, LessThan
 
-from agentstate.admin.shared.distant_times import DistantTime
+from agentstate.distant_times import DistantTime
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

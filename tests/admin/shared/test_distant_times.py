@@ -13,7 +13,7 @@ from django.db import DataError, connection
 from django.urls import reverse as url_of
 from django.utils import timezone
 
-from agentstate.admin.shared.distant_times import DistantTime, distant_times
+from agentstate.distant_times import DistantTime, distant_times
 from agentstate.models import (
     AgentSession,
     AgentWorkflowRun,

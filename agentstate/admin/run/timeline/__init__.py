@@ -1,7 +1,6 @@
 """A run's events in order: bounded reads of runs of any size."""
 
 from agentstate.admin.run.timeline.download import run_as_json
-from agentstate.admin.run.timeline.events import moment_of, place_of
 from agentstate.admin.run.timeline.filters import Filter
 from agentstate.admin.run.timeline.header import (
     DOCUMENTS,
@@ -11,7 +10,6 @@ from agentstate.admin.run.timeline.header import (
     header_of,
     neighbours_of,
     payload_of,
-    pulse_of,
     sessions_of,
 )
 from agentstate.admin.run.timeline.kinds import counts_of
@@ -29,13 +27,10 @@ __all__ = [
     "counts_of",
     "document_of",
     "header_of",
-    "moment_of",
     "neighbours_of",
     "other_half",
     "page_of",
     "payload_of",
-    "place_of",
-    "pulse_of",
     "run_as_json",
     "sessions_of",
 ]

@@ -10,7 +10,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
 from agentstate.admin.run.timeline.calls import Bar
-from agentstate.admin.shared.distant_times import DistantTime
+from agentstate.distant_times import DistantTime
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -7,30 +7,17 @@ from typing import TYPE_CHECKING, Any
 
 from django.db import connection
 
-from agentstate.admin.shared.distant_times import distant_times
+from agentstate.distant_times import distant_times
+from agentstate.recording.following import StoredEvent, events_after
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from datetime import datetime
 
-# A query returns up to this many events, and about this many stored bytes; at least one event.
-BATCH, BATCH_BYTES = 1_000, 1_000_000
-
 _RUN = """
     SELECT id, workflow_id, project_id, status, error, started_at, completed_at, snapshot_at, legacy_at,
         input::text, result::text, (SELECT max(created_at) FROM "AgentWorkflowRunEvent" WHERE run_id = run.id)
     FROM "AgentWorkflowRun" run WHERE id = %s"""
-
-_EVENTS = f"""
-    SELECT id, type, created_at, payload::text FROM (
-        SELECT *, sum(pg_column_size(payload)) OVER (ORDER BY created_at) - pg_column_size(payload) AS before FROM (
-            SELECT id, type, created_at, payload FROM "AgentWorkflowRunEvent"
-            WHERE run_id = %(run)s AND (%(after)s::timestamptz IS NULL OR created_at > %(after)s)
-              AND created_at <= %(last)s
-            ORDER BY created_at LIMIT {BATCH}
-        ) batch
-    ) sized
-    WHERE before < {BATCH_BYTES} ORDER BY created_at"""
 
 
 def run_as_json(run_id: str) -> Iterator[str]:
@@ -64,16 +51,11 @@ def _opening(facts: list[Any]) -> str:
     return "{\n" + ",\n".join(lines)
 
 
-def _events(run_id: str, last: datetime) -> Iterator[tuple[str, str, datetime, str]]:
+def _events(run_id: str, last: datetime) -> Iterator[StoredEvent]:
     after: datetime | None = None
-    while True:
-        with distant_times(), connection.cursor() as cursor:
-            cursor.execute(_EVENTS, {"run": run_id, "after": after, "last": last})
-            batch = cursor.fetchall()
-        yield from batch
-        if not batch:
-            return
-        after = batch[-1][2]
+    while (batch := events_after(run_id, after, until=last)) and batch.events:
+        yield from batch.events
+        after = batch.events[-1].at
 
 
 def _json(document: str | None) -> str:

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from django.db import connection
 
 from agentstate.models import AgentWorkflowRunEvent
 from agentstate.recording.events import LATE
+from agentstate.recording.following import place_of
 from agentstate.state.documents import decode
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-MICROSECOND = timedelta(microseconds=1)
+    from datetime import datetime
 
 # The longest payload that is read as text, the largest member that is read whole, and the beginning of longer ones.
 INLINE_LENGTH = 2_000
@@ -138,20 +136,6 @@ class Event:
     def place(self) -> int:
         """Its time in microseconds since 1970, which no other event of its run has."""
         return place_of(self.at)
-
-
-def place_of(moment: datetime) -> int:
-    """Return a moment in microseconds since 1970."""
-    return (moment - EPOCH) // MICROSECOND
-
-
-def moment_of(place: int) -> datetime:
-    """Return the moment that many microseconds after 1970.
-
-    Raises:
-        OverflowError: no calendar has it.
-    """
-    return EPOCH + timedelta(microseconds=place)
 
 
 def events_before(run_id: str, moment: datetime | None, limit: int) -> list[Event]:

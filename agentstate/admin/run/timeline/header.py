@@ -9,6 +9,7 @@ from typing import NamedTuple
 from django.db import connection
 
 from agentstate.models import AgentSession
+from agentstate.recording.following import PULSE
 
 # Documents of runs whose stored bytes are fewer are read with the page, and shown in it up to so many characters.
 READ_BYTES, SHOWN, HEADING = 256_000, 10_000, 300
@@ -46,7 +47,7 @@ class RunHeader:
     """The header of a run's page.
 
     Attributes:
-        pulse: a word that is another one when the run has another status or a new last event.
+        pulse: see :func:`agentstate.recording.following.pulses_of`.
         input, output: None if absent or too large to read with the page; ``may_have_`` tells them apart.
     """
 
@@ -98,12 +99,8 @@ class RunHeader:
         return rest.strip("\n") if len(line) <= HEADING else f"{line}\n{rest}"
 
 
-_PULSE = """concat_ws('-', run.status, (
-        SELECT concat_ws('-', created_at, id) FROM "AgentWorkflowRunEvent"
-        WHERE run_id = run.id ORDER BY created_at DESC LIMIT 1))"""
-
 _HEADER = f"""
-    SELECT {_PULSE}, run.id, run.workflow_id, run.status, run.project_id, project.name,
+    SELECT {PULSE}, run.id, run.workflow_id, run.status, run.project_id, project.name,
         run.started_at, run.completed_at, run.snapshot_at, clock_timestamp(), left(run.error, {SHOWN}),
         {_small("run.input", DOCUMENTS["input"])}, {_small("run.result", DOCUMENTS["output"])},
         run.input IS NOT NULL,
@@ -189,11 +186,3 @@ def sessions_of(run: RunHeader) -> list[str]:
         return []
     sessions = AgentSession.objects.filter(project=run.project_id, agent_run=run.id).order_by("-created_at", "id")
     return list(sessions.values_list("pk", flat=True)[: MOST_SESSIONS + 1])
-
-
-def pulse_of(run_id: str) -> str:
-    """Return the run's pulse, see :class:`RunHeader`; of a run that is gone, a word that no run has for one."""
-    with connection.cursor() as cursor:
-        cursor.execute(f'SELECT {_PULSE} FROM "AgentWorkflowRun" run WHERE id = %s', [run_id])
-        found = cursor.fetchone()
-    return str(found[0]) if found else "gone"

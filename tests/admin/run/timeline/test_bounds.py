@@ -15,9 +15,9 @@ from agentstate.admin.run.timeline import (
     header_of,
     neighbours_of,
     payload_of,
-    pulse_of,
     sessions_of,
 )
+from agentstate.recording.following import pulses_of
 from tests.admin.run.timeline.scenes import START, add_events, make_run, moment, page
 from tests.factories import ProjectFactory, RunFactory
 from tests.sql import scalar, sql, tell_planner
@@ -40,7 +40,7 @@ def open_page(run: AgentWorkflowRun, **place: Any) -> None:
     neighbours_of(header)
     sessions_of(header)
     counts_of(run.pk)
-    pulse_of(run.pk)
+    pulses_of([run.pk])
     page(run, **place)
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from agentstate.admin.run.timeline import EventNotFound, EventPage, Filter, counts_of, pulse_of
+from agentstate.admin.run.timeline import EventNotFound, EventPage, Filter, counts_of
 from agentstate.admin.run.timeline.kinds import CAP
+from agentstate.recording.following import pulses_of
 from tests.admin.run.timeline.scenes import add_call, add_event, add_events, make_run, moment, page
 from tests.sql import sql
 
@@ -155,12 +156,12 @@ def test_of_a_very_long_run_the_ends_are_counted() -> None:
 
 def test_the_pulse_changes_with_the_run() -> None:
     run = make_run(status="running")
-    pulses = [pulse_of(run.pk)]
+    pulses = [pulses_of([run.pk])]
     add_event(run, "note", at=1)
-    pulses.append(pulse_of(run.pk))
+    pulses.append(pulses_of([run.pk]))
     sql('UPDATE "AgentWorkflowRunEvent" SET created_at = %s', moment(2))
-    pulses.append(pulse_of(run.pk))
+    pulses.append(pulses_of([run.pk]))
     run.succeed()
-    pulses.append(pulse_of(run.pk))
-    assert len(set(pulses)) == 4
-    assert pulse_of(run.pk) == pulses[-1]
+    pulses.append(pulses_of([run.pk]))
+    assert len({pulse for each in pulses for pulse in each.values()}) == 4
+    assert pulses_of([run.pk]) == pulses[-1]

@@ -1,0 +1,126 @@
+"""Follow a run: has it changed, and which events come after a position?
+
+Below the live page of the admin, the download of a run and the stream of the HTTP API.
+
+A position is an event's time in microseconds since 1970. Following by time loses nothing, because a writer locks the
+run's row, takes a time after all events of the run, and keeps the lock until it commits (``events.py``, ``save`` and
+the status verbs). So the events of a run become visible in the order of their times, however long a transaction
+stays open, and a run that is seen to have ended is seen with all its events. This holds for every writer that locks
+the run's row before it chooses the time. It does not hold for foreign SQL that inserts without the lock, nor for a
+repeatable read transaction of the caller's, which chooses the time by an old view of the run.
+
+A heartbeat is moved to the run's end each time, so one that has been seen can come again with the same id.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, NamedTuple
+
+from django.db import connection
+
+from agentstate.distant_times import distant_times
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+MICROSECOND = timedelta(microseconds=1)
+
+# One read returns up to this many events, and about this many stored bytes; at least one event if there is one.
+MOST_EVENTS, MOST_BYTES = 1_000, 1_000_000
+
+# A text that changes whenever the status of a row `run` changes, or its last event.
+PULSE = """concat_ws('-', run.status, (
+        SELECT concat_ws('-', created_at, id) FROM "AgentWorkflowRunEvent"
+        WHERE run_id = run.id ORDER BY created_at DESC LIMIT 1))"""
+
+# One statement has one view of the rows: a status, and the events that were there with it.
+_READ = f"""
+    SELECT run.status, {PULSE}, (SELECT max(created_at) FROM "AgentWorkflowRunEvent" WHERE run_id = run.id),
+        event.id, event.type, event.created_at, event.payload::text
+    FROM "AgentWorkflowRun" run LEFT JOIN LATERAL (
+        SELECT *, sum(pg_column_size(payload)) OVER (ORDER BY created_at) - pg_column_size(payload) AS before FROM (
+            SELECT id, type, created_at, payload FROM "AgentWorkflowRunEvent"
+            WHERE run_id = run.id AND (%(after)s::timestamptz IS NULL OR created_at > %(after)s)
+              AND (%(until)s::timestamptz IS NULL OR created_at <= %(until)s)
+            ORDER BY created_at LIMIT %(limit)s
+        ) batch
+    ) event ON event.before < {MOST_BYTES}
+    WHERE run.id = %(run)s ORDER BY event.created_at"""
+
+
+class StoredEvent(NamedTuple):
+    """An event as it is stored; ``payload`` is JSON text with every digit."""
+
+    id: str
+    type: str
+    at: datetime
+    payload: str
+
+    @property
+    def place(self) -> int:
+        """The event's position in its run."""
+        return place_of(self.at)
+
+
+class NewEvents(NamedTuple):
+    """The events after a position, as one view of the run has them.
+
+    Attributes:
+        events: the first of them, in order.
+        status: the run's status.
+        pulse: the run's pulse, see :func:`pulses_of`.
+        is_all: whether the run has no further event.
+    """
+
+    events: list[StoredEvent]
+    status: str
+    pulse: str
+    is_all: bool
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether the run has ended. Only one that was closed as stale can still get events."""
+        return self.status not in ("pending", "running")
+
+
+def place_of(moment: datetime) -> int:
+    """Return a moment in microseconds since 1970."""
+    return (moment - EPOCH) // MICROSECOND
+
+
+def moment_of(place: int) -> datetime:
+    """Return the moment that many microseconds after 1970.
+
+    Raises:
+        OverflowError: no calendar has it.
+    """
+    return EPOCH + timedelta(microseconds=place)
+
+
+def events_after(
+    run_id: str, after: datetime | None = None, *, until: datetime | None = None, limit: int = MOST_EVENTS
+) -> NewEvents | None:
+    """Return the first events of a run after a moment, or of all; None if no run has this id.
+
+    Args:
+        until: the last moment to read.
+        limit: how many events to read at most.
+    """
+    with distant_times(), connection.cursor() as cursor:
+        cursor.execute(_READ, {"run": run_id, "after": after, "until": until, "limit": limit})
+        rows = cursor.fetchall()
+    if not rows:
+        return None
+    status, pulse, last = rows[0][:3]
+    events = [StoredEvent(*row[3:]) for row in rows if row[3] is not None]
+    reached = events[-1].at if events else after
+    return NewEvents(events, status, pulse, last is None or (reached is not None and reached >= last))
+
+
+def pulses_of(run_ids: Collection[str]) -> dict[str, str]:
+    """Return of each run a text that changes whenever its status or its last event changes. A deleted run has none."""
+    with connection.cursor() as cursor:
+        cursor.execute(f'SELECT id, {PULSE} FROM "AgentWorkflowRun" run WHERE id = ANY (%s)', [list(run_ids)])
+        return dict(cursor.fetchall())
