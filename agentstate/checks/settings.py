@@ -10,6 +10,7 @@ from django.core.checks import CheckMessage, Error, Warning, register  # noqa: A
 from django.db import DEFAULT_DB_ALIAS, connections, router
 
 from agentstate.recording.prices import problems_of_prices
+from agentstate.recording.redaction import function_at
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -85,6 +86,16 @@ def _default_database() -> Iterable[CheckMessage]:
 
 
 def _recording() -> Iterable[CheckMessage]:
+    if (path := getattr(settings, "AGENTSTATE_REDACT", None)) is not None:
+        try:
+            function_at(path)
+        except Exception as error:
+            yield Error(
+                f"AGENTSTATE_REDACT is {path!r}, and no function can be imported from there ({error}): no payload of "
+                "an event would be stored.",
+                hint="Set the dotted path of a function that takes a kind and a payload, or remove the setting.",
+                id="agentstate.E010",
+            )
     if problems := problems_of_prices():
         yield Error(
             f"AGENTSTATE_PRICES is malformed: {' '.join(problems)}",

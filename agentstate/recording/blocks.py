@@ -13,7 +13,8 @@ from agentstate.recording.clean_up import drop_broken_connection, logged, with_t
 from agentstate.recording.current import as_current
 from agentstate.recording.errors import RowsDropped
 from agentstate.recording.recorder import Recorder
-from agentstate.recording.storable import described, storable, storable_text
+from agentstate.recording.redaction import stored, stored_error
+from agentstate.recording.storable import described, restored, storable_text
 from agentstate.state import ProjectNotFound
 
 if TYPE_CHECKING:
@@ -124,7 +125,7 @@ def waiting_state(run_id: str) -> Any:
     row = runs.values_list(f"result__{WAITING}").first()
     if row is None:
         raise RunNotFound(run_id)
-    return row[0]
+    return restored(row[0])
 
 
 # -- the steps of a block, each a function that the asynchronous blocks call in Django's thread
@@ -183,10 +184,10 @@ def end(recorder: Recorder, error: BaseException | None = None) -> None:
             status = run.Status.SUCCEEDED
             run.succeed()
         elif isinstance(error, Exception):
-            status, text = run.Status.FAILED, with_traceback(error)
+            status, text = run.Status.FAILED, stored_error(with_traceback(error))
             run.fail(text)
         else:
-            status, text = run.Status.CANCELED, described(error)
+            status, text = run.Status.CANCELED, stored_error(described(error))
             run.cancel(text)
     except IllegalStatusChange:
         if not run.closed_as_stale:
@@ -214,7 +215,7 @@ def _insert(run: AgentWorkflowRun, status: AgentWorkflowRun.Status) -> None:
             "project": None if run.project_id is None else possible_id(run.project_id),
             "has_project": run.project_id is not None,
             "status": status.value,
-            "input": None if run.input is None else storable(run.input),
+            "input": None if run.input is None else stored("run.input", run.input),
         },
     )
     project_id, run_id = row or (None, None)

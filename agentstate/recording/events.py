@@ -9,7 +9,8 @@ from agentstate.isolation import one_round, read_committed
 from agentstate.models.fields import new_id
 from agentstate.models.runs import RunNotFound
 from agentstate.recording.errors import RowsDropped, RunFinished
-from agentstate.recording.storable import storable, storable_members, storable_text, weight
+from agentstate.recording.redaction import stored
+from agentstate.recording.storable import storable_text, weight
 from agentstate.state.homes import next_clock
 
 if TYPE_CHECKING:
@@ -84,7 +85,7 @@ def append(run_id: str, events: Iterable[NewEvent]) -> list[str]:
         RunNotFound: no run has this id.
         RowsDropped: the database dropped one.
     """
-    given = [(new_id(), storable_text(str(type_)), _payload_text(type_, payload)) for type_, payload in events]
+    given = [(new_id(), storable_text(str(type_)), stored(type_, payload)) for type_, payload in events]
     for _, type_, _ in given:
         if type_ == SAVED_ONLY:
             raise ValueError(f"{SAVED_ONLY} is the event of a save: call save() with the documents.")
@@ -105,7 +106,7 @@ def append_and(then: str, run_id: str, event: NewEvent, **parameters: str) -> st
         then: may refer to ``written``, which has a row if the event was written.
     """
     event_id, type_ = new_id(), event[0]
-    _write(_statements(then=then), run_id, [(event_id, type_, _payload_text(*event))], **parameters)
+    _write(_statements(then=then), run_id, [(event_id, type_, stored(*event))], **parameters)
     return event_id
 
 
@@ -116,12 +117,6 @@ def put(run_id: str, event_id: str, type_: str) -> None:
         RunFinished, RunNotFound, RowsDropped: see :func:`append`.
     """
     _write(_MOVED, run_id, [(event_id, type_, "{}")])
-
-
-def _payload_text(type_: str, payload: object) -> str:
-    """Return a payload as JSON text; of a tool's call, each member is cut by itself where it is too large."""
-    is_call = type_.startswith("tool.") and type(payload) is dict
-    return storable_members(payload) if is_call else storable(payload)  # type: ignore[arg-type]
 
 
 def _parts(events: Sequence[Event]) -> Iterator[list[Event]]:

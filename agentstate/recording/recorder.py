@@ -16,6 +16,7 @@ from agentstate.recording import events, usage
 from agentstate.recording.calls import UNFINISHED, OpenCalls, ToolCall
 from agentstate.recording.clean_up import drop_broken_connection, logged
 from agentstate.recording.errors import RunFinished
+from agentstate.recording.redaction import stored
 from agentstate.recording.storable import storable
 from agentstate.state import save as save_state
 
@@ -230,7 +231,7 @@ class Recorder:
             RunFinished: the run has ended. A run that was closed as stale still accepts it.
             RunNotFound: the run was deleted.
         """
-        self._require(self.run.set_output(storable(output)))
+        self._require(self.run.set_output(stored("run.output", output)))
 
     def set_result(self, **members: object) -> None:
         """Set further members of the run's ``result``, beside its state and its output.
@@ -239,14 +240,14 @@ class Recorder:
             ValueError: a member is ``state``, ``output`` or ``interrupted``, which have verbs of their own.
             RunFinished, RunNotFound: see :meth:`set_output`.
         """
-        self._require(self.run.set_result(**{name: storable(value) for name, value in members.items()}))
+        self._require(self.run.set_result(**{name: stored(f"run.{name}", value) for name, value in members.items()}))
 
     def interrupt(self, waiting: object = None, events: Iterable[tuple[str, object]] = ()) -> None:
         """Pause the run, for example until somebody approves it: events, waiting state and status in one transaction.
 
         Args:
             waiting: what the run needs to go on, any value; :func:`agentstate.recording.waiting_state` returns it
-                until the run is resumed or canceled.
+                until the run is resumed or canceled. It is not redacted, since the run could not go on.
             events: a type and a payload each, written before the run waits.
 
         Raises:

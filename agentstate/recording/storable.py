@@ -18,6 +18,8 @@ What jsonb accepts is stored unchanged. What it refuses is replaced by ``{"$unst
     A value nested more than 500 levels deep; its JSON text.
 ``size``
     A document of more than 100 MB or two million values; the beginning of its JSON text.
+``redaction``
+    Anything that the host's function for redaction failed on; null. See :mod:`agentstate.recording.redaction`.
 a class, as in ``uuid.UUID``
     Any other object; the fields of a dataclass or of a Pydantic model, an enum's value, a date in ISO format, or else
     its ``repr``.
@@ -51,12 +53,16 @@ _SURROGATES = re.compile("[\ud800-\udfff]")
 _ESCAPES = re.compile(r"\\(?:u[0-9a-f]{4}|.)")
 
 
-def storable(value: object) -> str:
-    """Return JSON text that jsonb accepts, with a mark for each change. Never raises."""
-    text = _plain(value)
+def storable(value: object, *, keeps_marks: bool = False) -> str:
+    """Return JSON text that jsonb accepts, with a mark for each change. Never raises.
+
+    Args:
+        keeps_marks: the value was read back, so that the marks in it are ours.
+    """
+    text = _plain(value, keeps_marks=keeps_marks)
     if text is None:
         try:
-            text = "".join(_Writer().write(value))
+            text = "".join(_Writer(keeps_marks=keeps_marks).write(value))
         except Exception:  # a container whose own code raises while it is read
             text = _as_repr(value)
     return text if weight(text) <= 1 else _marked_text("size", text[:CUT_TO])
@@ -130,14 +136,14 @@ def described(error: BaseException) -> str:
     return storable_text(f"{name}: {text}" if text else name)
 
 
-def _plain(value: object) -> str | None:
+def _plain(value: object, *, keeps_marks: bool = False) -> str | None:
     """Return the JSON text of a value that is JSON throughout, as most are; None for any other. Runs at C's speed."""
     try:
         text = json.dumps(value, allow_nan=False, ensure_ascii=False, separators=(",", ":"))
         if weight(text) > 1:
             return text  # to be cut
         # Comparing finds keys that became text. What looks like NUL may be a backslash and u0000: the writer decides.
-        is_plain = "\\u0000" not in text and MARK not in text and bool(json.loads(text) == value)
+        is_plain = "\\u0000" not in text and (keeps_marks or MARK not in text) and bool(json.loads(text) == value)
         is_plain = is_plain and (text.count("[") + text.count("{") <= DEEPEST or _is_shallow(value))
     except Exception:  # not JSON, or its own code raises: the writer copes with it
         return None
@@ -164,8 +170,12 @@ class _Writer:
     It stops where the text has more values than may be stored: each has three pieces at most.
     """
 
-    def __init__(self, deepest: float = DEEPEST, around: dict[int, int] | None = None) -> None:
-        self._deepest = deepest
+    def __init__(
+        self, deepest: float = DEEPEST, around: dict[int, int] | None = None, *, keeps_marks: bool = False
+    ) -> None:
+        # What stands in three levels for one, a dict's pairs in their mark, was counted as one when it was marked.
+        self._deepest = 4 * deepest if keeps_marks else deepest
+        self._keeps_marks = keeps_marks
         self._open = dict(around or {})  # the enclosing containers: id to level
 
     def write(self, value: object) -> list[str]:
@@ -190,7 +200,9 @@ class _Writer:
         parts.append(prefix)
         try:
             written = self._scalar_or_mark(value)
-            opening, members, closing = _container(value) if written is None else (written, iter(()), "")
+            opening, members, closing = (
+                _container(value, keeps_marks=self._keeps_marks) if written is None else (written, iter(()), "")
+            )
         except Exception:  # the value's own code, or its class's
             written = opening = _as_repr(value)
         parts.append(opening)
@@ -264,12 +276,12 @@ def _as_repr(value: object) -> str:
     return _marked(_name(type(value)), _text(str.__str__(_guarded(repr, value))))
 
 
-def _container(value: object) -> tuple[str, Iterator[tuple[str, object]], str]:
+def _container(value: object, *, keeps_marks: bool) -> tuple[str, Iterator[tuple[str, object]], str]:
     """Return how a container's text opens, its members, each with the text before it, and how the text closes."""
     kind = type(value)
     if issubclass(kind, dict):
         pairs: list[tuple[object, object]] = list(dict.items(cast("dict[object, object]", value)))
-        if all(_is_plain_key(key) for key, _ in pairs):
+        if all(_is_plain_key(key) or (keeps_marks and key == MARK) for key, _ in pairs):
             return "{", iter([(f"{json.dumps(key, ensure_ascii=False)}:", inner) for key, inner in pairs]), "}"
         return _opening("object", "["), iter([("", [key, inner]) for key, inner in pairs]), "]}"
     if issubclass(kind, list | tuple):

@@ -74,6 +74,14 @@ def test_requests_in_a_transaction_are_reported(database: dict[str, Any]) -> Non
 
 
 @pytest.mark.parametrize(
+    "path", ["no.such.module", "tests.checks.nothing", "agentstate.recording.events.LATE", "one", 5]
+)
+def test_a_redaction_that_cannot_be_imported_is_reported(settings: SettingsWrapper, path: object) -> None:
+    settings.AGENTSTATE_REDACT = path
+    assert reported()["E010"].startswith(f"AGENTSTATE_REDACT is {path!r}, and no function can be imported")
+
+
+@pytest.mark.parametrize(
     ("prices", "problem"),
     [
         (["gpt-5"], "It is no dict."),
