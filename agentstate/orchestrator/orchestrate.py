@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from django.utils import timezone
 
 from agentstate.intake.limits import read_files
-from agentstate.intake.state import WorkedOut, summary_of, work_out_state
+from agentstate.intake.state import Findings, WorkedOut, summary_of, work_out_state
 from agentstate.orchestrator.store import Known, changed_by, has, keep, save_if_current
 from agentstate.recording import record
 from agentstate.state.saving import refuse_unwritable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
     from agentstate.intake.limits import Limits
     from agentstate.intake.reading import ReadFile, SourceFile
@@ -106,8 +106,7 @@ class _Intake:
         self.project_id = project_id
         self._names, self._stack, self._at = names, stack, timezone.now()
         self._run: Recorder | None = None
-        self._reading = ExitStack()
-        self._call: ToolCall | None = None
+        self._reading: ToolCall | None = None
 
     @property
     def run_id(self) -> str | None:
@@ -119,8 +118,7 @@ class _Intake:
             self._run = self._stack.enter_context(
                 record(WORKFLOW, self.project_id, input={"source": WORKFLOW, "documents": self._names})
             )
-            self._stack.enter_context(self._reading)
-            self._call = self._reading.enter_context(self._run.tool(READ_TOOL, {"documents": self._names}))
+            self._reading = self._stack.enter_context(self._run.tool(READ_TOOL, {"documents": self._names}))
         return self._run
 
     def take(self, file: ReadFile) -> None:
@@ -137,31 +135,24 @@ class _Intake:
                 if not known.documents or not known.differing(worked_out.documents):
                     return worked_out, ()
             run = self.begin()
-            worked_out = work_out_state(known.documents, known.stored, known.project, watch=self._watch(files))
+            findings = Findings(known.documents, known.stored, known.project, unread(files))
+            self._take_missing_steps(findings, run)
+            worked_out = findings.worked_out()
             saved = save_if_current(known, run, worked_out.documents, worked_out.classified)
             if saved is not None:
                 run.set_output(summary(worked_out, files))
                 return worked_out, changed_by(saved)
         raise ProjectBusy(self.project_id)
 
-    def _watch(self, files: Sequence[ReadFile]) -> Any:
-        """Return what records each step as a call of a tool. Reading is one with the step that classifies."""
-
-        @contextmanager
-        def watch(tool: str, arguments: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-            assert self._run is not None  # noqa: S101 - begun before
-            output: dict[str, Any] = {}
-            if tool == READ_TOOL and self._call is not None:
-                yield output
-                self._call.output = output | {"unread": unread(files)}
-                self._reading.close()
-                self._call = None
+    def _take_missing_steps(self, findings: Findings, run: Recorder) -> None:
+        """Take the steps in their order, each as a call of a tool. Reading is one with the step that classifies."""
+        for step in findings.missing:
+            if self._reading is not None and step.name == READ_TOOL:
+                run.settle(self._reading, output=findings.take(step))
+                self._reading = None
             else:
-                with self._run.tool(tool, dict(arguments)) as call:
-                    yield output
-                    call.output = output
-
-        return watch
+                with run.tool(step.name, step.arguments(findings)) as call:
+                    call.output = findings.take(step)
 
 
 def unread(files: Sequence[ReadFile]) -> list[dict[str, str]]:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from agentstate import state
+from agentstate.intake import state as intake_state
 from agentstate.intake.reading import ReadFile, SourceFile, read
 from agentstate.models import AgentDocument, AgentWorkflowRun, AgentWorkflowRunEvent, Project
-from agentstate.orchestrator import Ingested, ingest, orchestrate
+from agentstate.orchestrator import Ingested, ingest
 from agentstate.orchestrator.orchestrate import ProjectBusy
 from agentstate.samples.call import sample_call
 from agentstate.samples.papers import pdf
@@ -137,7 +140,7 @@ def test_a_failure_leaves_a_failed_run_the_documents_and_the_state(monkeypatch: 
     def fail(*_: object, **__: object) -> None:
         raise ZeroDivisionError("no such number")
 
-    monkeypatch.setattr(orchestrate, "work_out_state", fail)
+    monkeypatch.setattr(intake_state, "score_coverage", fail)
     with pytest.raises(ZeroDivisionError):
         take_in(ADDENDUM)
     run = AgentWorkflowRun.objects.get(status="failed")
@@ -151,27 +154,26 @@ def test_a_failure_leaves_a_failed_run_the_documents_and_the_state(monkeypatch: 
 
 def test_a_state_that_somebody_saves_meanwhile_is_worked_from_again(monkeypatch: pytest.MonkeyPatch) -> None:
     saves = iter([{"org": {"legal_name": "Rivers"}}])
-    work_out = orchestrate.work_out_state
+    score = intake_state.score_coverage
 
-    def work_out_beside_a_save(*args: object, **options: object) -> object:
-        worked_out = work_out(*args, **options)  # type: ignore[arg-type]
+    def score_beside_a_save(*args: Any) -> object:
         for facts in saves:
             state.save(PROJECT, facts=facts)
-        return worked_out
+        return score(*args)
 
-    monkeypatch.setattr(orchestrate, "work_out_state", work_out_beside_a_save)
+    monkeypatch.setattr(intake_state, "score_coverage", score_beside_a_save)
     take_in(CALL)
     assert state.load(PROJECT).facts["org"]["legal_name"] == "Rivers"
 
 
 def test_a_project_that_others_keep_saving_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    work_out, numbers = orchestrate.work_out_state, iter(range(1000))
+    score, numbers = intake_state.score_coverage, iter(range(1000))
 
-    def work_out_beside_a_save(*args: object, **options: object) -> object:
+    def score_beside_a_save(*args: Any) -> object:
         state.save(PROJECT, facts={"number": next(numbers)})
-        return work_out(*args, **options)  # type: ignore[arg-type]
+        return score(*args)
 
-    monkeypatch.setattr(orchestrate, "work_out_state", work_out_beside_a_save)
+    monkeypatch.setattr(intake_state, "score_coverage", score_beside_a_save)
     with pytest.raises(ProjectBusy, match="run the intake again"):
         take_in(CALL)
     assert AgentWorkflowRun.objects.get(workflow_id="rfp_intake").status == "failed"
