@@ -20,9 +20,10 @@ from typing import TYPE_CHECKING, NamedTuple
 from django.db import connection
 
 from agentstate.distant_times import distant_times
+from agentstate.models.fields import possible_id
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Sequence
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
@@ -37,13 +38,15 @@ PULSE = """concat_ws('-', run.status, (
 
 # One statement has one view of the rows: a status, and the events that were there with it.
 _READ = f"""
-    SELECT run.status, {PULSE}, (SELECT max(created_at) FROM "AgentWorkflowRunEvent" WHERE run_id = run.id),
-        event.id, event.type, event.created_at, event.payload::text
+    SELECT run.status, {PULSE}, event.found, event.id, event.type, event.created_at, event.payload::text
     FROM "AgentWorkflowRun" run LEFT JOIN LATERAL (
-        SELECT *, sum(pg_column_size(payload)) OVER (ORDER BY created_at) - pg_column_size(payload) AS before FROM (
+        SELECT *, count(*) OVER () AS found,
+            sum(pg_column_size(payload)) OVER (ORDER BY created_at) - pg_column_size(payload) AS before
+        FROM (
             SELECT id, type, created_at, payload FROM "AgentWorkflowRunEvent"
             WHERE run_id = run.id AND (%(after)s::timestamptz IS NULL OR created_at > %(after)s)
               AND (%(until)s::timestamptz IS NULL OR created_at <= %(until)s)
+              AND (%(types)s::text[] IS NULL OR type = ANY (%(types)s))
             ORDER BY created_at LIMIT %(limit)s
         ) batch
     ) event ON event.before < {MOST_BYTES}
@@ -71,7 +74,7 @@ class NewEvents(NamedTuple):
         events: the first of them, in order.
         status: the run's status.
         pulse: the run's pulse, see :func:`pulses_of`.
-        is_all: whether the run has no further event.
+        is_all: whether no further event matches. False also where the last one fills the limit.
     """
 
     events: list[StoredEvent]
@@ -100,23 +103,35 @@ def moment_of(place: int) -> datetime:
 
 
 def events_after(
-    run_id: str, after: datetime | None = None, *, until: datetime | None = None, limit: int = MOST_EVENTS
+    run_id: str,
+    after: datetime | None = None,
+    *,
+    until: datetime | None = None,
+    types: Sequence[str] | None = None,
+    limit: int = MOST_EVENTS,
 ) -> NewEvents | None:
     """Return the first events of a run after a moment, or of all; None if no run has this id.
 
     Args:
         until: the last moment to read.
+        types: the types to read; by default all.
         limit: how many events to read at most.
     """
+    parameters = {
+        "run": possible_id(run_id),
+        "after": after,
+        "until": until,
+        "types": None if types is None else [type_ for type_ in types if possible_id(type_) is not None],
+        "limit": limit,
+    }
     with distant_times(), connection.cursor() as cursor:
-        cursor.execute(_READ, {"run": run_id, "after": after, "until": until, "limit": limit})
+        cursor.execute(_READ, parameters)
         rows = cursor.fetchall()
     if not rows:
         return None
-    status, pulse, last = rows[0][:3]
+    status, pulse, found = rows[0][:3]
     events = [StoredEvent(*row[3:]) for row in rows if row[3] is not None]
-    reached = events[-1].at if events else after
-    return NewEvents(events, status, pulse, last is None or (reached is not None and reached >= last))
+    return NewEvents(events, status, pulse, is_all=len(events) == (found or 0) < limit)
 
 
 def pulses_of(run_ids: Collection[str]) -> dict[str, str]:

@@ -43,6 +43,15 @@ def test_events_after_a_position_are_those_that_follow_it() -> None:
 
 
 @pytest.mark.django_db
+def test_events_of_a_type_are_read_alone() -> None:
+    with record("draft") as run:
+        run.events([("note", None), ("word", {"n": 1}), ("note", None), ("word", {"n": 2})])
+        words = events_after(run.run_id, types=["word", "nul\0"], limit=3)
+    assert words is not None
+    assert ([event.payload for event in words.events], words.is_all) == (['{"n": 1}', '{"n": 2}'], True)
+
+
+@pytest.mark.django_db
 def test_the_end_is_seen_with_all_events() -> None:
     with record("draft") as run:
         run.events(("note", None) for _ in range(MOST_EVENTS + 1))
