@@ -1,0 +1,1 @@
+"""Integrations with frameworks for agents. Each imports its SDK only once it is used."""

@@ -1,0 +1,285 @@
+"""Hooks that record what happens in an agent's run as events."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Any, ParamSpec, Self
+
+from agents import RunHooks
+from django.db import Error as DatabaseError
+
+from agentstate.integrations.agents.current import CurrentRun, current_run
+from agentstate.integrations.agents.guardrails import tripped_guardrail
+from agentstate.integrations.agents.responses import hosted_calls, model_name, response_payload
+from agentstate.integrations.agents.tokens import UsageOfRun
+from agentstate.integrations.agents.tool_errors import OpenCall, error_in, failed_call
+from agentstate.models import AgentWorkflowRun
+from agentstate.recording import AsyncRecorder, RunFinished, RunNotFound
+from agentstate.recording.clean_up import drop_broken_connection
+from agentstate.recording.storable import described
+from agentstate.threads import in_database_thread
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from contextvars import Token
+    from types import TracebackType
+
+    from agents import Agent, AgentHookContext, ModelResponse, RunConfig, RunContextWrapper, Tool, TResponseInputItem
+    from agents.run_config import ToolErrorFormatterArgs
+
+    from agentstate.recording import Recorder, ToolCall
+
+logger = logging.getLogger(__name__)
+
+P = ParamSpec("P")
+
+
+class RunEventHooks(RunHooks[Any]):
+    """Records the events of an agent's run. :func:`run_workflow` uses it; alone it is used around a run of the SDK::
+
+        async with arecord("intake", project_id) as recorder, RunEventHooks(recorder) as hooks:
+            await Runner.run(agent, "…", hooks=hooks, run_config=hooks.configured(RunConfig()))
+
+    An error while an event is written is logged and counted, and the agent's run goes on. When somebody ended the
+    recorded run, the next event stops the agent's.
+
+    Attributes:
+        recorder: what writes the events.
+        lost_events: how many events could not be written.
+        ended_elsewhere: the error that said that another process ended the run, or deleted it.
+        stop: stops the agent's run. Without it the hook raises, which fails the agent's run.
+    """
+
+    def __init__(
+        self,
+        recorder: Recorder | AsyncRecorder,
+        also: RunHooks[Any] | None = None,
+        *,
+        stop: Callable[[], object] | None = None,
+    ) -> None:
+        """
+        Args:
+            also: hooks of the caller's, called after these. What they raise fails the run, as without these.
+        """
+        self.recorder = recorder._recorder if isinstance(recorder, AsyncRecorder) else recorder
+        self.stop = stop
+        self.lost_events = 0
+        self.ended_elsewhere: RunFinished | RunNotFound | None = None
+        self.usage = UsageOfRun()
+        self._also = also or RunHooks[Any]()
+        self._open: list[OpenCall] = []
+        self._noted_errors: dict[str, str] = {}
+        self._run_config: RunConfig | None = None
+        self._has_ended = False
+        self._token: Token[CurrentRun | None] | None = None
+
+    async def __aenter__(self) -> Self:
+        self._token = current_run.set(CurrentRun(self, asyncio.get_running_loop()))
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._has_ended = True
+        try:
+            await self._write_end(error)
+        finally:
+            self._leave()
+
+    def configured(self, run_config: RunConfig) -> RunConfig:
+        """Return a copy that also reports the errors of tools here; the model is named from it."""
+        theirs = run_config.tool_error_formatter
+
+        def note_error(args: ToolErrorFormatterArgs[Any]) -> Any:
+            error = getattr(args, "error", None)
+            if error is not None:
+                self._noted_errors[args.call_id] = described(error)
+            return theirs(args) if theirs else None
+
+        self._run_config = replace(run_config, tool_error_formatter=note_error)
+        return self._run_config
+
+    async def record_usage(self) -> None:
+        """Add the tokens that were used since the last call to the run's usage."""
+        with self.forgiving(1):
+            await self.write(self.usage.record, self.recorder)
+
+    def open_calls(self) -> list[ToolCall]:
+        """Return the calls that have begun and not ended."""
+        return [each.call for each in self._open]
+
+    def reopen(self, call: ToolCall) -> None:
+        """Go on with a call that began before an interruption: of a nested agent that waited for an approval."""
+        self._open.append(OpenCall(None, call.tool, call))
+
+    # -- the SDK's callbacks
+
+    async def on_agent_start(self, context: AgentHookContext[Any], agent: Agent[Any]) -> None:
+        self.usage.watch(context.usage)
+        await self._also.on_agent_start(context, agent)
+
+    async def on_agent_end(self, context: AgentHookContext[Any], agent: Agent[Any], output: Any) -> None:
+        await self._also.on_agent_end(context, agent, output)
+
+    async def on_llm_start(
+        self,
+        context: RunContextWrapper[Any],
+        agent: Agent[Any],
+        system_prompt: str | None,
+        input_items: list[TResponseInputItem],
+    ) -> None:
+        self.usage.watch(context.usage)
+        with self.forgiving(0):  # a canceled run takes the results of its tools, so they do not say that it ended
+            await self.write(self._require_unfinished)
+        await self._also.on_llm_start(context, agent, system_prompt, input_items)
+
+    async def on_llm_end(self, context: RunContextWrapper[Any], agent: Agent[Any], response: ModelResponse) -> None:
+        events: list[tuple[str, object]] = []
+        with self.forgiving(1):
+            model = model_name(agent, self._run_config)
+            self.usage.add(model, response)
+            events = [("model.response", response_payload(agent, model, response)), *hosted_calls(agent, response)]
+        if events:
+            await self._write_events(events)
+        await self._also.on_llm_end(context, agent, response)
+
+    async def on_tool_start(self, context: RunContextWrapper[Any], agent: Agent[Any], tool: Tool) -> None:
+        with self.forgiving(1):
+            # Open before the write, since a cancellation is raised after it.
+            call = self.recorder.new_call(tool.name, getattr(context, "tool_call_id", None), {"agent": agent.name})
+            self._open.append(OpenCall(context, tool.name, call))
+            await self.write(self.recorder.write_invocation, call, getattr(context, "tool_arguments", None))
+        await self._also.on_tool_start(context, agent, tool)
+
+    async def on_tool_end(
+        self, context: RunContextWrapper[Any], agent: Agent[Any], tool: Tool, result: object
+    ) -> None:
+        with self.forgiving(1):
+            call_id = getattr(context, "tool_call_id", None)
+            call = self._ended_call(context, tool.name, call_id)
+            if call is None:
+                call = self.recorder.new_call(tool.name, call_id, {"agent": agent.name})
+            error = error_in(result, tool, self._noted_errors.pop(call_id or "", None))
+            await self.write(partial(self.recorder.settle, call, output=result, error=error))
+        await self._also.on_tool_end(context, agent, tool, result)
+
+    async def on_handoff(self, context: RunContextWrapper[Any], from_agent: Agent[Any], to_agent: Agent[Any]) -> None:
+        await self._write_events([("agent.handoff", {"from": from_agent.name, "to": to_agent.name})])
+        await self._also.on_handoff(context=context, from_agent=from_agent, to_agent=to_agent)
+
+    # --
+
+    def _ended_call(self, context: object, tool: str, call_id: str | None) -> ToolCall | None:
+        """Forget the call that has ended, and return it."""
+        for each in self._open:
+            same_context = each.context is context if each.context is not None else each.call.call_id == call_id
+            if same_context and each.tool == tool:
+                self._open.remove(each)
+                return each.call
+        return None
+
+    async def _write_end(self, error: BaseException | None) -> None:
+        """Write how the run ended: the call that failed, the guardrail that tripped, the tokens."""
+        if isinstance(error, Exception) and (failed := failed_call(self._open, error)):
+            opened, cause = failed
+            self._open.remove(opened)
+            with self.forgiving(1):
+                await self.write(partial(self.recorder.settle, opened.call, error=cause))
+        if isinstance(error, Exception) and (tripped := tripped_guardrail(error)):
+            await self._write_events([("guardrail.tripped", tripped)])
+        await self.record_usage()
+
+    async def _write_events(self, events: list[tuple[str, object]]) -> None:
+        with self.forgiving(len(events)):
+            await self.write(self.recorder.events, events)
+
+    async def write(self, act: Callable[P, object], *args: P.args, **kwargs: P.kwargs) -> None:
+        await in_database_thread(_reconnecting, partial(act, *args, **kwargs))
+
+    @contextmanager
+    def forgiving(self, events: int) -> Iterator[None]:
+        """Log and count an error of the block, which writes so many events. It never fails the agent's run."""
+        try:
+            yield
+        except (RunFinished, RunNotFound) as error:
+            self._end_elsewhere(error)
+        except Exception:
+            self.lost_events += events
+            logger.exception("%d events of run %s are lost", events, self.recorder.run_id)
+
+    def _require_unfinished(self) -> None:
+        run_id = self.recorder.run_id
+        row = AgentWorkflowRun.objects.filter(pk=run_id).values_list("status", "closed_as_stale").first()
+        if row is None:
+            raise RunNotFound(run_id)
+        if row[0] != AgentWorkflowRun.Status.RUNNING and not row[1]:
+            raise RunFinished(run_id, row[0])
+
+    def _end_elsewhere(self, error: RunFinished | RunNotFound) -> None:
+        self.ended_elsewhere = error
+        if self._has_ended:
+            return
+        if self.stop is None:
+            raise error
+        self.stop()
+
+    def _leave(self) -> None:
+        if self._token is not None:
+            with suppress(ValueError):  # a generator may be closed in another context
+                current_run.reset(self._token)
+            self._token = None
+
+
+class CurrentRunHooks(RunHooks[Any]):
+    """Hooks for nested agents: their tools and responses land in the run whose tool calls them.
+
+    For ``agent.as_tool(…, hooks=CurrentRunHooks())`` and for ``Runner.run()`` inside a tool: the SDK does not pass
+    hooks on. Outside a recorded run they do nothing.
+    """
+
+    async def on_agent_start(self, context: AgentHookContext[Any], agent: Agent[Any]) -> None:
+        await _current_hooks().on_agent_start(context, agent)
+
+    async def on_agent_end(self, context: AgentHookContext[Any], agent: Agent[Any], output: Any) -> None:
+        await _current_hooks().on_agent_end(context, agent, output)
+
+    async def on_llm_start(
+        self,
+        context: RunContextWrapper[Any],
+        agent: Agent[Any],
+        system_prompt: str | None,
+        input_items: list[TResponseInputItem],
+    ) -> None:
+        await _current_hooks().on_llm_start(context, agent, system_prompt, input_items)
+
+    async def on_llm_end(self, context: RunContextWrapper[Any], agent: Agent[Any], response: ModelResponse) -> None:
+        await _current_hooks().on_llm_end(context, agent, response)
+
+    async def on_tool_start(self, context: RunContextWrapper[Any], agent: Agent[Any], tool: Tool) -> None:
+        await _current_hooks().on_tool_start(context, agent, tool)
+
+    async def on_tool_end(
+        self, context: RunContextWrapper[Any], agent: Agent[Any], tool: Tool, result: object
+    ) -> None:
+        await _current_hooks().on_tool_end(context, agent, tool, result)
+
+    async def on_handoff(self, context: RunContextWrapper[Any], from_agent: Agent[Any], to_agent: Agent[Any]) -> None:
+        await _current_hooks().on_handoff(context=context, from_agent=from_agent, to_agent=to_agent)
+
+
+def _current_hooks() -> RunHooks[Any]:
+    run = current_run.get()
+    return run.hooks if run is not None else RunHooks[Any]()
+
+
+def _reconnecting(write: Callable[[], object]) -> None:
+    """Write, and let Django connect again for the next event if the connection is lost."""
+    try:
+        write()
+    except DatabaseError:
+        drop_broken_connection()
+        raise
