@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from datetime import timedelta
 from typing import Any
@@ -84,6 +85,13 @@ def length_of_time(length: timedelta) -> str:
         if count or parts:
             parts.append(f"{count} {unit}")
     return " ".join(part for part in parts[:2] if not part.startswith("0 "))
+
+
+def dollars(amount: float) -> str:
+    """Return an amount of dollars, small ones with two significant digits: ``$12.50``, ``$0.0019``."""
+    if amount == 0 or amount >= 0.1:
+        return f"${amount:,.2f}"
+    return f"${amount:.{1 - math.floor(math.log10(amount))}f}" if amount >= 1e-6 else "under $0.000001"
 
 
 def offset(length: timedelta) -> str:

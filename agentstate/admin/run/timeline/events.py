@@ -27,16 +27,28 @@ READ_BYTES = 16_000_000
 # The members that summaries and the pairing of tool calls ask for, whichever others a payload has.
 MEMBERS = (
     "absent",
+    "agent",
+    "arguments",
+    "by",
     "call_id",
+    "cost_usd",
+    "decision",
     "duration_ms",
     "error",
     "fatal",
     "from",
+    "guardrail",
     "id",
+    "info",
+    "input_tokens",
     "item",
     "key",
     "keys",
+    "kind",
+    "message",
+    "model",
     "next",
+    "output_tokens",
     "previous",
     "resolved",
     "score",
@@ -45,6 +57,7 @@ MEMBERS = (
     "to",
     "tool",
     "type",
+    "usage",
     LATE,
 )
 
@@ -129,7 +142,7 @@ class Event:
 
     @property
     def is_late(self) -> bool:
-        """Whether it came after the run was closed as stale."""
+        """Whether it came after the run had ended."""
         return self.get(LATE) is True
 
     @property

@@ -21,6 +21,10 @@ _FAMILIES = {
     "fork.": "fork",
     "draft.": "draft",
     "tighten.": "draft",
+    "model.": "model",
+    "agent.": "agent",
+    "guardrail.": "guardrail",
+    "approval.": "approval",
     "run.": "run",
     "heartbeat": "run",
 }

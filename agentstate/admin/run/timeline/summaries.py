@@ -6,6 +6,7 @@ import re
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
+from agentstate.admin.shared.formats import dollars
 from agentstate.recording.events import LATE
 from agentstate.state.keys import STATE_KEYS
 
@@ -138,7 +139,72 @@ def _of_eligibility(event: Event) -> str:
 
 def _of_call(event: Event) -> str:
     tool = event.get("tool")
-    return f"tool {short(tool, 80)}" if tool is not None else f"tool: {_rest(event)}"
+    return f"tool {short(tool, 80)}{_by_agent(event)}" if tool is not None else f"tool: {_rest(event)}"
+
+
+def _by_agent(event: Event) -> str:
+    agent = event.get("agent")
+    return "" if agent is None else f" of agent {short(agent, 60)}"
+
+
+def _of_response(event: Event) -> str:
+    if event.get("model") is None and event.get("agent") is None:
+        return f"model response: {_rest(event)}"
+    usage = event.get("usage")
+    tokens = tokens_in_words(usage) if isinstance(usage, dict) else ""
+    agent = "" if event.get("agent") is None else f" agent {short(event.get('agent'), 60)}"
+    return f"model {_model(event)} answered{agent}{f': {tokens}' if tokens else ''}"
+
+
+def _of_usage(event: Event) -> str:
+    if event.shape != "object":
+        return f"model usage: {_rest(event)}"
+    tokens, cost = tokens_in_words(event.seen), number_of(event.get("cost_usd"))
+    used = [part for part in (tokens, None if cost is None else dollars(cost)) if part]
+    return f"model {_model(event)} used {', '.join(used) or 'nothing'}"
+
+
+def _model(event: Event) -> str:
+    model = event.get("model")
+    return "without a name" if model is None else short(model, 60)
+
+
+def tokens_in_words(usage: dict[str, Any]) -> str:
+    """Return the tokens of an object with ``input_tokens`` and ``output_tokens``, empty if it has neither."""
+    read, written = number_of(usage.get("input_tokens")), number_of(usage.get("output_tokens"))
+    if read is None and written is None:
+        return ""
+    return f"{read or 0:,.0f} tokens in, {written or 0:,.0f} out"
+
+
+def _of_handoff(event: Event) -> str:
+    if event.get("from") is None and event.get("to") is None:
+        return f"agent handoff: {_rest(event)}"
+    return f"agent {short(event.get('from'), 60)} handed over to agent {short(event.get('to'), 60)}"
+
+
+def _of_guardrail(event: Event) -> str:
+    guardrail, kind, info = event.get("guardrail"), event.get("kind"), event.get("info")
+    if guardrail is None:
+        return f"guardrail tripped: {_rest(event)}"
+    where = "" if kind is None else f" of the {short(kind, 40).replace('_', ' ')}"
+    return f"guardrail {short(guardrail, 80)}{where} tripped{'' if info is None else f': {short(info)}'}"
+
+
+def _of_request(event: Event) -> str:
+    if event.get("tool") is None:
+        return f"approval requested: {_rest(event)}"
+    arguments = event.get("arguments")
+    said = "" if arguments is None else f": {short(arguments)}"
+    return f"tool {short(event.get('tool'), 80)}{_by_agent(event)} waits for approval{said}"
+
+
+def _of_decision(event: Event) -> str:
+    decision, by, message = event.get("decision"), event.get("by"), event.get("message")
+    if decision is None:
+        return f"approval decided: {_rest(event)}"
+    said = f"call {short(event.get('call_id'), 60)} {short(decision, 40)}"
+    return f"{said}{'' if by is None else f' by {short(by, 60)}'}{'' if message is None else f': {short(message)}'}"
 
 
 def _of_merge(event: Event) -> str:
@@ -195,6 +261,12 @@ _SUMMARIES: dict[str, Callable[[Event], str]] = {
     "eligibility.flag": _of_eligibility,
     "tool.invocation": _of_call,
     "tool.result": _of_call,
+    "model.response": _of_response,
+    "model.usage": _of_usage,
+    "agent.handoff": _of_handoff,
+    "guardrail.tripped": _of_guardrail,
+    "approval.requested": _of_request,
+    "approval.decided": _of_decision,
     "fork.merged": _of_merge,
     "fork.settled": _of_settling,
     "snapshot.restored": _of_restoring,

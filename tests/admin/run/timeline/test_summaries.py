@@ -56,7 +56,40 @@ CONFLICT = '"type": "section_conflict", "key": "budget", "previous": {"version":
         ("fork.merged", '{"keys": ["facts"], "from": "legacy"}', "merged a fork: facts from legacy"),
         ("fork.settled", '{"keys": ["facts"], "from": "agentkit"}', "settled a fork: facts from agentkit"),
         ("tool.invocation", '{"call_id": "1", "tool": "normalize_rfp"}', "tool normalize_rfp"),
+        ("tool.invocation", '{"call_id": "1", "tool": "search", "agent": "Planner"}', "tool search of agent Planner"),
         ("tool.result", '"odd"', "tool: odd"),
+        (
+            "model.response",
+            '{"agent": "Planner", "model": "gpt-5", "usage": {"input_tokens": 9000, "output_tokens": 80}}',
+            "model gpt-5 answered agent Planner: 9,000 tokens in, 80 out",
+        ),
+        ("model.response", '{"agent": "Planner", "output": []}', "model without a name answered agent Planner"),
+        ("model.response", '{"why": 1}', "model response: why: 1"),
+        (
+            "model.usage",
+            '{"model": "gpt-5", "input_tokens": 9000, "output_tokens": 80, "cost_usd": 0.00191}',
+            "model gpt-5 used 9,000 tokens in, 80 out, $0.0019",
+        ),
+        ("model.usage", '{"model": "gpt-5", "input_tokens": 9}', "model gpt-5 used 9 tokens in, 0 out"),
+        ("model.usage", '{"cost_usd": 0}', "model without a name used $0.00"),
+        ("agent.handoff", '{"from": "Triage", "to": "Planner"}', "agent Triage handed over to agent Planner"),
+        (
+            "guardrail.tripped",
+            '{"guardrail": "no_pii", "kind": "tool_input", "info": {"found": "an address"}}',
+            'guardrail no_pii of the tool input tripped: {found: "an address"}',
+        ),
+        ("guardrail.tripped", '{"guardrail": "no_pii"}', "guardrail no_pii tripped"),
+        (
+            "approval.requested",
+            '{"call_id": "1", "tool": "send", "agent": "Planner", "arguments": "{}"}',
+            "tool send of agent Planner waits for approval: {}",
+        ),
+        ("approval.decided", '{"call_id": "1", "decision": "approved", "by": "ana"}', "call 1 approved by ana"),
+        (
+            "approval.decided",
+            '{"call_id": "1", "decision": "rejected", "by": "ana", "message": "too expensive"}',
+            "call 1 rejected by ana: too expensive",
+        ),
         ("heartbeat", "{}", "sign of life"),
         ("run.ended", '{"status": "failed", "error": "E: no"}', "the run ended after all: failed, E: no"),
         ("draft.progress", '{"done": 3, "section": "need"}', 'draft progress: done: 3, section: "need"'),
@@ -75,7 +108,8 @@ def test_a_line_says_what_happened(type_: str, payload: str, line: str) -> None:
 
 @pytest.mark.parametrize(
     "type_",
-    ["coverage.delta", "conflict.found", "conflict.resolved", "eligibility.flag", "state.changed", "snapshot.legacy",
+    ["model.response", "model.usage", "agent.handoff", "guardrail.tripped", "approval.requested", "approval.decided",
+     "coverage.delta", "conflict.found", "conflict.resolved", "eligibility.flag", "state.changed", "snapshot.legacy",
      "snapshot.restored", "fork.merged", "fork.settled", "tool.invocation", "tool.result", "run.ended", "heartbeat",
      "unheard.of"],
 )  # fmt: skip
