@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import random
-from base64 import b64encode
 from datetime import datetime
 from typing import Any
 
@@ -15,6 +14,7 @@ from agentstate import sessions
 from agentstate.models import AgentSession, AgentSessionEntry
 from agentstate.sessions import ItemNotFound, SessionNotFound
 from tests.factories import SessionFactory
+from tests.sessions.noise import noise
 from tests.sql import one, scalar, sql
 
 pytestmark = pytest.mark.django_db
@@ -22,11 +22,6 @@ pytestmark = pytest.mark.django_db
 BOUND = 65_536
 PLACES = """SELECT further, jsonb_array_length(transcript_json), (SELECT array_agg(number ORDER BY number)
     FROM "AgentSessionEntry" WHERE session_id = id) FROM "AgentSession" """
-
-
-def noise(size: int) -> str:
-    """Return text that the database cannot store in less."""
-    return b64encode(random.Random(size).randbytes(size * 3 // 4)).decode()
 
 
 def entries(*contents: object) -> list[dict[str, object]]:
