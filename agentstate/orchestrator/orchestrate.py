@@ -10,12 +10,15 @@ from django.utils import timezone
 
 from agentstate.intake.limits import read_files
 from agentstate.intake.state import Findings, WorkedOut, summary_of, work_out_state
+from agentstate.orchestrator.agent import Fallback, let_model_drive, name_of, require
 from agentstate.orchestrator.store import Known, changed_by, has, keep, save_if_current
 from agentstate.recording import record
 from agentstate.state.saving import refuse_unwritable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+
+    from agents import Model
 
     from agentstate.intake.limits import Limits
     from agentstate.intake.reading import ReadFile, SourceFile
@@ -47,12 +50,14 @@ class Ingested:
         files: what reading each file gave, in the order given; one that could not be read has an ``error``.
         worked_out: the state, and the project's documents in their order.
         changed: the state keys whose documents changed.
+        fallback: what a model did not do; None if it did everything, or if none was asked.
     """
 
     run_id: str | None
     files: tuple[ReadFile, ...]
     worked_out: WorkedOut
     changed: tuple[str, ...]
+    fallback: Fallback | None = None
 
     @property
     def unread(self) -> list[ReadFile]:
@@ -66,6 +71,7 @@ def ingest(
     texts: Sequence[ReadFile] = (),
     limits: Limits | None = None,
     progress: Callable[[ReadFile], None] = lambda _: None,
+    model: str | Model | None = None,
 ) -> Ingested:
     """Read documents, work out the project's state from all documents that it has, and save it.
 
@@ -78,15 +84,21 @@ def ingest(
         texts: documents that were read before.
         limits: of time and memory for each file.
         progress: called with each document as it is read.
+        model: lets a model take the steps, where there is something new: its name at OpenAI, or one of the SDK's. The
+            steps that it leaves out are taken in their fixed order, as all are without a model.
 
     Raises:
+        AgentUnavailable: the model cannot be asked. Nothing was read.
         ProjectNotFound: no project has this id.
         StateWriteDisabled: both write gates are closed for the project. Nothing was read.
         ProjectBusy: others kept saving the project.
     """
+    if model is not None:
+        require(model)
     refuse_unwritable(project_id)
     with ExitStack() as stack:
-        intake = _Intake(project_id, [*(text.name for text in texts), *(source.name for source in sources)], stack)
+        names = [*(text.name for text in texts), *(source.name for source in sources)]
+        intake = _Intake(project_id, names, stack, model)
 
         def take(file: ReadFile) -> None:
             intake.take(file)
@@ -96,15 +108,16 @@ def ingest(
             take(text)
         files = (*texts, *read_files(list(sources), limits, take))
         worked_out, changed = intake.work_out(files)
-        return Ingested(intake.run_id, files, worked_out, changed)
+        return Ingested(intake.run_id, files, worked_out, changed, intake.fallback)
 
 
 class _Intake:
     """One intake, whose run begins when there is something to record."""
 
-    def __init__(self, project_id: str, names: list[str], stack: ExitStack) -> None:
+    def __init__(self, project_id: str, names: list[str], stack: ExitStack, model: str | Model | None) -> None:
         self.project_id = project_id
-        self._names, self._stack, self._at = names, stack, timezone.now()
+        self.fallback: Fallback | None = None
+        self._names, self._stack, self._model, self._at = names, stack, model, timezone.now()
         self._run: Recorder | None = None
         self._reading: ToolCall | None = None
 
@@ -113,12 +126,14 @@ class _Intake:
         return self._run.run_id if self._run else None
 
     def begin(self) -> Recorder:
-        """Begin the run, and the call of the tool that reads, unless they have begun."""
+        """Begin the run, and the call of the tool that reads unless a model makes it, if they have not begun."""
         if self._run is None:
-            self._run = self._stack.enter_context(
-                record(WORKFLOW, self.project_id, input={"source": WORKFLOW, "documents": self._names})
-            )
-            self._reading = self._stack.enter_context(self._run.tool(READ_TOOL, {"documents": self._names}))
+            given = {"source": WORKFLOW, "documents": self._names}
+            if self._model is not None:
+                given["agent"] = name_of(self._model)
+            self._run = self._stack.enter_context(record(WORKFLOW, self.project_id, input=given))
+            if self._model is None:
+                self._reading = self._stack.enter_context(self._run.tool(READ_TOOL, {"documents": self._names}))
         return self._run
 
     def take(self, file: ReadFile) -> None:
@@ -127,8 +142,8 @@ class _Intake:
             keep(self.project_id, self.begin().run_id, file, self._at)
 
     def work_out(self, files: Sequence[ReadFile]) -> tuple[WorkedOut, tuple[str, ...]]:
-        """Work out the state and save it, again if others saved the project in between."""
-        for _ in range(ATTEMPTS):
+        """Work out the state and save it, again if others saved the project in between: then without the model."""
+        for attempt in range(ATTEMPTS):
             known = Known.read(self.project_id)
             if self._run is None:
                 worked_out = work_out_state(known.documents, known.stored, known.project)
@@ -136,6 +151,8 @@ class _Intake:
                     return worked_out, ()
             run = self.begin()
             findings = Findings(known.documents, known.stored, known.project, unread(files))
+            if self._model is not None and attempt == 0:
+                self.fallback = let_model_drive(findings, run, self._model)
             self._take_missing_steps(findings, run)
             worked_out = findings.worked_out()
             saved = save_if_current(known, run, worked_out.documents, worked_out.classified)

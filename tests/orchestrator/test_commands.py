@@ -107,6 +107,7 @@ def test_a_summary_for_machines(files: list[str]) -> None:
         "fatal": 4,
         "score": 0.0,
         "changed": ["rfpNorm", "facts", "coverage", "conflictLog", "eligibility"],
+        "fallback": None,
     }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,10 +17,12 @@ from agentstate.management.text import counted, print_table, stream_of
 from agentstate.models import Project
 
 if TYPE_CHECKING:
+    from agents import Model
     from django.core.management.base import CommandParser
 
     from agentstate.intake.reading import ReadFile, SourceFile
     from agentstate.orchestrator import Ingested
+    from agentstate.orchestrator.agent import Fallback
 
 WRONG_USAGE = 2
 # Of the projects that --create makes.
@@ -51,6 +54,12 @@ class Command(OperatorCommand):
             metavar="NAME",
             help="Create the project with this name if it does not exist.",
         )
+        parser.add_argument(
+            "--agent",
+            metavar="MODEL",
+            help="Let this model of OpenAI take the steps. Needs the extra agents and OPENAI_API_KEY. The steps that "
+            "it leaves out are taken in the fixed order, and the command names them.",
+        )
         parser.add_argument("--format", choices=["text", "json"], default="text", help="Of the summary on stdout.")
 
     def handle(
@@ -60,6 +69,7 @@ class Command(OperatorCommand):
         files: list[Path],
         uploads: bool,
         create: str | None,
+        agent: str | Model | None,
         format: str,  # noqa: A002
         verbosity: int,
         **_: Any,
@@ -68,19 +78,23 @@ class Command(OperatorCommand):
             raise CommandError("No document is named. Name files, or give --uploads.", returncode=WRONG_USAGE)
         with intake_errors():
             # The libraries that read documents are an extra.
-            from agentstate.orchestrator import UploadsUnreadable, ingest, uploads_of
+            from agentstate.orchestrator import AgentUnavailable, UploadsUnreadable, ingest, uploads_of
+            from agentstate.orchestrator.agent import require
             from agentstate.orchestrator.orchestrate import ProjectBusy
 
-            sources, missing = _load(files)
-            _create(project, create)
             try:
+                if agent is not None:
+                    require(agent)  # before a project is created
+                sources, missing = _load(files)
+                _create(project, create)
                 ingested = ingest(
                     project,
                     sources,
                     texts=uploads_of(project) if uploads else (),
                     progress=self._say if verbosity else lambda _: None,
+                    model=agent,
                 )
-            except (UploadsUnreadable, ProjectBusy) as error:
+            except (AgentUnavailable, UploadsUnreadable, ProjectBusy) as error:
                 raise CommandError(str(error)) from error
         self._write(project, ingested, missing, as_json=format == "json")
         if unread := [*missing, *(file.name for file in ingested.unread)]:
@@ -103,9 +117,16 @@ class Command(OperatorCommand):
             keys = ("name", "family", "role", "version", "date", "pages", "error")
             documents = [{key: document[key] for key in keys} for document in found["documents"]]
             counts = {key: found[key] for key in ("conflicts", "eligibility", "fatal", "score")}
+            fallback = None if ingested.fallback is None else asdict(ingested.fallback)
             self.stdout.write(
                 json.dumps(
-                    {"run": ingested.run_id, "documents": documents, **counts, "changed": list(ingested.changed)}
+                    {
+                        "run": ingested.run_id,
+                        "documents": documents,
+                        **counts,
+                        "changed": list(ingested.changed),
+                        "fallback": fallback,
+                    }
                 )
             )
             return
@@ -126,12 +147,21 @@ class Command(OperatorCommand):
             f"{counted(found['conflicts'], 'conflict')}, {counted(found['eligibility'], 'eligibility item')} "
             f"({found['fatal']:,} fatal), score {found['score']}."
         )
+        if ingested.fallback is not None:
+            self.stdout.write(_sentence_of(ingested.fallback))
         if ingested.run_id is None:
             self.stdout.write("Nothing is new: the state is unchanged, and no run was recorded.")
         else:
             changed = ", ".join(ingested.changed) or "nothing"
             self.stdout.write(f"Run {ingested.run_id} changed {changed}.")
             self.stdout.write(f"To see it, open Projects, {shlex.quote(project)} in the admin.")
+
+
+def _sentence_of(fallback: Fallback) -> str:
+    reason = fallback.reason.splitlines()[0]
+    if not fallback.steps:
+        return f"The model failed after the last step: {reason}"
+    return f"The model left out {', '.join(fallback.steps)}, taken in the fixed order instead: {reason}"
 
 
 def _load(files: list[Path]) -> tuple[list[SourceFile], dict[str, str]]:

@@ -23,6 +23,7 @@ _FAMILIES = {
     "tighten.": "draft",
     "model.": "model",
     "agent.": "agent",
+    "intake.": "agent",
     "guardrail.": "guardrail",
     "approval.": "approval",
     "run.": "run",

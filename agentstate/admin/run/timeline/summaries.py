@@ -224,6 +224,13 @@ def _of_late_end(event: Event) -> str:
     return f"the run ended after all: {short(event.get('status'))}{'' if error is None else f', {short(error)}'}"
 
 
+def _of_fallback(event: Event) -> str:
+    steps = _list(event.get("steps"), "")
+    said = f"the model left out {steps}, taken in the fixed order" if steps else "the model failed after the last step"
+    reason = event.get("reason")
+    return said if reason is None else f"{said}: {short(reason)}"
+
+
 def _of_heartbeat(event: Event) -> str:
     return "sign of life"
 
@@ -267,6 +274,7 @@ _SUMMARIES: dict[str, Callable[[Event], str]] = {
     "guardrail.tripped": _of_guardrail,
     "approval.requested": _of_request,
     "approval.decided": _of_decision,
+    "intake.fallback": _of_fallback,
     "fork.merged": _of_merge,
     "fork.settled": _of_settling,
     "snapshot.restored": _of_restoring,

@@ -36,6 +36,12 @@ CONFLICT = '"type": "section_conflict", "key": "budget", "previous": {"version":
             "conflict in section need: 2025-01-02 → 2025-03-04",
         ),
         ("conflict.found", '{"key": 7, "previous": "old", "next": null}', "conflict in section 7: old → null"),
+        (
+            "intake.fallback",
+            '{"steps": ["mine_facts", "score_coverage"], "reason": "TimeoutError: no answer"}',
+            "the model left out mine_facts, score_coverage, taken in the fixed order: TimeoutError: no answer",
+        ),
+        ("intake.fallback", '{"steps": []}', "the model failed after the last step"),
         ("conflict.found", '"the two disagree"', "conflict: the two disagree"),
         ("conflict.found", "null", "conflict: null"),
         ("conflict.found", '{"why": "unclear"}', 'conflict: why: "unclear"'),
