@@ -67,7 +67,7 @@ class Migration(migrations.Migration):
                                 null=True,
                             ),
                         ),
-                        ("size", models.BigIntegerField(help_text="In bytes, as announced or as uploaded.")),
+                        ("size", models.BigIntegerField(help_text="In bytes; 0 until it is uploaded.")),
                         ("created_at", models.DateTimeField()),
                         (
                             "project",

@@ -33,7 +33,7 @@ class AgentAttachment(models.Model):
     user_id = models.TextField(help_text="Who attached it, as the application names its users.")
     data = models.JSONField(help_text="What the chat knows of it: name, media type, addresses.")
     file = models.TextField(null=True, blank=True, help_text="Its name in the storage; none until it is uploaded.")  # noqa: DJ001 - NULL: no file
-    size = models.BigIntegerField(help_text="In bytes, as announced or as uploaded.")
+    size = models.BigIntegerField(help_text="In bytes; 0 until it is uploaded.")
     created_at = models.DateTimeField()
 
     class Meta:

@@ -103,7 +103,8 @@ def _interrupt(hooks: RunEventHooks, result: RunResult | RunResultStreaming, ses
     approvals = approvals_of(result)
     waiting = {
         # Text: as an object, what PostgreSQL refuses in it would be marked, and the SDK could not read it.
-        "run_state": result.to_state().to_string(),
+        # The caller's context is theirs to make again: the SDK fails on a Pydantic model whose values are no JSON.
+        "run_state": result.to_state().to_string(context_serializer=lambda context: {}),
         "session_id": session_id,
         "approvals": approvals,
         "open_calls": [_open_call(call) for call in hooks.open_calls()],
