@@ -14,6 +14,7 @@ from django.db.models.lookups import Exact
 from django.template.loader import render_to_string
 from django.utils import timezone
 
+from agentstate.admin.run.timeline.usage import usage_in_short
 from agentstate.admin.run.views import TimelinePages
 from agentstate.admin.shared.filters import DateRangeFilter
 from agentstate.admin.shared.formats import length_of_time
@@ -121,7 +122,16 @@ class StartedFilter(DateRangeFilter):
 
 @admin.register(AgentWorkflowRun)
 class AgentWorkflowRunAdmin(FoundByProject, TimelinePages):
-    list_display = ("status_word", "run", "project_link", "started", "duration", "snapshot", "first_line_of_error")
+    list_display = (
+        "status_word",
+        "run",
+        "project_link",
+        "started",
+        "duration",
+        "tokens",
+        "snapshot",
+        "first_line_of_error",
+    )
     list_display_links = ("run",)
     list_filter = (StatusFilter, ApprovalFilter, WorkflowFilter, SnapshotFilter, StartedFilter)
     search_help_text = "A run's id, or a project's: its id, how that begins, or a part of its name."
@@ -178,6 +188,10 @@ class AgentWorkflowRunAdmin(FoundByProject, TimelinePages):
             # The start is from the database's clock, which may be ahead of ours.
             return f"{length_of_time(max(timezone.now() - run.started_at, timedelta(0)))} so far"
         return "\N{EN DASH}"
+
+    @admin.display(description="usage")
+    def tokens(self, run: AgentWorkflowRun) -> str:
+        return usage_in_short(run.usage) or "\N{EN DASH}"
 
     @admin.display(description="snapshot")
     def snapshot(self, run: AgentWorkflowRun) -> str:

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
 _RUN = """
     SELECT id, workflow_id, project_id, status, error, started_at, completed_at, snapshot_at, legacy_at,
-        input::text, result::text, (SELECT max(created_at) FROM "AgentWorkflowRunEvent" WHERE run_id = run.id)
+        input::text, result::text, usage::text,
+        (SELECT max(created_at) FROM "AgentWorkflowRunEvent" WHERE run_id = run.id)
     FROM "AgentWorkflowRun" run WHERE id = %s"""
 
 
@@ -30,10 +31,11 @@ def run_as_json(run_id: str) -> Iterator[str]:
         found = cursor.fetchone()
     if found is None:
         return
-    *facts, input_, result, last = found
+    *facts, input_, result, usage, last = found
     yield _opening(facts)
     yield f',\n  "input": {_json(input_)}'
     yield f',\n  "result": {_json(result)}'
+    yield f',\n  "usage": {_json(usage)}'
     yield ',\n  "events": ['
     before = "\n"
     for event_id, type_, at, payload in _events(run_id, last) if last else ():

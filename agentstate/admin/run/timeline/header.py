@@ -8,8 +8,10 @@ from typing import NamedTuple
 
 from django.db import connection
 
+from agentstate.admin.run.timeline.usage import UsageLine, usage_lines
 from agentstate.models import AgentSession
 from agentstate.recording.following import PULSE
+from agentstate.state.documents import decode
 
 # Documents of runs whose stored bytes are fewer are read with the page, and shown in it up to so many characters.
 READ_BYTES, SHOWN, HEADING = 256_000, 10_000, 300
@@ -66,6 +68,11 @@ class RunHeader:
     output: str | None
     may_have_input: bool
     may_have_output: bool
+    usage: str | None
+
+    @property
+    def usage_lines(self) -> list[UsageLine]:
+        return [] if self.usage is None else usage_lines(decode(self.usage))
 
     @property
     def is_running(self) -> bool:
@@ -106,7 +113,8 @@ _HEADER = f"""
         run.input IS NOT NULL,
         CASE WHEN run.result IS NULL THEN false
              WHEN pg_column_size(run.result) <= {READ_BYTES} THEN (run.result -> 'output') IS NOT NULL
-             ELSE true END
+             ELSE true END,
+        {_small("run.usage", "run.usage::text")}
     FROM "AgentWorkflowRun" run LEFT JOIN "Project" project ON project.id = run.project_id WHERE run.id = %s"""
 
 
