@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from agentstate.models import AgentWorkflowRun
+from agentstate.admin.run.timeline.summaries import _SUMMARIES
+from agentstate.models import AgentWorkflowRun, AgentWorkflowRunEvent
+from agentstate.recording import record
 from agentstate.samples import make_projects
 from tests.flags import turn
 from tests.scenes import forward
@@ -19,6 +21,7 @@ DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 LINK = re.compile(r"\]\(([^)#\s]*)(?:#([^)\s]+))?\)")
 # A path of the repository in backticks: with a folder, and without a placeholder.
 PATH = re.compile(r"`((?:agentstate|benchmarks|docs|project|templates|tests)/[\w./-]*|scripts/[\w.-]+)`")
+CODE = re.compile(r"`([^`]+)`")
 TARGET = re.compile(r"^\s*(?:\$ )?make ([a-z-]+)", re.MULTILINE)
 
 
@@ -50,6 +53,23 @@ def test_every_make_target_is_one(document: Path) -> None:
     for target in TARGET.findall(document.read_text()):
         found = subprocess.run(["make", "--dry-run", target], cwd=ROOT, capture_output=True, text=True, check=False)
         assert "No rule to make target" not in found.stderr, target
+
+
+def test_the_glossary_has_every_event_of_which_the_timeline_speaks() -> None:
+    glossary = (ROOT / "docs" / "events.md").read_text()
+    documented = {type_ for row in re.findall(r"^\|([^|]+)\|", glossary, re.MULTILINE) for type_ in CODE.findall(row)}
+    assert _SUMMARIES.keys() <= documented
+
+
+@pytest.mark.django_db
+def test_the_glossary_has_the_members_of_what_the_recorder_writes() -> None:
+    with record("wf_glossary") as run:
+        run.settle(run.invoke("search"))
+        run.usage(model="m")
+    rows = dict(re.findall(r"^\| `([^`]+)` \| `([^`]+)`", (ROOT / "docs" / "events.md").read_text(), re.MULTILINE))
+    for event in AgentWorkflowRunEvent.objects.all():
+        members = re.sub(r":[^,}]*", "", rows[event.type].replace("\\|", ""))
+        assert event.payload.keys() == set(re.findall(r'"(\w+)"', members)), event.type
 
 
 def test_there_are_documents() -> None:
