@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from agentstate.approvals import REQUESTED
 from agentstate.integrations.agents.outcome import Outcome
-from agentstate.recording import IllegalStatusChange
+from agentstate.recording import IllegalStatusChange, RunNotFound
 from agentstate.recording.blocks import end
 from agentstate.recording.clean_up import logged
 from agentstate.recording.current import as_current
@@ -32,6 +32,9 @@ async def recorded_run(recorder: Recorder, begin: Callable[[], None], hooks: Run
     """Begin the run, and end it with the block's outcome, unless the block has interrupted it.
 
     A run that another process has ended stays as that process left it.
+
+    Raises:
+        RunNotFound: the run was deleted meanwhile.
     """
     try:
         await in_database_thread(begin)
@@ -46,6 +49,8 @@ async def recorded_run(recorder: Recorder, begin: Callable[[], None], hooks: Run
 
 
 def _end(recorder: Recorder, hooks: RunEventHooks, error: BaseException | None = None) -> None:
+    if isinstance(hooks.ended_elsewhere, RunNotFound):
+        raise hooks.ended_elsewhere
     if hooks.ended_elsewhere is not None:
         recorder.run.refresh_from_db(fields=["status"])
     try:

@@ -41,7 +41,7 @@ def session_id_of(session: Session | None) -> str | None:
 
     stores: Any = session
     while stores is not None and not isinstance(stores, DjangoSession):
-        stores = vars(stores).get("underlying_session")  # of an EncryptedSession and its like
+        stores = getattr(stores, "underlying_session", None)  # of an EncryptedSession and its like
     return None if stores is None else stores.session_id
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import traceback
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from agents import get_current_span
-from agents.exceptions import UserError
+from agents import FunctionSpanData, get_current_span
+from agents.exceptions import ToolTimeoutError, UserError
 from agents.tool import FunctionTool, default_tool_timeout_error_message
 
 if TYPE_CHECKING:
@@ -53,13 +53,19 @@ def failed_call(open_calls: Sequence[OpenCall], error: Exception) -> tuple[OpenC
 
     The SDK names only the tool. Of several open calls of one tool, the failure passed through the frames of one.
     """
-    cause = error.__cause__ or error
-    named = [each for each in open_calls if isinstance(error, UserError) and f"tool {each.tool}:" in str(error)]
+    if isinstance(error, ToolTimeoutError):
+        failure: BaseException = error
+        named = [each for each in open_calls if each.tool == error.tool_name]
+    elif isinstance(error, UserError):
+        failure = error.__cause__ or error
+        named = [each for each in open_calls if f"tool {each.tool}:" in str(error)]
+    else:
+        return None
     if len(named) > 1:
-        frames = [frame for frame, _ in traceback.walk_tb(cause.__traceback__)]
+        frames = [frame for frame, _ in traceback.walk_tb(failure.__traceback__)]
         inside = [each for each in named if any(_holds(frame.f_locals, each.context) for frame in frames)]
         named = inside or named
-    return (named[0], cause) if named else None
+    return (named[0], failure) if named else None
 
 
 def _holds(variables: dict[str, Any], context: object) -> bool:
@@ -76,8 +82,8 @@ def _is_timeout(result: str, tool: Tool) -> bool:
 def _error_of_span() -> str | None:
     """Return the error of the tool's span: of a tool with a handler of its own, while tracing is on."""
     span = get_current_span()
-    error = span.error if span is not None else None
-    if not error:
+    if span is None or not isinstance(span.span_data, FunctionSpanData) or not span.error:
         return None
+    error = span.error
     details = (error.get("data") or {}).get("error")
     return str(details or error["message"])

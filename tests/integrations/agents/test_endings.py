@@ -11,6 +11,7 @@ from agents import (
     InputGuardrailTripwireTriggered,
     MaxTurnsExceeded,
     RunHooks,
+    ToolTimeoutError,
     UserError,
     function_tool,
     input_guardrail,
@@ -18,6 +19,7 @@ from agents import (
 from asgiref.sync import async_to_sync
 
 from agentstate.integrations.agents import run_workflow, run_workflow_sync, stream_workflow
+from agentstate.recording import RunNotFound
 from agentstate.threads import in_database_thread
 from tests.integrations.agents.scenes import agent_of, call, calls_of, newest_run, payloads, run_of, says, types_of
 from tests.sql import scalar, second_connection
@@ -33,6 +35,12 @@ async def fetch(page: int) -> str:
     """Fail at once for page 2; wait for any other."""
     await asyncio.sleep(0 if page == 2 else 60)
     raise ValueError(f"no page {page}")
+
+
+@function_tool(failure_error_function=None, timeout=0.05, timeout_behavior="raise_exception")
+async def fetch_in_time(page: int) -> str:
+    await asyncio.sleep(60 if page == 2 else 0.01)
+    return f"page {page}"
 
 
 @function_tool
@@ -63,6 +71,13 @@ def test_a_tool_that_fails_the_run_has_the_error_and_its_siblings_are_canceled()
     canceled = ("canceled", "The run ended before this call did.")
     assert calls_of(run.pk) == {"c1": canceled, "c2": ("error", "ValueError: no page 2"), "c3": canceled}
     assert run.usage["requests"] == 1
+
+    calls = [call("fetch_in_time", "c1", page=1), call("fetch_in_time", "c2", page=2)]
+    with pytest.raises(ToolTimeoutError):
+        run_workflow_sync(agent_of(calls, tools=[fetch_in_time]), "Fetch.")
+    settled = calls_of(newest_run().pk)
+    assert settled["c1"] == ("ok", "")
+    assert settled["c2"] == ("error", "ToolTimeoutError: Tool 'fetch_in_time' timed out after 0.05 seconds.")
 
 
 def test_an_error_of_the_model_a_guardrail_and_too_many_turns_fail_the_run_and_keep_its_usage() -> None:
@@ -124,6 +139,19 @@ def test_a_run_that_another_process_cancels_stops_without_another_call_of_the_mo
     assert (outcome.status, outcome.output, outcome.lost_events) == ("canceled", None, 0)
     assert run_of(outcome.run_id).status == "canceled"
     assert calls_of(outcome.run_id) == {"c1": ("ok", "")}
+    assert agent.model.remaining_steps == 1  # type: ignore[union-attr]
+
+
+def test_a_run_that_is_deleted_meanwhile_stops_and_says_so() -> None:
+    @function_tool
+    async def delete_from_outside() -> str:
+        with second_connection() as other:
+            other.execute('DELETE FROM "AgentWorkflowRun"')
+        return "done"
+
+    agent = agent_of([call("delete_from_outside", "c1")], [says("Too late.")], tools=[delete_from_outside])
+    with pytest.raises(RunNotFound):
+        run_workflow_sync(agent, "Go.")
     assert agent.model.remaining_steps == 1  # type: ignore[union-attr]
 
 
