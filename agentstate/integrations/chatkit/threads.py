@@ -32,9 +32,11 @@ MEMORY_KIND = "chatkit_memory"
 # How long a turn keeps others out whose process has died. It bridges the time until the answer's run has begun.
 TURN_SECONDS = 60
 
+# With a memory id of its own: sessions.open_for takes the newest session without one for the application's.
 _SAVE = f"""
-    INSERT INTO "AgentSession" (id, project_id, transcript_json, metadata, created_at, updated_at)
-    VALUES (%(id)s, %(project)s, '[]', %(metadata)s::jsonb, %(created_at)s::timestamptz, %(created_at)s::timestamptz)
+    INSERT INTO "AgentSession" (id, project_id, memory_id, transcript_json, metadata, created_at, updated_at)
+    VALUES (%(id)s, %(project)s, %(id)s, '[]', %(metadata)s::jsonb, %(created_at)s::timestamptz,
+        %(created_at)s::timestamptz)
     ON CONFLICT (id) DO UPDATE SET
         metadata = "AgentSession".metadata || jsonb_build_object('thread', excluded.metadata -> 'thread'),
         updated_at = {next_clock('"AgentSession".updated_at', '"AgentSession".created_at')}
