@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from django.db import DatabaseError, connection
 from django.db.models import F
@@ -33,8 +33,17 @@ NO_LONGER_ACCEPTED = "A pass failed over other content, or with another error, t
 _PASS_IS_ALIVE = NAMESPACE + 1
 
 
+class Recorded(Protocol):
+    """The options of a pass as its entry has them."""
+
+    @property
+    def direction(self) -> str: ...
+
+    def as_json(self) -> dict[str, Any]: ...
+
+
 @contextmanager
-def ledger_entry(options: PassOptions, outcome: Outcome) -> Iterator[LedgerEntry]:
+def ledger_entry(options: Recorded, outcome: Outcome) -> Iterator[LedgerEntry]:
     """Record a pass in the ledger from its start to its end, however it ends."""
     with pass_transaction():
         _mark_killed()

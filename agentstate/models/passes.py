@@ -22,6 +22,10 @@ class Direction(models.TextChoices):
     REVERSE = "reverse"
 
 
+# What the ledger calls a pruning (see agentstate/retention/), which moves nothing.
+PRUNING = "prune"
+
+
 class BackfillPass(models.Model):
     """One pass in the ledger. People read it; no pass relies on it."""
 
@@ -32,7 +36,7 @@ class BackfillPass(models.Model):
         FAILED = "failed"
         KILLED = "killed"
 
-    direction = models.TextField(choices=Direction)
+    direction = models.TextField(choices=[*Direction.choices, (PRUNING, "prune")])
     options = models.JSONField(default=dict)
     requested_by = models.TextField(help_text="The operating system's user and host.")
     outcome = models.TextField(choices=Outcome, default=Outcome.RUNNING)

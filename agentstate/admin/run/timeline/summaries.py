@@ -231,6 +231,10 @@ def _of_fallback(event: Event) -> str:
     return said if reason is None else f"{said}: {short(reason)}"
 
 
+def _of_pruning(event: Event) -> str:
+    return f"{_rest(event)} deleted by prune_agentkit_history"
+
+
 def _of_heartbeat(event: Event) -> str:
     return "sign of life"
 
@@ -279,6 +283,7 @@ _SUMMARIES: dict[str, Callable[[Event], str]] = {
     "fork.settled": _of_settling,
     "snapshot.restored": _of_restoring,
     "run.ended": _of_late_end,
+    "run.pruned": _of_pruning,
     "heartbeat": _of_heartbeat,
 }
 

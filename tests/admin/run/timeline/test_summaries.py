@@ -59,6 +59,7 @@ CONFLICT = '"type": "section_conflict", "key": "budget", "previous": {"version":
         ("snapshot.legacy", '{"keys": ["coverage", "facts"]}', "snapshot of the legacy columns: coverage, facts"),
         ("snapshot.legacy", '{"keys": []}', "snapshot of the legacy columns: all were empty"),
         ("snapshot.restored", '{"from": "run-1"}', "restored the state of run run-1"),
+        ("run.pruned", '{"events": 12}', "events: 12 deleted by prune_agentkit_history"),
         ("fork.merged", '{"keys": ["facts"], "from": "legacy"}', "merged a fork: facts from legacy"),
         ("fork.settled", '{"keys": ["facts"], "from": "agentkit"}', "settled a fork: facts from agentkit"),
         ("tool.invocation", '{"call_id": "1", "tool": "normalize_rfp"}', "tool normalize_rfp"),
