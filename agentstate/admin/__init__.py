@@ -8,11 +8,13 @@ from agentstate.admin.project.admin import ProjectAdmin
 from agentstate.admin.rollout.admin import RolloutAdmin, RolloutStepAdmin
 from agentstate.admin.run.admin import AgentWorkflowRunAdmin
 from agentstate.admin.session.admin import AgentSessionAdmin
+from agentstate.admin.tokens.admin import ApiTokenAdmin
 
 __all__ = [
     "AgentDocumentAdmin",
     "AgentSessionAdmin",
     "AgentWorkflowRunAdmin",
+    "ApiTokenAdmin",
     "BackfillPassAdmin",
     "FlagAdmin",
     "FlagChangeAdmin",
