@@ -28,6 +28,7 @@ _BEGIN = """
         INSERT INTO "AgentWorkflowRun" (id, workflow_id, project_id, status, input, started_at)
         SELECT %(run)s, %(workflow)s, (SELECT id FROM project), %(status)s, %(input)s::jsonb, clock_timestamp()
         WHERE NOT %(has_project)s OR EXISTS (SELECT FROM project)
+        ON CONFLICT (id) DO NOTHING
         RETURNING id
     )
     SELECT (SELECT id FROM project), (SELECT id FROM run)"""
@@ -76,7 +77,7 @@ def enqueue(workflow_id: str, project_id: str | None = None, input: object = Non
         ProjectNotFound: no project has this id.
     """
     recorder = new_recorder(workflow_id, project_id, input)
-    _insert(recorder.run, AgentWorkflowRun.Status.PENDING)
+    insert(recorder.run, AgentWorkflowRun.Status.PENDING)
     return recorder.run_id
 
 
@@ -153,7 +154,7 @@ def pending_recorder(run_id: str) -> Recorder:
 
 def begin(recorder: Recorder) -> None:
     """Insert the run as a running one, which the block ends."""
-    _insert(recorder.run, AgentWorkflowRun.Status.RUNNING)
+    insert(recorder.run, AgentWorkflowRun.Status.RUNNING)
     recorder.owns_run = True
 
 
@@ -206,7 +207,18 @@ def _ending(recorder: Recorder) -> Iterator[None]:
     end(recorder)
 
 
-def _insert(run: AgentWorkflowRun, status: AgentWorkflowRun.Status) -> None:
+def stored_input(run: AgentWorkflowRun) -> str | None:
+    """Return the run's input as the JSON text that is stored."""
+    return None if run.input is None else stored("run.input", run.input)
+
+
+def insert(run: AgentWorkflowRun, status: AgentWorkflowRun.Status) -> None:
+    """Insert a new run.
+
+    Raises:
+        ProjectNotFound: no project has the run's.
+        RowsDropped: another run has the id, or the database dropped the row.
+    """
     row = one_round(
         _BEGIN,
         {
@@ -215,7 +227,7 @@ def _insert(run: AgentWorkflowRun, status: AgentWorkflowRun.Status) -> None:
             "project": None if run.project_id is None else possible_id(run.project_id),
             "has_project": run.project_id is not None,
             "status": status.value,
-            "input": None if run.input is None else stored("run.input", run.input),
+            "input": stored_input(run),
         },
     )
     project_id, run_id = row or (None, None)

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
 
 class RunFinished(Exception):
     """The run has ended, and accepts no more events and no output. Nothing was written.
@@ -54,3 +59,15 @@ class CallNotOpen(LookupError):
             f"No call {call_id!r} is open in this recording of run {run_id}: it is settled, or it was never invoked."
         )
         self.run_id, self.call_id = run_id, call_id
+
+
+class IdTaken(Exception):
+    """A client's id is in use for something else. Nothing was written.
+
+    Attributes:
+        ids: the ids.
+    """
+
+    def __init__(self, kind: str, ids: Sequence[str], fact: str) -> None:
+        super().__init__(f"The {kind} {', '.join(map(repr, ids[:5]))} {fact}.")
+        self.kind, self.ids = kind, ids

@@ -73,10 +73,13 @@ NewEvent = tuple[str, object]
 Event = tuple[str, str, str]
 
 
-def append(run_id: str, events: Iterable[NewEvent]) -> list[str]:
+def append(run_id: str, events: Iterable[NewEvent], ids: Iterable[str] | None = None) -> list[str]:
     """Write events of a run in their order, after all others that it has, and return their ids.
 
     All are written or none. What is too large for one statement is written by several, in one transaction.
+
+    Args:
+        ids: the events' ids; new ones by default.
 
     Raises:
         ValueError: one is of a type that only a save writes.
@@ -85,7 +88,10 @@ def append(run_id: str, events: Iterable[NewEvent]) -> list[str]:
         RunNotFound: no run has this id.
         RowsDropped: the database dropped one.
     """
-    given = [(new_id(), storable_text(str(type_)), stored(type_, payload)) for type_, payload in events]
+    given = [
+        (event_id, storable_text(str(type_)), stored(type_, payload))
+        for event_id, (type_, payload) in zip(ids or iter(new_id, None), events, strict=False)
+    ]
     for _, type_, _ in given:
         if type_ == SAVED_ONLY:
             raise ValueError(f"{SAVED_ONLY} is the event of a save: call save() with the documents.")

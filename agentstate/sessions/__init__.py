@@ -10,23 +10,28 @@ any more, so it costs the same at any length. ``number`` is the entry's place in
 """
 
 from agentstate.sessions.entries import Entry
-from agentstate.sessions.errors import ItemNotFound, SessionNotFound
+from agentstate.sessions.errors import ItemNotFound, OtherLength, SessionNotFound
 from agentstate.sessions.items import Page, item, page, put, remove
-from agentstate.sessions.opening import open_for
+from agentstate.sessions.opening import find, open_for
+from agentstate.sessions.repeatable import extend_after, part
 from agentstate.sessions.transcripts import append, clear, extend, length, pop, transcript, truncate
 
 __all__ = [
     "Entry",
     "ItemNotFound",
+    "OtherLength",
     "Page",
     "SessionNotFound",
     "append",
     "clear",
     "extend",
+    "extend_after",
+    "find",
     "item",
     "length",
     "open_for",
     "page",
+    "part",
     "pop",
     "put",
     "remove",

@@ -49,6 +49,18 @@ def open_for(project_id: str, memory_id: str | None = None, run: str | None = No
     return session
 
 
+def find(project_id: str, memory_id: str) -> AgentSession:
+    """Return the session that :func:`open_for` would return for this memory id, without opening one.
+
+    Raises:
+        SessionNotFound: the project has no such session.
+    """
+    session = _newest(project_id, storable_text(memory_id)) if possible_id(project_id) is not None else None
+    if session is None:
+        raise SessionNotFound(memory_id)
+    return session
+
+
 def _check_run(runs: QuerySet[AgentWorkflowRun], run: str, project_id: str) -> None:
     row = runs.filter(pk=possible_id(run)).values_list("project_id").first()
     if row is None:
@@ -82,7 +94,12 @@ def _write(project_id: str, memory_id: str | None, run: str | None) -> AgentSess
         session = _newest(project_id, memory_id)
         if session is None:
             new = AgentSession(
-                project_id=project_id, memory_id=memory_id, agent_run_id=run, created_at=Now(), updated_at=Now()
+                project_id=project_id,
+                memory_id=memory_id,
+                agent_run_id=run,
+                further=0,  # a default of the database is read back, and fails where it drops the row
+                created_at=Now(),
+                updated_at=Now(),
             )
             new.save(force_insert=True)
             session = AgentSession.objects.filter(pk=new.pk).first()

@@ -33,6 +33,9 @@ SAVES = f"""(
 )"""
 
 HISTORY = f"SELECT DISTINCT ON (at) at, run_id, workflow_id FROM {SAVES} saved ORDER BY at, place"
+_PART = f"""
+    SELECT DISTINCT ON (at) at, run_id, workflow_id FROM {SAVES} saved
+    WHERE %(after)s::timestamptz IS NULL OR at > %(after)s ORDER BY at, place LIMIT %(limit)s"""
 
 
 # The chosen moment: the one with the given number, or the newest one until the given time.
@@ -118,16 +121,23 @@ def at(project_id: str, when: datetime) -> PastState:
     return PastState(project_id, **documents, as_of=as_of, run_id=run_id)
 
 
-def history(project_id: str) -> list[Moment]:
+def history(project_id: str, *, after: datetime | None = None, limit: int | None = None) -> list[Moment]:
     """Return the moments at which a project's state was saved, the oldest first.
+
+    Args:
+        after: return only later moments.
+        limit: return only so many.
 
     Raises:
         ProjectNotFound: no project has this id.
+        ValueError: ``after`` is naive.
     """
+    if after is not None:
+        require_zone(after)
     if Project.objects.unknown([project_id]):
         raise missing(project_id)
     with connection.cursor() as cursor:
-        cursor.execute(HISTORY, {"project": project_id})
+        cursor.execute(_PART, {"project": project_id, "after": after, "limit": limit})
         return [Moment(*row) for row in cursor.fetchall()]
 
 
