@@ -14,8 +14,9 @@ from ninja.errors import HttpError, ValidationError
 from psycopg import errors
 
 from agentstate.recording import IllegalStatusChange, RunFinished, RunNotFound
+from agentstate.recording.errors import IdTaken
 from agentstate.recording.storable import storable
-from agentstate.sessions import SessionNotFound
+from agentstate.sessions import OtherLength, SessionNotFound
 from agentstate.state import (
     ProjectHidden,
     ProjectNotFound,
@@ -205,6 +206,10 @@ _PROBLEMS: dict[type[Exception] | tuple[type[Exception], ...], Callable[[Any], P
         409, "unsuitable-run", str(error), "Name a running run of this project, or none.", fields=[("run", str(error))]
     ),
     (RunFinished, IllegalStatusChange): _ended,
+    OtherLength: lambda error: Problem(
+        409, "other-length", str(error), "Read what was added, and append after it.", length=error.length
+    ),
+    IdTaken: lambda error: Problem(409, "id-taken", str(error), "Choose another id.", ids=list(error.ids)),
     RequestDataTooBig: lambda error: too_large(),
     Http404: lambda error: Problem(404, "no-such-route", "The API has no such route.", "Read the list of routes."),
     HttpError: _http,

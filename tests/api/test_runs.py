@@ -1,0 +1,172 @@
+"""Runs and their events over HTTP."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from agentstate.models import AgentWorkflowRun, AgentWorkflowRunEvent
+from tests.factories import ProjectFactory, RunFactory
+
+if TYPE_CHECKING:
+    import httpx
+
+EXACT = '{"a":1234567890123456789012345678901234567890,"b":0.30000000000000004,"c":0.10}'
+
+
+def put(client: httpx.Client, run_id: str, text: str) -> httpx.Response:
+    return client.put(f"/runs/{run_id}", content=text, headers={"Content-Type": "application/json"})
+
+
+def begun(client: httpx.Client, run_id: str = "draft-7", **more: Any) -> None:
+    assert client.put(f"/runs/{run_id}", json={"workflow_id": "draft", **more}).status_code == 201
+
+
+def types(client: httpx.Client, run_id: str = "draft-7") -> list[str]:
+    return [event["type"] for event in client.get(f"/runs/{run_id}/events").json()["events"]]
+
+
+def test_a_run_is_begun_once_under_the_id_that_the_client_chose(client: httpx.Client) -> None:
+    project = ProjectFactory()
+    text = f'{{"workflow_id": "draft", "project_id": "{project.pk}", "input": {EXACT}}}'
+
+    first, again = put(client, "draft-7", text), put(client, "draft-7", text)
+    other = put(client, "draft-7", text.replace("0.10", "0.11"))
+
+    assert (first.status_code, again.status_code, other.status_code) == (201, 200, 409)
+    assert first.text == again.text
+    assert f'"input":{EXACT}' in first.text
+    assert other.json()["type"] == "urn:agentstate:problem:id-taken"
+    assert AgentWorkflowRun.objects.count() == 1
+
+
+def test_a_run_of_no_project_that_exists_is_refused(client: httpx.Client) -> None:
+    answer = client.put("/runs/draft-7", json={"workflow_id": "draft", "project_id": "nowhere"})
+
+    assert (answer.status_code, answer.json()["detail"]) == (404, "No project has the id 'nowhere'.")
+
+
+@pytest.mark.parametrize("run_id", ["legacy_p_1", "x" * 201, "a:b", "%00"])
+def test_an_id_that_is_reserved_or_no_part_of_an_address_is_refused(client: httpx.Client, run_id: str) -> None:
+    answer = client.put(f"/runs/{run_id}", json={"workflow_id": "draft"})
+
+    assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, "run_id")
+
+
+def test_an_event_with_an_id_is_written_once(client: httpx.Client) -> None:
+    begun(client)
+    events = [{"type": "one", "payload": {"n": 1}, "id": "e-1"}, {"type": "two"}, {"type": "one", "id": "e-1"}]
+
+    first = client.post("/runs/draft-7/events", json={"events": events})
+    again = client.post("/runs/draft-7/events", json={"events": [*events[:1], {"type": "three", "id": "e-3"}]})
+
+    assert first.json()["skipped"] == []
+    assert again.json() == {"ids": ["e-1", "e-3"], "skipped": ["e-1"]}
+    assert types(client) == ["one", "two", "three"]
+
+
+def test_a_run_that_has_ended_still_answers_for_events_that_it_has(client: httpx.Client) -> None:
+    begun(client)
+    events = {"events": [{"type": "one", "id": "e-1"}]}
+    client.post("/runs/draft-7/events", json=events)
+    client.post("/runs/draft-7/finish", json={"status": "succeeded"})
+
+    again = client.post("/runs/draft-7/events", json=events)
+    late = client.post("/runs/draft-7/events", json={"events": [{"type": "two", "id": "e-2"}]})
+
+    assert again.json() == {"ids": ["e-1"], "skipped": ["e-1"]}
+    assert (late.status_code, late.json()["run_status"]) == (409, "succeeded")
+
+
+def test_an_id_of_another_runs_event_is_refused(client: httpx.Client) -> None:
+    begun(client, "a")
+    begun(client, "b")
+    client.post("/runs/a/events", json={"events": [{"type": "one", "id": "e-1"}]})
+
+    answer = client.post("/runs/b/events", json={"events": [{"type": "new"}, {"type": "one", "id": "e-1"}]})
+
+    assert (answer.status_code, answer.json()["ids"]) == (409, ["e-1"])
+    assert types(client, "b") == []
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ({"status": "succeeded"}, {"status": "failed", "error": "no"}),
+        ({"status": "succeeded", "output": {"n": 0.1}}, {"status": "succeeded", "output": {"n": 0.2}}),
+        ({"status": "failed", "error": "no"}, {"status": "failed", "error": "other"}),
+        ({"status": "canceled"}, {"status": "succeeded"}),
+    ],
+)
+def test_the_same_outcome_again_is_accepted_and_another_refused(
+    client: httpx.Client, first: dict[str, Any], second: dict[str, Any]
+) -> None:
+    begun(client)
+
+    answers = [client.post("/runs/draft-7/finish", json=outcome) for outcome in (first, first, second)]
+
+    assert [answer.status_code for answer in answers] == [200, 200, 409]
+    assert answers[0].text == answers[1].text
+    assert answers[0].json()["output"] == first.get("output")
+    assert answers[2].json()["run_status"] == first["status"]
+
+
+def test_a_run_waits_and_goes_on(client: httpx.Client) -> None:
+    begun(client)
+    wait = {"waiting": {"approvals": [1]}, "events": [{"type": "approval.requested", "id": "a-1"}]}
+
+    waiting = [client.post("/runs/draft-7/interrupt", json=wait) for _ in range(2)]
+    other = client.post("/runs/draft-7/interrupt", json={"waiting": 2})
+    resumed = [client.post("/runs/draft-7/resume") for _ in range(2)]
+
+    assert [answer.status_code for answer in (*waiting, other, *resumed)] == [200, 200, 409, 200, 200]
+    assert (waiting[1].json()["status"], waiting[1].json()["waiting"]) == ("pending", {"approvals": [1]})
+    assert (resumed[1].json()["status"], resumed[1].json()["waiting"]) == ("running", None)
+    assert types(client) == ["approval.requested"]
+
+
+def test_a_heartbeat_moves_one_event(client: httpx.Client) -> None:
+    begun(client)
+
+    answers = [client.post("/runs/draft-7/heartbeat") for _ in range(3)]
+
+    assert [answer.status_code for answer in answers] == [204, 204, 204]
+    assert types(client) == ["heartbeat"]
+
+
+def test_events_come_in_pages_and_by_type(client: httpx.Client) -> None:
+    begun(client)
+    client.post("/runs/draft-7/events", json={"events": [{"type": f"t{n % 2}", "payload": n} for n in range(7)]})
+
+    seen: list[int] = []
+    place: int | None = 0
+    while place is not None:
+        page = client.get("/runs/draft-7/events", params={"limit": 3, "after": place}).json()
+        seen += [event["payload"] for event in page["events"]]
+        place = page["next"]
+    odd = client.get("/runs/draft-7/events", params={"type": "t1", "limit": 4}).json()
+
+    assert seen == list(range(7))
+    assert ([event["payload"] for event in odd["events"]], odd["next"]) == ([1, 3, 5], None)
+
+
+def test_a_projects_runs_come_in_pages_newest_first(client: httpx.Client) -> None:
+    project = ProjectFactory()
+    runs = [RunFactory(project=project).pk for _ in range(5)]
+    RunFactory()
+
+    first = client.get(f"/projects/{project.pk}/runs", params={"limit": 3}).json()
+    second = client.get(f"/projects/{project.pk}/runs", params={"limit": 3, "after": first["next"]}).json()
+
+    assert [run["id"] for run in first["runs"] + second["runs"]] == runs[::-1]
+    assert second["next"] is None
+
+
+def test_more_events_than_a_request_may_have_are_refused(client: httpx.Client) -> None:
+    begun(client)
+
+    answer = client.post("/runs/draft-7/events", json={"events": [{"type": "one"}] * 1_001})
+
+    assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, "events")
+    assert not AgentWorkflowRunEvent.objects.exists()
