@@ -9,6 +9,8 @@ import time
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from django.contrib.auth import get_user
+from django.http import HttpRequest
 from django.utils import timezone
 from ninja.security.base import AuthBase
 
@@ -18,8 +20,6 @@ from agentstate.models.tokens import Scope, digest_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    from django.http import HttpRequest
 
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 SECONDS_REMEMBERED = 1.0  # a revoked token is refused within two
@@ -88,6 +88,22 @@ class StaffSession(AuthBase):
 
 
 TOKEN = BearerToken()
+
+
+def may_still_read(request: HttpRequest, permission: str) -> bool:
+    """Tell whether the sender of a request that has been let in would be let in now. For answers that take long.
+
+    Any thread may ask: the session and its user are read again.
+    """
+    try:
+        if "Authorization" in request.headers:
+            return TOKEN(request) is not None
+        again = HttpRequest()
+        again.session = type(request.session)(request.session.session_key)
+        again.user = get_user(again)
+        return StaffSession(permission)(again) is not None
+    except Problem:
+        return False
 
 
 def readers(permission: str) -> list[Callable[[HttpRequest], Any]]:

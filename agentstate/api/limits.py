@@ -27,8 +27,9 @@ class Limit(NamedTuple):
 # Brackets within brackets in a body. The recorder marks what is deeper than 500 levels.
 JSON_DEPTH = Limit("AGENTSTATE_API_JSON_DEPTH", 100, most=500)
 EVENTS = Limit("AGENTSTATE_API_EVENTS", 1_000, most=100_000)  # or entries of a transcript, in one request
+STREAMS = Limit("AGENTSTATE_API_STREAMS", 500, most=100_000)  # open at once in one process
 
-LIMITS = (JSON_DEPTH, EVENTS)
+LIMITS = (JSON_DEPTH, EVENTS, STREAMS)
 
 
 def refuse_more(field: str, count: int) -> None:

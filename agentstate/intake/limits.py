@@ -5,7 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import resource
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
@@ -39,12 +39,12 @@ def load(path: Path) -> SourceFile:
 
 
 def read_files(
-    sources: Sequence[SourceFile], limits: Limits | None = None, progress: Callable[[ReadFile], None] | None = None
+    sources: Iterable[SourceFile], limits: Limits | None = None, progress: Callable[[ReadFile], None] | None = None
 ) -> list[ReadFile]:
     """Read files, each within the limits. One that cannot be read has an error, and the others are read.
 
     Args:
-        sources: the files, in any order.
+        sources: the files, in any order, asked for one by one.
         limits: of each file.
         progress: called with each result as it comes.
 

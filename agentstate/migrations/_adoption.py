@@ -35,6 +35,7 @@ OUR_TABLES = (
     "AgentWorkflowRunEvent",
     "AgentSession",
     "AgentDocument",
+    "AgentIncomingFile",
     "AgentSessionEntry",
     "AgentSessionTranscript",
     "AgentStateFlag",

@@ -3,6 +3,7 @@
 from agentstate.models.attachments import AgentAttachment
 from agentstate.models.documents import AgentDocument
 from agentstate.models.flags import Flag, FlagChange
+from agentstate.models.incoming import IncomingFile
 from agentstate.models.passes import BackfillPass, LeftAside
 from agentstate.models.projects import LegacyState, Project
 from agentstate.models.reads import ReadCount, ReadDifference
@@ -22,6 +23,7 @@ __all__ = [
     "BackfillPass",
     "Flag",
     "FlagChange",
+    "IncomingFile",
     "LeftAside",
     "LegacyState",
     "Project",

@@ -16,7 +16,7 @@ from agentstate.recording import record
 from agentstate.state.saving import refuse_unwritable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from agents import Model
 
@@ -106,15 +106,35 @@ def ingest(
 
         for text in texts:
             take(text)
-        files = (*texts, *read_files(list(sources), limits, take))
-        worked_out, changed = intake.work_out(files)
-        return Ingested(intake.run_id, files, worked_out, changed, intake.fallback)
+        return intake.finish((*texts, *read_files(sources, limits, take)))
+
+
+def ingest_into(
+    run: Recorder, names: Sequence[str], sources: Iterable[SourceFile], limits: Limits | None = None
+) -> Ingested:
+    """Read documents as :func:`ingest` does, as part of a run that has begun, whether anything is new or not.
+
+    Args:
+        names: of the files.
+        sources: the files, asked for one by one.
+
+    Raises:
+        ValueError: the run has no project.
+        ProjectNotFound, StateWriteDisabled, ProjectBusy: see :func:`ingest`.
+    """
+    if run.project_id is None:
+        raise ValueError(f"Run {run.run_id} has no project: it was deleted.")
+    refuse_unwritable(run.project_id)
+    with ExitStack() as stack:
+        intake = _Intake(run.project_id, [*names], stack)
+        intake.record_in(run)
+        return intake.finish(tuple(read_files(sources, limits, intake.take)))
 
 
 class _Intake:
     """One intake, whose run begins when there is something to record."""
 
-    def __init__(self, project_id: str, names: list[str], stack: ExitStack, model: str | Model | None) -> None:
+    def __init__(self, project_id: str, names: list[str], stack: ExitStack, model: str | Model | None = None) -> None:
         self.project_id = project_id
         self.fallback: Fallback | None = None
         self._names, self._stack, self._model, self._at = names, stack, model, timezone.now()
@@ -126,22 +146,32 @@ class _Intake:
         return self._run.run_id if self._run else None
 
     def begin(self) -> Recorder:
-        """Begin the run, and the call of the tool that reads unless a model makes it, if they have not begun."""
+        """Begin the run unless it has begun."""
         if self._run is None:
             given = {"source": WORKFLOW, "documents": self._names}
             if self._model is not None:
                 given["agent"] = name_of(self._model)
-            self._run = self._stack.enter_context(record(WORKFLOW, self.project_id, input=given))
-            if self._model is None:
-                self._reading = self._stack.enter_context(self._run.tool(READ_TOOL, {"documents": self._names}))
+            return self.record_in(self._stack.enter_context(record(WORKFLOW, self.project_id, input=given)))
         return self._run
+
+    def record_in(self, run: Recorder) -> Recorder:
+        """Use a run that has begun, and begin the call of the tool that reads, unless a model makes it."""
+        self._run = run
+        if self._model is None:
+            self._reading = self._stack.enter_context(run.tool(READ_TOOL, {"documents": self._names}))
+        return run
 
     def take(self, file: ReadFile) -> None:
         """Keep a document that is new."""
         if file.error is None and not has(self.project_id, file):
             keep(self.project_id, self.begin().run_id, file, self._at)
 
-    def work_out(self, files: Sequence[ReadFile]) -> tuple[WorkedOut, tuple[str, ...]]:
+    def finish(self, files: tuple[ReadFile, ...]) -> Ingested:
+        """Work out the state from all documents of the project, and save it."""
+        worked_out, changed = self._work_out(files)
+        return Ingested(self.run_id, files, worked_out, changed, self.fallback)
+
+    def _work_out(self, files: Sequence[ReadFile]) -> tuple[WorkedOut, tuple[str, ...]]:
         """Work out the state and save it, again if others saved the project in between: then without the model."""
         for attempt in range(ATTEMPTS):
             known = Known.read(self.project_id)

@@ -68,15 +68,25 @@ def record(workflow_id: str, project_id: str | None = None, input: object = None
             yield recorder
 
 
-def enqueue(workflow_id: str, project_id: str | None = None, input: object = None) -> str:  # noqa: A002
+def enqueue(
+    workflow_id: str,
+    project_id: str | None = None,
+    input: object = None,  # noqa: A002
+    *,
+    run_id: str | None = None,
+) -> str:
     """Write a pending run, for example in a request, and return its id; a worker claims it with :func:`start`.
 
-    Its ``started_at`` is the time of this until then. The arguments are those of :func:`record`.
+    Its ``started_at`` is the time of this until then. The other arguments are those of :func:`record`.
+
+    Args:
+        run_id: the run's id, a new one by default.
 
     Raises:
         ProjectNotFound: no project has this id.
     """
     recorder = new_recorder(workflow_id, project_id, input)
+    recorder.run.pk = run_id or recorder.run_id
     insert(recorder.run, AgentWorkflowRun.Status.PENDING)
     return recorder.run_id
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 OUR_TABLES = {
     "AgentAttachment",
     "AgentDocument",
+    "AgentIncomingFile",
     "AgentSession",
     "AgentSessionEntry",
     "AgentStateApiToken",

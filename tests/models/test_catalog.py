@@ -39,6 +39,11 @@ CONSTRAINTS = {
         "'faq'::text, 'template'::text])))",
         "AgentDocument_run_id_fkey": 'FOREIGN KEY (run_id) REFERENCES "AgentWorkflowRun"(id) ON DELETE SET NULL',
     },
+    "AgentIncomingFile": {
+        "AgentIncomingFile_pkey": "PRIMARY KEY (id)",
+        "AgentIncomingFile_run_id_fkey": 'FOREIGN KEY (run_id) REFERENCES "AgentWorkflowRun"(id) ON DELETE CASCADE',
+        "AgentIncomingFile_run_ordinal_key": "UNIQUE (run_id, ordinal)",
+    },
     "AgentSession": {
         "AgentSession_agent_run_id_fkey": 'FOREIGN KEY (agent_run_id) REFERENCES "AgentWorkflowRun"(id) '
         "ON DELETE SET NULL",
@@ -98,6 +103,10 @@ INDEXES = {
         "(id)",
         "(project_id, sha256)",  # the intake, a project's documents, and their cascade
         "(run_id) WHERE (run_id IS NOT NULL)",  # the foreign key's SET NULL
+    },
+    "AgentIncomingFile": {
+        "(id)",
+        "(run_id, ordinal)",  # the files of an intake, and their cascade
     },
     "AgentSession": {
         "(id)",
