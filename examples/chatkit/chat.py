@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from typing import TYPE_CHECKING, Any
 
@@ -33,7 +34,7 @@ async def coverage(context: RunContextWrapper[AgentContext[ChatContext]]) -> str
     """Return how far the proposal covers what is asked for."""
     project_id = context.context.request_context.project_id
     loaded = await in_database_thread(state.load, project_id)
-    return f"The coverage is {loaded.coverage}."
+    return f"The coverage is {json.dumps(loaded.coverage, default=str)}."
 
 
 def without_network() -> ScriptedModel:

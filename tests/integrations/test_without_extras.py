@@ -20,11 +20,14 @@ for name, app in get_commands().items():
     if app.startswith("agentstate"):
         load_command_class(app, name).create_parser("manage.py", name)
 get_resolver().url_patterns
-import agentstate.approvals, agentstate.integrations.agents as integration, agentstate.sessions
-try:
-    integration.run_workflow
-except ImportError as error:
-    print(error)
+import agentstate.approvals, agentstate.sessions
+from agentstate.integrations import agents, chatkit
+chatkit.chatkit_view("a.server", None), chatkit.attachment_view(None)
+for module, name in ((agents, "run_workflow"), (chatkit, "RecordedServer")):
+    try:
+        getattr(module, name)
+    except ImportError as error:
+        print(error)
 """
 
 
@@ -33,3 +36,4 @@ def test_the_package_and_its_commands_work_without_the_extras_for_agents() -> No
     done = subprocess.run(program, cwd=CLONE, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     assert "pip install 'agentstate[agents]'" in done.stdout
+    assert "pip install 'agentstate[chatkit]'" in done.stdout

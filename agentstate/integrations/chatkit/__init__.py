@@ -48,4 +48,10 @@ _MODULE_OF = {name: module for module, names in _MODULES.items() for name in nam
 def __getattr__(name: str) -> Any:
     if name not in _MODULE_OF:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_MODULE_OF[name]}"), name)
+    try:
+        module = import_module(f"{__name__}.{_MODULE_OF[name]}")
+    except ModuleNotFoundError as error:
+        if str(error.name).partition(".")[0] in ("agents", "chatkit", "openai"):
+            raise ImportError(f"{name} needs ChatKit's server: pip install 'agentstate[chatkit]'.") from error
+        raise
+    return getattr(module, name)
