@@ -29,7 +29,7 @@ NO_TABLE = """DROP TABLE IF EXISTS "AgentIncomingFile";"""
 
 
 class Migration(migrations.Migration):
-    dependencies = [("agentstate", "0026_decide_approvals")]
+    dependencies = [("agentstate", "0027_pruning_in_ledger")]
     operations = [
         migrations.SeparateDatabaseAndState(
             database_operations=[RunLocking(TABLE, NO_TABLE)],
