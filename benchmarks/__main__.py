@@ -8,7 +8,7 @@ import sys
 
 import django
 
-BENCHMARKS = ("backfill", "runtime", "pages", "intake")
+BENCHMARKS = ("backfill", "runtime", "pages", "intake", "agents")
 
 
 def main() -> None:
@@ -33,7 +33,7 @@ def main() -> None:
         parser.error(f"There is no benchmark {unknown[0]}: choose of {', '.join(BENCHMARKS)}.")
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "project.settings")
     django.setup()
-    from benchmarks import backfill, intake, pages, runtime  # models load only once Django is set up
+    from benchmarks import agents, backfill, intake, pages, runtime  # models load only once Django is set up
 
     if "backfill" in chosen:
         backfill.run(arguments.count, arguments.rounds, arguments.slice, sys.stdout)
@@ -43,6 +43,8 @@ def main() -> None:
         pages.run(arguments.views, arguments.large_events, arguments.large_runs, sys.stdout)
     if "intake" in chosen:
         intake.run(arguments.rounds, sys.stdout)
+    if "agents" in chosen:
+        agents.run(arguments.rounds, sys.stdout)
 
 
 if __name__ == "__main__":

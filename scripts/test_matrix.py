@@ -1,5 +1,7 @@
 """Run the tests on the oldest and the newest Python and Django, on each PostgreSQL at hand; print a table.
 
+The last cell is the oldest OpenAI Agents SDK of the range in pyproject.toml, with the tests of its integration.
+
 Python comes from PYTHONS, or else from the PATH and pyenv; PostgreSQL from the dependencies and from
 /usr/lib/postgresql, or from the folders of programs in POSTGRES. Arguments are pytest's: which tests, and how.
 """
@@ -22,12 +24,18 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[1]
 OLDEST = (3, 11)
 EMBEDDED = None  # the PostgreSQL of the dependencies
+OLDEST_SDK = "openai-agents==0.21.0"
+SDK_TESTS = ["tests/integrations"]
+VERSIONS = """
+import platform, django, importlib.metadata
+print(platform.python_version(), django.__version__, importlib.metadata.version("openai-agents"))"""
 
 
 class Cell(NamedTuple):
     python: str
     is_newest: bool  # the newest Django rather than the lock's
     postgres: Path | None
+    has_oldest_sdk: bool = False  # rather than the lock's
 
 
 def main() -> None:
@@ -35,26 +43,28 @@ def main() -> None:
     pythons = _pythons()
     servers = [EMBEDDED, *_servers()]
     cells = [Cell(pythons[place], place == -1, server) for place in (0, -1) for server in servers]
+    cells.append(Cell(pythons[0], is_newest=False, postgres=EMBEDDED, has_oldest_sdk=True))
     rows, failed = [], False
     with tempfile.TemporaryDirectory(prefix="agentstate-matrix-") as name:
         folder = Path(name)
         folder.chmod(0o755)
         for cell in cells:
-            row, code = _run(cell, folder, arguments)
+            row, code = _run(cell, folder, SDK_TESTS if cell.has_oldest_sdk else arguments)
             rows.append(row)
             failed |= code != 0
-    print(f"\npytest {' '.join(arguments)}\n\n| Python | Django | PostgreSQL | |\n|---|---|---|---|")
+    print(f"\npytest {' '.join(arguments)}\n\n| Python | Django | Agents SDK | PostgreSQL | |\n|---|---|---|---|---|")
     print(*rows, sep="\n")
     sys.exit(failed)
 
 
 def _run(cell: Cell, folder: Path, arguments: list[str]) -> tuple[str, int]:
     python = _environment(cell, folder)
-    versions = subprocess.check_output(
-        [python, "-c", "import django, platform; print(platform.python_version(), django.__version__)"], text=True
-    ).split()
+    versions = subprocess.check_output([python, "-c", VERSIONS], text=True).split()
     with _server(cell.postgres, folder) as (url, version):
-        print(f"\n── Python {versions[0]}, Django {versions[1]}, PostgreSQL {version}\n", flush=True)
+        print(
+            f"\n── Python {versions[0]}, Django {versions[1]}, Agents SDK {versions[2]}, PostgreSQL {version}\n",
+            flush=True,
+        )
         process = subprocess.run(
             [python, "-m", "pytest", "-q", *arguments],
             cwd=ROOT,
@@ -65,7 +75,7 @@ def _run(cell: Cell, folder: Path, arguments: list[str]) -> tuple[str, int]:
         )
         print(process.stdout)
     summary = process.stdout.strip().rpartition("\n")[2].strip("= ")
-    return f"| {versions[0]} | {versions[1]} | {version} | {summary} |", process.returncode
+    return f"| {' | '.join(versions)} | {version} | {summary} |", process.returncode
 
 
 def _pythons() -> list[str]:
@@ -94,7 +104,7 @@ def _version(python: str) -> tuple[int, ...] | None:
 
 def _environment(cell: Cell, folder: Path) -> Path:
     """Return the Python of an environment with the lock's packages, made once for the cells that share it."""
-    environment = folder / f"venv-{'newest' if cell.is_newest else 'locked'}"
+    environment = folder / f"venv-{'newest' if cell.is_newest else 'sdk' if cell.has_oldest_sdk else 'locked'}"
     python = environment / "bin" / "python"
     if not environment.exists():
         subprocess.run([cell.python, "-m", "venv", environment], check=True)
@@ -102,6 +112,8 @@ def _environment(cell: Cell, folder: Path) -> Path:
         subprocess.run([*pip, "--require-hashes", "-r", ROOT / "requirements-dev.lock"], check=True)
         if cell.is_newest:
             subprocess.run([*pip, "--upgrade", "Django"], check=True)
+        if cell.has_oldest_sdk:
+            subprocess.run([*pip, OLDEST_SDK], check=True)
     return python
 
 
