@@ -63,5 +63,5 @@ def _then_released(act: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     try:
         return act(*args, **kwargs)
     finally:
-        if connection.get_autocommit() and not connection.in_atomic_block:
+        if connection.connection is not None and connection.get_autocommit():  # which is off inside a transaction
             connection.close()

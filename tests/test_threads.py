@@ -32,7 +32,7 @@ def test_streams_that_wait_hold_no_connections_if_they_release_them(releases: bo
     async def streams() -> list[bool]:
         return await asyncio.gather(stream(), stream())
 
-    assert async_to_sync(streams)() == [not releases] * 2
+    assert asyncio.run(streams()) == [not releases] * 2
     assert set(AgentWorkflowRun.objects.values_list("status", flat=True)) == {"succeeded"}
 
 

@@ -35,11 +35,11 @@ _LOCK = """SELECT FROM "AgentWorkflowRun" WHERE id = %(run)s FOR NO KEY UPDATE;"
 _LAST = '(SELECT max(created_at) FROM "AgentWorkflowRunEvent" WHERE run_id = run.id)'
 
 
-def _statements(on_conflict: str = "", then: str = "") -> str:
+def statements(on_conflict: str = "", then: str = "") -> str:
     """Return the statements that write events.
 
     Args:
-        then: a statement that may refer to ``written``, run with the insert.
+        then: a statement that changes something with the insert; ``written`` has a row for each event.
     """
     return f"""{_LOCK}
     WITH run AS MATERIALIZED (
@@ -64,8 +64,8 @@ def _statements(on_conflict: str = "", then: str = "") -> str:
     SELECT status, accepts, (SELECT count(*) FROM written) FROM run"""
 
 
-_NEW = _statements()
-_MOVED = _statements("ON CONFLICT (id) DO UPDATE SET created_at = excluded.created_at")
+_NEW = statements()
+_MOVED = statements("ON CONFLICT (id) DO UPDATE SET created_at = excluded.created_at")
 
 # A type and a payload, any value.
 NewEvent = tuple[str, object]
@@ -105,14 +105,10 @@ def append(run_id: str, events: Iterable[NewEvent], ids: Iterable[str] | None = 
     return [event_id for event_id, _, _ in given]
 
 
-def append_and(then: str, run_id: str, event: NewEvent, **parameters: str) -> str:
-    """Write one event as :func:`append` does, and run a statement with it; return the event's id.
-
-    Args:
-        then: may refer to ``written``, which has a row if the event was written.
-    """
+def append_with(statements: str, run_id: str, event: NewEvent, **parameters: str) -> str:
+    """Write one event by other statements of :func:`statements`, and return its id; see :func:`append`."""
     event_id, type_ = new_id(), event[0]
-    _write(_statements(then=then), run_id, [(event_id, type_, stored(*event))], **parameters)
+    _write(statements, run_id, [(event_id, type_, stored(*event))], **parameters)
     return event_id
 
 

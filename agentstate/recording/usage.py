@@ -40,13 +40,15 @@ def _sum(total: str) -> str:
 
 
 # The lock of the statement before keeps concurrent additions apart.
-_ADD = f"""
+_ADD = events.statements(
+    then=f"""
     UPDATE "AgentWorkflowRun" run
     SET usage = {_sum("run.usage")} || jsonb_build_object('models',
         coalesce(run.usage -> 'models', '{{}}')
         || jsonb_build_object(%(model)s::text, {_sum("(run.usage -> 'models' -> %(model)s::text)")}))
     FROM (SELECT %(spent)s::jsonb AS spent) given
     WHERE run.id = %(run)s AND EXISTS (SELECT FROM written)"""
+)
 
 
 def add(run_id: str, model: str, counts: Mapping[str, int], cost_usd: object, more: dict[str, object]) -> str:
@@ -66,7 +68,7 @@ def add(run_id: str, model: str, counts: Mapping[str, int], cost_usd: object, mo
     spent: dict[str, object] = {**counts, "unpriced_requests": counts["requests"] if cost is None else 0}
     if cost is not None:
         spent["cost_usd"] = cost
-    return events.append_and(
+    return events.append_with(
         _ADD,
         run_id,
         (USAGE, {**more, "model": model, **counts, "cost_usd": cost}),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 
 import pytest
 from asgiref.sync import async_to_sync, sync_to_async
@@ -10,6 +11,8 @@ from django.db import connection
 
 from agentstate.models import AgentWorkflowRun, AgentWorkflowRunEvent
 from agentstate.recording import (
+    AsyncRecorder,
+    Recorder,
     arecord,
     aresume,
 )
@@ -162,3 +165,13 @@ def test_an_asynchronous_run_is_paused_and_resumed() -> None:
 
     async_to_sync(work)()
     assert the_run().status == "succeeded"
+
+
+def test_each_method_of_a_recorder_has_an_asynchronous_twin() -> None:
+    internal = {"new_call", "write_invocation", "close_open_calls", "settle_once"}
+    for name, method in inspect.getmembers(Recorder, inspect.isfunction):
+        if name.startswith("_") or name in internal:
+            continue
+        parameters = inspect.signature(method).parameters
+        twin = inspect.signature(getattr(AsyncRecorder, name)).parameters
+        assert [*map(str, twin.values())] == [*map(str, parameters.values())], name

@@ -163,7 +163,7 @@ def _call_id(event: Event) -> str:
 def _outcome(event: Event) -> Outcome:
     status = event.get("status")
     word = status.lower() if isinstance(status, str) else ""
-    if word in _FAILED or event.type.rpartition(".")[2] in {*_FAILED, "exception", "tripped"}:
+    if word in _FAILED or event.type.rpartition(".")[2] in {*_FAILED, "exception"}:
         return Outcome.ERROR
     if word in _CANCELED:
         return Outcome.CANCELED

@@ -19,7 +19,7 @@ SECONDS = 2.0
 _FIRST_LOOK, _FIRST_LOOK_AT_PAYLOADS, _LARGEST_LOOK = 2_000, 1, 20_000
 _GROWTH, _QUICK = 4, 0.2
 
-_FAILS = """(type ~ '(^|[._])(error|failed|failure|exception|tripped)$'
+_FAILS = """(type ~ '(^|[._])(error|failed|failure|exception)$'
     OR CASE jsonb_typeof(payload) WHEN 'object' THEN
         lower(payload ->> 'status') IN ('error', 'failed', 'failure', 'canceled', 'cancelled') IS TRUE
         ELSE false END)"""
