@@ -94,12 +94,7 @@ def _write(project_id: str, memory_id: str | None, run: str | None) -> AgentSess
         session = _newest(project_id, memory_id)
         if session is None:
             new = AgentSession(
-                project_id=project_id,
-                memory_id=memory_id,
-                agent_run_id=run,
-                further=0,  # a default of the database is read back, and fails where it drops the row
-                created_at=Now(),
-                updated_at=Now(),
+                project_id=project_id, memory_id=memory_id, agent_run_id=run, created_at=Now(), updated_at=Now()
             )
             new.save(force_insert=True)
             session = AgentSession.objects.filter(pk=new.pk).first()
