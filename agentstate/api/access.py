@@ -19,7 +19,7 @@ from agentstate.models import ApiToken
 from agentstate.models.tokens import Scope, digest_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 SECONDS_REMEMBERED = 1.0  # a revoked token is refused within two
@@ -69,19 +69,21 @@ class StaffSession(AuthBase):
     openapi_in = "cookie"
     openapi_name = "sessionid"
 
-    def __init__(self, permission: str) -> None:
+    def __init__(self, permission: str | None = None) -> None:
         super().__init__()
-        self.permission = f"agentstate.{permission}"
+        self.permission = permission and f"agentstate.{permission}"
 
     def __call__(self, request: HttpRequest) -> Caller | None:
         user: Any = getattr(request, "user", None)
         if user is None or not user.is_authenticated:
             return None
-        if not (user.is_active and user.is_staff and user.has_perm(self.permission)):
+        is_staff = user.is_active and user.is_staff
+        if not (is_staff and (self.permission is None or user.has_perm(self.permission))):
+            lacks = f" or lacks the permission {self.permission}" if self.permission else ""
             raise Problem(
                 403,
                 "permission-missing",
-                f"The session's user is not staff or lacks the permission {self.permission}.",
+                f"The session's user is not staff{lacks}.",
                 "Use a token, or ask the operator for the permission.",
             )
         return Caller(user.get_username(), frozenset({Scope.READ}))
@@ -112,6 +114,16 @@ def readers(permission: str) -> list[Callable[[HttpRequest], Any]]:
     Writing routes need no argument ``auth``: the default is a token.
     """
     return [TOKEN, StaffSession(permission)]
+
+
+def require(request: HttpRequest, checks: Iterable[Callable[[HttpRequest], Any]]) -> None:
+    """Check access as ninja does, for a view that is none of its operations.
+
+    Raises:
+        Problem: the request has no access.
+    """
+    if not any(check(request) for check in checks):
+        raise unauthorized()
 
 
 # The tokens that were looked up in the last second, by digest.

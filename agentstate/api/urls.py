@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from django.urls import URLPattern, re_path
 
+from agentstate.api import openapi
 from agentstate.api.application import NAMESPACE, api
 from agentstate.api.views import no_such_route, shared
 
 app_name = NAMESPACE
-_patterns, _, _ = api.urls
+_patterns = [each for each in api.urls[0] if isinstance(each, URLPattern) and each.name != "api-root"]
 urlpatterns = [
-    *(shared(each) for each in _patterns if isinstance(each, URLPattern) and each.name != "api-root"),
+    *map(shared, [*_patterns, *openapi.urlpatterns]),
     re_path("", no_such_route, name="api-root"),
 ]

@@ -11,7 +11,7 @@ from django.db import transaction
 from django.http import HttpResponse, HttpResponseNotAllowed
 from django.utils.cache import patch_vary_headers
 
-from agentstate.api.problems import Problem
+from agentstate.api.problems import Problem, on_exception
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,7 +38,11 @@ def shared(pattern: URLPattern) -> URLPattern:
 
         @wraps(view)
         def answer_sync(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
-            return _finished(request, _preflight(request) or view(request, *args, **kwargs))
+            try:
+                response = _preflight(request) or view(request, *args, **kwargs)
+            except Exception as error:  # of a view that is no operation of ninja's
+                response = on_exception(request, error)
+            return _finished(request, response)
 
         answer = answer_sync
     # Each function that a route calls has a transaction of its own, which must end before the answer is sent.
