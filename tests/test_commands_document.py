@@ -30,6 +30,7 @@ OURS = {
         "override_eligibility",
         "prune_agentkit_history",
         "resolve_conflict",
+        "resume_waiting_runs",
         "reverse_backfill_agentkit_state",
         "verify_agentkit_state",
         "waffle_flag",

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from asgiref.sync import async_to_sync
 
 from agentstate.intake.state import STEPS
+from agentstate.integrations import AGENTS_MISSING
 from agentstate.recording import RunFinished, RunNotFound
 from agentstate.recording.storable import described
 
@@ -62,9 +63,7 @@ def require(model: str | Model) -> None:
     try:
         import agents  # noqa: F401
     except ModuleNotFoundError as error:
-        raise AgentUnavailable(
-            f'The OpenAI Agents SDK is missing ({error.name}). Install it: pip install "agentstate[agents]".'
-        ) from error
+        raise AgentUnavailable(AGENTS_MISSING.format(error.name)) from error
     if isinstance(model, str) and not os.environ.get(KEY):
         raise AgentUnavailable(f"{KEY} is not set, which the model {model!r} needs. Set it, or omit the model.")
 
