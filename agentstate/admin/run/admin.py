@@ -103,7 +103,7 @@ class SnapshotFilter(admin.SimpleListFilter):
 
 
 class ApprovalFilter(admin.SimpleListFilter):
-    """Filters by what waits for approval: of the pending runs, an index's few, those with waiting calls."""
+    """Filters by what waits for approval. It looks at each pending run of the page's part of the index."""
 
     title = "approval"
     parameter_name = "approval"
@@ -154,6 +154,10 @@ class AgentWorkflowRunAdmin(FoundByProject, TimelinePages):
         """Split the list into parts that an index returns in order: by status, with and without a snapshot."""
         status, snapshot = changelist.chosen("status"), changelist.chosen("snapshot")
         statuses = AgentWorkflowRun.Status.values if status is None else [status]
+        if changelist.chosen("approval") is not None:
+            statuses = [each for each in statuses if each == AgentWorkflowRun.Status.PENDING]
+        if not statuses:
+            return [Q(pk__in=[])]
         kinds = product(statuses, [LACKS[snapshot]] if snapshot in LACKS else LACKS.values())
         if changelist.chosen("workflow") is None:
             return [Q(Exact(status_and_snapshot(), f"{status}{lacks}")) for status, lacks in kinds]

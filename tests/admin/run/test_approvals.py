@@ -118,5 +118,7 @@ def test_another_decision_is_not_found() -> None:
 
 def test_the_list_of_runs_is_filtered_for_what_waits() -> None:
     WaitingRunFactory(id="waits"), RunFactory(id="queued", status="pending"), RunFactory(id="done")
-    response = superuser().get(url_of("admin:agentstate_agentworkflowrun_changelist"), {"approval": "waits"})
-    assert [run.pk for run in response.context["cl"].result_list] == ["waits"]
+    client, runs = superuser(), url_of("admin:agentstate_agentworkflowrun_changelist")
+    for query, ids in (({}, ["waits"]), ({"status": "pending"}, ["waits"]), ({"status": "failed"}, [])):
+        response = client.get(runs, {"approval": "waits", **query})
+        assert [run.pk for run in response.context["cl"].result_list] == ids

@@ -108,6 +108,8 @@ FILTERS = {
     "without a snapshot": {"snapshot": "no"},
     "rare without a snapshot": {"workflow": "rare", "snapshot": "no"},
     "failed with a snapshot": {"status": "failed", "snapshot": "yes"},
+    "waiting for approval": {"approval": "waits"},
+    "waiting of one workflow": {"approval": "waits", "workflow": "draft"},
     "some days": {"started_at-since": "2000-01-01", "started_at-until": "2100-01-01"},
     "days without runs": {"started_at-until": "2000-01-01"},
     "failed on days without runs": {"status": "failed", "started_at-until": "2000-01-01"},
