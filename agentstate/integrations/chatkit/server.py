@@ -8,7 +8,7 @@ from functools import cache
 from inspect import isawaitable
 from typing import TYPE_CHECKING, Any
 
-from chatkit.agents import AgentContext, ThreadItemConverter, stream_agent_response
+from chatkit.agents import AgentContext, ThreadItemConverter
 from chatkit.errors import CustomStreamError, ErrorCode
 from chatkit.server import ChatKitServer, StreamingResult
 from chatkit.store import NotFoundError
@@ -32,6 +32,7 @@ from agentstate.integrations.chatkit.context import ChatContext
 from agentstate.integrations.chatkit.converter import RecordedConverter
 from agentstate.integrations.chatkit.item_ids import unique_item_ids
 from agentstate.integrations.chatkit.one_task import in_one_task
+from agentstate.integrations.chatkit.reading import Reading
 from agentstate.integrations.chatkit.store import DjangoStore
 from agentstate.models import Project
 from agentstate.threads import in_database_thread, releasing_connections
@@ -149,17 +150,20 @@ class RecordedServer(ChatKitServer[ChatContext]):
             agent = await agent
         asked = await self.agent_input(thread, message, context)
         agent_context = AgentContext(thread=thread, store=self.store, request_context=context)
+        reading = Reading()
         try:
             memory = await self._memory(thread, message, context)
             async with stream_workflow(
                 agent, asked, project_id=context.project_id, session=memory, context=agent_context
             ) as stream:
-                async for event in stream_agent_response(agent_context, stream.result):
+                async for event in reading.events(agent_context, stream.result):
                     yield event
         except threads.ThreadBusy as error:
             raise CustomStreamError(self._busy(error), allow_retry=True) from error
         except SessionBusy as error:
             raise CustomStreamError(self.busy, allow_retry=True) from error
+        finally:
+            reading.end()
         for event in self._after(stream.outcome):
             yield event
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import socket
 import threading
 from importlib.util import find_spec
@@ -53,7 +54,9 @@ def scene(address: str) -> Iterator[Scene]:
 
 
 @pytest.fixture
-def chat(address: str, scene: Scene, transactional_db: None, tmp_path: Path) -> Iterator[Chat]:
+def chat(
+    address: str, scene: Scene, transactional_db: None, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> Iterator[Chat]:
     from tests.factories import ProjectFactory
 
     ProjectFactory(id="p1")
@@ -62,3 +65,5 @@ def chat(address: str, scene: Scene, transactional_db: None, tmp_path: Path) -> 
         client = Chat(address)
         yield client
         client.close()
+    gc.collect()
+    assert [record.message for record in caplog.records if record.name == "asyncio"] == []
