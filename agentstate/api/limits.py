@@ -9,8 +9,6 @@ from typing import NamedTuple
 
 from django.conf import settings
 
-from agentstate.api.problems import Problem
-
 
 class Limit(NamedTuple):
     """A positive integer that a host may set."""
@@ -30,16 +28,3 @@ EVENTS = Limit("AGENTSTATE_API_EVENTS", 1_000, most=100_000)  # or entries of a 
 STREAMS = Limit("AGENTSTATE_API_STREAMS", 500, most=100_000)  # open at once in one process
 
 LIMITS = (JSON_DEPTH, EVENTS, STREAMS)
-
-
-def refuse_more(field: str, count: int) -> None:
-    """Raise a problem if a body has more of something than one request may have."""
-    if count > EVENTS.value:
-        fact = f"has {count:,} members, and one request may have {EVENTS.value:,}"
-        raise Problem(
-            422,
-            "too-many",
-            f"The field {field} {fact}.",
-            f"Send several requests. The operator can raise {EVENTS.name}.",
-            fields=[(field, fact)],
-        )

@@ -13,6 +13,7 @@ from django.http import Http404, HttpResponse
 from ninja.errors import HttpError, ValidationError
 from psycopg import errors
 
+from agentstate.api import limits
 from agentstate.recording import IllegalStatusChange, RunFinished, RunNotFound
 from agentstate.recording.errors import IdTaken
 from agentstate.recording.storable import storable
@@ -122,6 +123,19 @@ def too_large() -> Problem:
         f"The body is larger than {settings.DATA_UPLOAD_MAX_MEMORY_SIZE:,} bytes.",
         "Send less at once. The operator can raise DATA_UPLOAD_MAX_MEMORY_SIZE.",
     )
+
+
+def refuse_more(field: str, count: int) -> None:
+    """Raise a problem if a body has more of something than one request may have."""
+    if count > limits.EVENTS.value:
+        fact = f"has {count:,} members, and one request may have {limits.EVENTS.value:,}"
+        raise Problem(
+            422,
+            "too-many",
+            f"The field {field} {fact}.",
+            f"Send several requests. The operator can raise {limits.EVENTS.name}.",
+            fields=[(field, fact)],
+        )
 
 
 def _invalid(error: ValidationError) -> Problem:

@@ -4,6 +4,6 @@
 those of the database as well.
 """
 
-from agentstate.checks import database, flags, settings
+from agentstate.checks import api, database, flags, settings
 
-__all__ = ["database", "flags", "settings"]
+__all__ = ["api", "database", "flags", "settings"]

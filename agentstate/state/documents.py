@@ -45,7 +45,7 @@ def decode(text: str | None) -> Any:
 
 
 def _decode(text: str) -> Any:
-    return json.loads(text, parse_float=_number, parse_int=_whole_number)
+    return json.loads(text, parse_float=_number, parse_int=_whole_number, parse_constant=_not_json)
 
 
 def _number(text: str) -> float | Decimal:
@@ -58,6 +58,11 @@ def _whole_number(text: str) -> int | Decimal:
         return int(text)
     except ValueError:  # more digits than Python converts
         return Decimal(text)
+
+
+def _not_json(constant: str) -> Any:
+    """Refuse NaN and the infinities, which json would read and JSON does not have."""
+    raise ValueError(f"{constant} is not JSON")
 
 
 def as_text(document: Any) -> str:

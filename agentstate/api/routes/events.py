@@ -8,10 +8,10 @@ from django.http import HttpRequest, HttpResponse
 from ninja import Query, Router
 from pydantic import AfterValidator, ConfigDict, Field
 
-from agentstate.api import limits
 from agentstate.api.access import readers
 from agentstate.api.documented import AT, Answer, Body, Limit, Name, NewId, ProblemAnswer
 from agentstate.api.exact import answer, moment
+from agentstate.api.problems import refuse_more
 from agentstate.models.fields import possible_id
 from agentstate.models.runs import RunNotFound
 from agentstate.recording import repeatable
@@ -115,5 +115,5 @@ def given(events: list[NewEvent]) -> list[repeatable.Event]:
     Raises:
         Problem: there are more than one request may have.
     """
-    limits.refuse_more("events", len(events))
+    refuse_more("events", len(events))
     return [repeatable.Event(event.type, {} if event.payload is None else event.payload, event.id) for event in events]

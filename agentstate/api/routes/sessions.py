@@ -9,11 +9,11 @@ from ninja import Path, Query, Router
 from pydantic import ConfigDict, Field
 
 from agentstate import sessions
-from agentstate.api import limits
 from agentstate.api.access import readers
 from agentstate.api.documented import AT, RUN, Answer, Body, Limit, Moment, Name, ProblemAnswer, Text
 from agentstate.api.exact import answer, moment
 from agentstate.api.paging import newest_first
+from agentstate.api.problems import refuse_more
 from agentstate.api.routes.runs import known
 from agentstate.models import AgentSession
 
@@ -114,7 +114,7 @@ def read_session(request: HttpRequest, project_id: str, memory_id: str) -> HttpR
 @router.post(f"{SESSION}/entries", response={200: Length, 409: ProblemAnswer}, operation_id="append_entries")
 def append_entries(request: HttpRequest, project_id: str, memory_id: str, body: NewEntries) -> HttpResponse:
     """Append to the transcript. If it has grown since, the answer is 409 with its length."""
-    limits.refuse_more("entries", len(body.entries))
+    refuse_more("entries", len(body.entries))
     session = _find(project_id, memory_id)
     length, is_new = sessions.extend_after(
         session, body.after, [{"role": each.role, "content": each.content, "at": each.at} for each in body.entries]
