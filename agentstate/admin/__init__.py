@@ -1,5 +1,5 @@
-"""What engineers browse, one module a page. All of it is read-only but the flags, what was left aside, and
-decisions about what an intake found."""
+"""What engineers browse, one module a page. All of it is read-only but the flags, what was left aside,
+decisions about what an intake found, and approvals of agents' calls."""
 
 from agentstate.admin.document.admin import AgentDocumentAdmin
 from agentstate.admin.flags.admin import FlagAdmin, FlagChangeAdmin

@@ -99,7 +99,7 @@ def let_model_drive(findings: Findings, run: Recorder, model: str | Model) -> Fa
     except (RunFinished, RunNotFound):
         raise
     except Exception as error:
-        logger.warning("The model %s failed in run %s", name_of(model), run.run_id, exc_info=True)
+        logger.info("The model %s failed in run %s", name_of(model), run.run_id, exc_info=True)
         reason = described(error)
     left_out = tuple(step.name for step in findings.missing)
     if not reason and not left_out:

@@ -61,7 +61,7 @@ def resume_decided_runs(agent_of: Callable[[str], Agent[Any] | None]) -> Iterato
         except (IllegalStatusChange, UndecidedCalls, NotInterrupted, RunNotFound):
             yield ResumedRun(run.pk, run.workflow_id)
         except Exception as error:
-            logger.warning("Run %s could not be resumed, or failed", run.pk, exc_info=True)
+            logger.info("Run %s could not be resumed, or failed", run.pk, exc_info=True)
             yield ResumedRun(run.pk, run.workflow_id, error=described(error))
         else:
             yield ResumedRun(run.pk, run.workflow_id, outcome)
