@@ -16,11 +16,23 @@ from agentstate.sessions.entries import between
 # The limits of a window: entries, characters of each, characters of a role or a time.
 ENTRIES, CHARACTERS, LETTERS = 50, 4_000, 100
 
+# What people read of an entry: its content's text, or that of its parts where each has one. An object is a message of a
+# framework, which has a content of its own.
+_TEXT = """
+    LATERAL (SELECT
+        CASE jsonb_typeof(entry->'content') WHEN 'object' THEN entry->'content'->'content' ELSE entry->'content' END
+    ) body (parts),
+    LATERAL (SELECT CASE jsonb_typeof(parts) WHEN 'string' THEN parts #>> '{}' WHEN 'array' THEN (
+        SELECT string_agg(piece->>'text', E'\n' ORDER BY place)
+        FROM jsonb_array_elements(parts) WITH ORDINALITY pieces (piece, place)
+        HAVING bool_and(coalesce(jsonb_typeof(piece->'text') = 'string', false))) END
+    ) readable (text)"""
 _ENTRIES = f"""
     SELECT number, jsonb_typeof(entry->'role'), left(entry->>'role', %(letters)s),
-        jsonb_typeof(entry->'content'), left(entry->>'content', %(characters)s), length(entry->>'content'),
+        CASE WHEN text IS NULL THEN jsonb_typeof(entry->'content') ELSE 'string' END,
+        left(coalesce(text, entry->>'content'), %(characters)s), length(coalesce(text, entry->>'content')),
         left(entry->>'at', %(letters)s), left(entry::text, %(characters)s), length(entry::text)
-    FROM "AgentSession" session, LATERAL {between("%(first)s::int", "%(last)s::int")} part
+    FROM "AgentSession" session, LATERAL {between("%(first)s::int", "%(last)s::int")} part, {_TEXT}
     WHERE session.id = %(session)s ORDER BY number
 """
 _WHOLE = f"""

@@ -58,6 +58,27 @@ def test_content_that_is_json_is_formatted_and_each_entry_has_its_raw_json_folde
     assert escape('"name": "search"') in entry
 
 
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"type": "user_message", "id": "m", "content": [{"text": "One."}, {"text": "Two."}]},
+        {"type": "sdk_hidden_context", "content": "One.\nTwo."},
+        [{"type": "input_text", "text": "One.\nTwo."}],
+    ],
+    ids=["an item of ChatKit", "an item without parts", "parts alone"],
+)
+def test_a_message_of_a_framework_is_shown_as_its_text(content: Any) -> None:
+    (entry,) = conversation({"role": "user", "content": content, "at": "2024-05-01T12:00:00Z"})
+    assert '<div class="agentstate-said" dir="auto">One.\nTwo.</div>' in entry
+
+
+def test_parts_that_are_not_all_text_are_shown_as_json() -> None:
+    parts = [{"text": "One."}, {"type": "input_image", "image_url": "data:"}]
+    for content in (parts, {"content": parts}, {"content": []}, {"content": {"text": "One."}}):
+        (entry,) = conversation({"role": "user", "content": content, "at": "2024-05-01T12:00:00Z"})
+        assert escape(json.dumps(content, indent=2)) in entry
+
+
 ODD = {
     "text": "just text",
     "a number": 5,
