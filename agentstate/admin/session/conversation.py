@@ -16,8 +16,8 @@ from agentstate.sessions.entries import between
 # The limits of a window: entries, characters of each, characters of a role or a time.
 ENTRIES, CHARACTERS, LETTERS = 50, 4_000, 100
 
-# What people read of an entry: its content's text, or that of its parts where each has one. An object is a message of a
-# framework, which has a content of its own.
+# What people read of an entry: its content's text, or that of its parts where each has one. An object is a message of
+# a framework, which has a content of its own.
 _TEXT = """
     LATERAL (SELECT
         CASE jsonb_typeof(entry->'content') WHEN 'object' THEN entry->'content'->'content' ELSE entry->'content' END
