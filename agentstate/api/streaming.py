@@ -44,6 +44,24 @@ HEARTBEAT = "heartbeat"
 _ID = re.compile(r"(-?\d{1,17})(-end)?", re.ASCII)
 
 
+# What the schema of the route cannot say by itself.
+OPENAPI = {
+    "parameters": [
+        {
+            "in": "header",
+            "name": "Last-Event-ID",
+            "description": "Of a stream: the id of the last event that the client has. A browser sends it by itself.",
+            "required": False,
+            "schema": {"type": "string"},
+        }
+    ],
+    "responses": {
+        200: {"content": {EVENT_STREAM: {"schema": {"type": "string"}}}},
+        204: {"description": "The run has ended, and the client knows it: do not connect again."},
+    },
+}
+
+
 def wants_stream(request: HttpRequest) -> bool:
     """Tell whether the header Accept names the type of streams."""
     return any(f"{each.main_type}/{each.sub_type}" == EVENT_STREAM for each in request.accepted_types)

@@ -93,6 +93,10 @@ def place_of(moment: datetime) -> int:
     return (moment - EPOCH) // MICROSECOND
 
 
+# The last position that Python's datetime holds.
+LAST_PLACE = place_of(datetime.max.replace(tzinfo=UTC))
+
+
 def moment_of(place: int) -> datetime:
     """Return the moment that many microseconds after 1970.
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
 from ninja import Query, Router
 from pydantic import AfterValidator, ConfigDict, Field
 
-from agentstate.api.access import readers
+from agentstate.api import streaming
+from agentstate.api.access import may_still_read, readers
 from agentstate.api.documented import AT, Answer, Body, Limit, Name, NewId, ProblemAnswer
 from agentstate.api.exact import answer, moment
 from agentstate.api.problems import refuse_more
@@ -16,10 +18,12 @@ from agentstate.models.fields import possible_id
 from agentstate.models.runs import RunNotFound
 from agentstate.recording import repeatable
 from agentstate.recording.events import SAVED_ONLY
-from agentstate.recording.following import events_after, moment_of
+from agentstate.recording.following import LAST_PLACE, events_after, moment_of
 from agentstate.state.documents import decode
 
 router = Router(tags=["events"])
+
+VIEW = "view_agentworkflowrun"
 
 
 def _is_no_save(type_: str) -> str:
@@ -74,21 +78,25 @@ def append_events(request: HttpRequest, run_id: str, body: NewEvents) -> HttpRes
 
 @router.get(
     "/runs/{run_id}/events",
-    auth=readers("view_agentworkflowrun"),
-    response={200: EventPage},
+    auth=readers(VIEW),
+    response={200: EventPage, 501: ProblemAnswer, 503: ProblemAnswer},
     operation_id="read_events",
+    openapi_extra=streaming.OPENAPI,
 )
 def read_events(
     request: HttpRequest,
     run_id: str,
-    after: Annotated[int | None, Query(ge=0, lt=2**60, description="Only what comes after this place.")] = None,
+    after: Annotated[int | None, Query(ge=0, le=LAST_PLACE, description="Only what comes after this place.")] = None,
     type: Annotated[list[str] | None, Query(description="Only events of these types; repeatable.")] = None,  # noqa: A002
     limit: Limit = 100,
-) -> HttpResponse:
-    """Return a run's events in order."""
+) -> HttpResponseBase:
+    """Return a run's events in order; with Accept: text/event-stream as a live stream to the run's end."""
     if possible_id(run_id) is None:
         raise RunNotFound(run_id)
-    page = events_after(run_id, None if after is None else moment_of(after), types=type, limit=limit)
+    moment_after = None if after is None else moment_of(after)
+    if streaming.wants_stream(request):
+        return streaming.stream(request, run_id, moment_after, type, lambda: may_still_read(request, VIEW))
+    page = events_after(run_id, moment_after, types=type, limit=limit)
     if page is None:
         raise RunNotFound(run_id)
     return answer(
