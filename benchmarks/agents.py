@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
 CALLS = 30  # of a run, each in a turn of its own
-EVENTS = 3  # of a call: the model's response, the invocation, the result
 
 
 @function_tool
@@ -47,7 +46,7 @@ def run(rounds: int, out: TextIO) -> None:
         for name, figure in (
             ("a tool's call, bare runner", f"{theirs * 1000:>8.2f} ms"),
             ("a tool's call, run_workflow", f"{ours * 1000:>8.2f} ms"),
-            (f"what recording adds, {EVENTS} events and a look", f"{(ours - theirs) * 1000:>8.2f} ms"),
+            ("what recording adds, 3 events and a query", f"{(ours - theirs) * 1000:>8.2f} ms"),
             ("run_workflow / bare runner", f"{ours / theirs:>8.2f}"),
         )
     )

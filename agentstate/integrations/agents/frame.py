@@ -80,7 +80,7 @@ async def keep_result(hooks: RunEventHooks, result: RunResult | RunResultStreami
     if result.interruptions:
         await in_database_thread(_interrupt, hooks, result, session_id)
     else:
-        with hooks.forgiving(0):
+        with hooks.forgiving("its output"):
             await hooks.write(hooks.recorder.set_output, result.final_output)
 
 

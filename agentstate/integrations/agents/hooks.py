@@ -51,22 +51,16 @@ class RunEventHooks(RunHooks[Any]):
         recorder: what writes the events.
         lost_events: how many events could not be written.
         ended_elsewhere: the error that said that another process ended the run, or deleted it.
-        stop: stops the agent's run. Without it the hook raises, which fails the agent's run.
+        stop: set it to what stops the agent's run. Without it the hook raises, which fails the agent's run.
     """
 
-    def __init__(
-        self,
-        recorder: Recorder | AsyncRecorder,
-        also: RunHooks[Any] | None = None,
-        *,
-        stop: Callable[[], object] | None = None,
-    ) -> None:
+    def __init__(self, recorder: Recorder | AsyncRecorder, also: RunHooks[Any] | None = None) -> None:
         """
         Args:
             also: hooks of the caller's, called after these. What they raise fails the run, as without these.
         """
         self.recorder = recorder._recorder if isinstance(recorder, AsyncRecorder) else recorder
-        self.stop = stop
+        self.stop: Callable[[], object] | None = None
         self.lost_events = 0
         self.ended_elsewhere: RunFinished | RunNotFound | None = None
         self.usage = UsageOfRun()
@@ -105,7 +99,7 @@ class RunEventHooks(RunHooks[Any]):
 
     async def record_usage(self) -> None:
         """Add the tokens that were used since the last call to the run's usage."""
-        with self.forgiving(1):
+        with self.forgiving("its usage"):
             await self.write(self.usage.record, self.recorder)
 
     def open_calls(self) -> list[ToolCall]:
@@ -133,13 +127,14 @@ class RunEventHooks(RunHooks[Any]):
         input_items: list[TResponseInputItem],
     ) -> None:
         self.usage.watch(context.usage)
-        with self.forgiving(0):  # a canceled run takes the results of its tools, so they do not say that it ended
+        # A canceled run still takes the results of its tools, so these do not say that it has ended.
+        with self.forgiving("its status", events=0):
             await self.write(self._require_unfinished)
         await self._also.on_llm_start(context, agent, system_prompt, input_items)
 
     async def on_llm_end(self, context: RunContextWrapper[Any], agent: Agent[Any], response: ModelResponse) -> None:
         events: list[tuple[str, object]] = []
-        with self.forgiving(1):
+        with self.forgiving():
             model = model_name(agent, self._run_config)
             self.usage.add(model, response)
             events = [("model.response", response_payload(agent, model, response)), *hosted_calls(agent, response)]
@@ -148,7 +143,7 @@ class RunEventHooks(RunHooks[Any]):
         await self._also.on_llm_end(context, agent, response)
 
     async def on_tool_start(self, context: RunContextWrapper[Any], agent: Agent[Any], tool: Tool) -> None:
-        with self.forgiving(1):
+        with self.forgiving():
             # Open before the write, since a cancellation is raised after it.
             call = self.recorder.new_call(tool.name, getattr(context, "tool_call_id", None), {"agent": agent.name})
             self._open.append(OpenCall(context, tool.name, call))
@@ -158,7 +153,7 @@ class RunEventHooks(RunHooks[Any]):
     async def on_tool_end(
         self, context: RunContextWrapper[Any], agent: Agent[Any], tool: Tool, result: object
     ) -> None:
-        with self.forgiving(1):
+        with self.forgiving():
             call_id = getattr(context, "tool_call_id", None)
             call = self._ended_call(context, tool.name, call_id)
             if call is None:
@@ -187,29 +182,29 @@ class RunEventHooks(RunHooks[Any]):
         if isinstance(error, Exception) and (failed := failed_call(self._open, error)):
             opened, cause = failed
             self._open.remove(opened)
-            with self.forgiving(1):
+            with self.forgiving():
                 await self.write(partial(self.recorder.settle, opened.call, error=cause))
         if isinstance(error, Exception) and (tripped := tripped_guardrail(error)):
             await self._write_events([("guardrail.tripped", tripped)])
         await self.record_usage()
 
     async def _write_events(self, events: list[tuple[str, object]]) -> None:
-        with self.forgiving(len(events)):
+        with self.forgiving(f"{len(events)} event{'s' * (len(events) > 1)}", events=len(events)):
             await self.write(self.recorder.events, events)
 
     async def write(self, act: Callable[P, object], *args: P.args, **kwargs: P.kwargs) -> None:
         await in_database_thread(_reconnecting, partial(act, *args, **kwargs))
 
     @contextmanager
-    def forgiving(self, events: int) -> Iterator[None]:
-        """Log and count an error of the block, which writes so many events. It never fails the agent's run."""
+    def forgiving(self, what: str = "an event", *, events: int = 1) -> Iterator[None]:
+        """Log an error of the block, and count so many events as lost. It never fails the agent's run."""
         try:
             yield
         except (RunFinished, RunNotFound) as error:
             self._end_elsewhere(error)
         except Exception:
             self.lost_events += events
-            logger.exception("%d events of run %s are lost", events, self.recorder.run_id)
+            logger.exception("Run %s goes on without %s", self.recorder.run_id, what)
 
     def _require_unfinished(self) -> None:
         run_id = self.recorder.run_id

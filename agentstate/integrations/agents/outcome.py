@@ -20,7 +20,7 @@ class Outcome:
         output: the final output of the last agent.
         approvals: the calls that wait for a decision, each with ``call_id``, ``tool``, ``agent`` and ``arguments``.
         result: the SDK's own result; None where there is none.
-        lost_events: how many events could not be recorded. The log says why.
+        lost_events: how many events, or the output, could not be recorded. The log says why.
     """
 
     run_id: str
