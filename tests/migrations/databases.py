@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 import uuid
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -13,7 +12,8 @@ import psycopg
 from django.db import connection as test_connection
 from psycopg import sql
 
-from tests.project.processes import CLONE, ENVIRONMENT
+from tests.forked import MANAGE, Forked
+from tests.project.processes import ENVIRONMENT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -124,22 +124,15 @@ class Database:
         settings: dict[str, str] | None = None,
         stderr: int = subprocess.PIPE,
         **parameters: str,
-    ) -> subprocess.Popen[str]:
+    ) -> Forked:
         """Start `manage.py` on this database, with settings; the parameters are those of its connection."""
-        program = ["-c", IMPATIENT] if impatient else ["manage.py"]
-        return subprocess.Popen(
-            [sys.executable, *program, *arguments],
-            cwd=CLONE,
-            stdout=subprocess.PIPE,
-            stderr=stderr,
-            text=True,
-            env={
-                **ENVIRONMENT,
-                "SECRET_KEY": "a key for tests only",
-                "DATABASE_URL": self.url(**parameters),
-                **(settings or {}),
-            },
-        )
+        environment = {
+            **ENVIRONMENT,
+            "SECRET_KEY": "a key for tests only",
+            "DATABASE_URL": self.url(**parameters),
+            **(settings or {}),
+        }
+        return Forked(*arguments, environment=environment, program=IMPATIENT if impatient else MANAGE, stderr=stderr)
 
     def manage(
         self, *arguments: str, impatient: bool = False, settings: dict[str, str] | None = None, **parameters: str
@@ -164,7 +157,7 @@ class Result:
         self.code, self.out, self.err = code, out, err
 
     @classmethod
-    def of(cls, process: subprocess.Popen[str]) -> Result:
+    def of(cls, process: Forked) -> Result:
         out, err = process.communicate(timeout=60)
         return cls(process.returncode, out, err or "")
 

@@ -13,9 +13,9 @@ from tests.migrations.live import LegacyApplication
 from tests.migrations.test_changes_by_others import legacy_home
 
 if TYPE_CHECKING:
-    import subprocess
     from collections.abc import Callable, Iterator
 
+    from tests.forked import Forked
     from tests.migrations.databases import Database, Result
 
 pytestmark = pytest.mark.django_db
@@ -212,6 +212,6 @@ def wait_until(happens: Callable[[], object]) -> None:
         time.sleep(0.01)
 
 
-def kill(process: subprocess.Popen[str]) -> None:
+def kill(process: Forked) -> None:
     process.kill()
     process.communicate()

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 from typing import TYPE_CHECKING, Any
 
 import psycopg
@@ -13,8 +11,9 @@ import pytest
 
 from project.embedded.postgres import DATABASE, PORT, SUPERUSER, socket_folder_of_running
 from tests.faults.storms.weather import PREPARE, assert_all_is_well, storm_over
+from tests.forked import Forked
 from tests.migrations.databases import Result
-from tests.project.processes import CLONE, ENVIRONMENT, wait_until
+from tests.project.processes import ENVIRONMENT, wait_until
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -31,16 +30,9 @@ class Server:
     def __init__(self, data_dir: Path) -> None:
         self._data_dir = data_dir
 
-    def start(self, *arguments: str) -> subprocess.Popen[str]:
-        return subprocess.Popen(
-            [sys.executable, CLONE / "manage.py", *arguments],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env={**ENVIRONMENT, "SECRET_KEY": "a key for tests only", "AGENTSTATE_DATA_DIR": str(self._data_dir)},
-            cwd=CLONE,
-        )
+    def start(self, *arguments: str) -> Forked:
+        environment = {**ENVIRONMENT, "SECRET_KEY": "a key for tests only", "AGENTSTATE_DATA_DIR": str(self._data_dir)}
+        return Forked(*arguments, environment=environment)
 
     def manage(self, *arguments: str) -> Result:
         return Result.of(self.start(*arguments))

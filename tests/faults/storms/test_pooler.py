@@ -12,9 +12,8 @@ from tests.migrations.databases import new_database
 from tests.pooler import needs_pooler, pooler
 
 if TYPE_CHECKING:
-    from subprocess import Popen
-
     from tests.faults.storms.conftest import Profile
+    from tests.forked import Forked
 
 pytestmark = [pytest.mark.django_db, needs_pooler]
 
@@ -33,7 +32,7 @@ def test_no_acknowledged_document_is_lost_and_no_session_is_left_changed(profile
         database.migrate()
         assert database.manage("shell", "-v0", "-c", PREPARE).code == 0
 
-        def start(*arguments: str) -> Popen[str]:
+        def start(*arguments: str) -> Forked:
             return database.start(*arguments, settings={"DATABASE_URL": pool.url(database.name)})
 
         with storm_over(start, profile.seed) as storm:

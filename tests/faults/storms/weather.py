@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, NamedTuple
 from tests.faults.processes import wait_until
 
 if TYPE_CHECKING:
-    import subprocess
     from collections.abc import Callable, Iterator
 
+    from tests.forked import Forked
     from tests.migrations.databases import Result
 
 # The server's clock as a storm may turn it: a function that every unqualified call finds before PostgreSQL's own.
@@ -91,7 +91,7 @@ class Promises:
 class Writer:
     """A process that writes until it is killed, and a thread that takes what it acknowledges."""
 
-    def __init__(self, process: subprocess.Popen[str], take: Callable[[str], None]) -> None:
+    def __init__(self, process: Forked, take: Callable[[str], None]) -> None:
         self._process = process
         self._listener = threading.Thread(target=self._listen, args=(take,))
         self._listener.start()
@@ -125,7 +125,7 @@ class Storm:
         seed: of everything that is left to chance.
     """
 
-    def __init__(self, start: Callable[..., subprocess.Popen[str]], seed: int) -> None:
+    def __init__(self, start: Callable[..., Forked], seed: int) -> None:
         self.promises, self.faults = Promises(), Counter[str]()
         self._start, self._chance = start, random.Random(seed)
         self._seeds = itertools.count(seed * 10_000)
@@ -159,7 +159,7 @@ PREPARE = "from tests.faults.storms.worker import prepare; prepare()"
 
 
 @contextmanager
-def storm_over(start: Callable[..., subprocess.Popen[str]], seed: int) -> Iterator[Storm]:
+def storm_over(start: Callable[..., Forked], seed: int) -> Iterator[Storm]:
     """Let a storm loose on a database; its writers are gone in the end."""
     storm = Storm(start, seed)
     try:

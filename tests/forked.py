@@ -1,0 +1,112 @@
+"""`manage.py` in processes that are forked from one in which Django and our modules are loaded.
+
+Most of a short command's time goes into starting Python and importing everything.
+"""
+
+from __future__ import annotations
+
+import atexit
+import json
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor, wait
+from functools import cache
+from typing import TYPE_CHECKING, TextIO
+
+from tests.project.processes import CLONE, ENVIRONMENT
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+MANAGE = "from manage import main; main()"
+
+
+@cache
+def _fork_server(contract: str) -> socket.socket:
+    """Start the process that forks, with or without the contract's app, and return the socket that asks it to."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tests.fork_server", str(theirs.fileno())],
+        cwd=CLONE,
+        env={**ENVIRONMENT, "AGENTSTATE_CONTRACT": contract},
+        pass_fds=[theirs.fileno()],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+    )
+    theirs.close()
+
+    @atexit.register
+    def stop() -> None:
+        ours.close()
+        process.wait()
+
+    return ours
+
+
+class Forked:
+    """A process of `manage.py`, with what tests need of ``subprocess.Popen``.
+
+    Args:
+        arguments: the command with its arguments.
+        environment: all variables of its environment.
+        program: Python code that it runs.
+        stderr: ``subprocess.PIPE``, or ``subprocess.STDOUT`` for both in one stream.
+    """
+
+    def __init__(
+        self, *arguments: str, environment: Mapping[str, str], program: str = MANAGE, stderr: int = subprocess.PIPE
+    ) -> None:
+        self.returncode: int | None = None
+        (status, status_end), (out, out_end) = os.pipe(), os.pipe()
+        err, err_end = (None, os.dup(out_end)) if stderr == subprocess.STDOUT else os.pipe()
+        request = {"arguments": arguments, "environment": dict(environment), "program": program}
+        theirs = [status_end, out_end, err_end]
+        server = _fork_server(environment.get("AGENTSTATE_CONTRACT", ""))
+        socket.send_fds(server, [json.dumps(request).encode()], theirs)
+        for end in theirs:
+            os.close(end)
+        self.stdout = os.fdopen(out)
+        self.stderr = err if err is None else os.fdopen(err)
+        self._status = os.fdopen(status)
+        self.pid = int(self._status.readline())
+
+    def poll(self) -> int | None:
+        if self.returncode is None and select.select([self._status], [], [], 0)[0]:
+            self.returncode = int(self._status.readline())
+            self._status.close()
+        return self.returncode
+
+    def wait(self, timeout: float = 60) -> int:
+        if self.returncode is None:
+            select.select([self._status], [], [], timeout)
+        if self.poll() is None:
+            raise subprocess.TimeoutExpired("manage.py", timeout)
+        return self.returncode
+
+    def send_signal(self, number: signal.Signals) -> None:
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
+
+    def communicate(self, timeout: float = 60) -> tuple[str, str | None]:
+        """Wait for the end, and return what it wrote to each stream."""
+        streams = [stream for stream in (self.stdout, self.stderr) if stream]
+        with ThreadPoolExecutor(len(streams)) as readers:
+            reading = [readers.submit(_read, stream) for stream in streams]
+            if wait(reading, timeout).not_done:
+                self.kill()
+                raise subprocess.TimeoutExpired("manage.py", timeout)
+        self.wait(timeout)
+        out, err, *_ = (*(read.result() for read in reading), None)
+        return out, err
+
+
+def _read(stream: TextIO) -> str:
+    with stream:
+        return stream.read()
