@@ -61,7 +61,6 @@ class Migration(migrations.Migration):
                     model_name="agentsession",
                     name="further",
                     field=models.IntegerField(
-                        db_default=0,
                         default=0,
                         help_text="The number of the last entry, where entries are rows of their own; 0 where all are "
                         "in transcript_json.",
