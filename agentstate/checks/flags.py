@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
 NAMED = 5
 LONGEST_CACHED = 2  # seconds within which a toggle has reached every process
+REFUSED_SAVES = "agentstate.W002"  # the id of the check below, for the admin
 # The migration that makes the flags' rows: before it, none is missing.
 ROWS_MADE_BY = ("agentstate", "0005_gates")
 
@@ -81,16 +82,22 @@ def _of_database(alias: str) -> list[CheckMessage]:
         with transaction.atomic(alias):
             flags = list(Flag.objects.using(alias).prefetch_related("users", "groups").filter(name__in=GATES))
             shares = Shares.of(flags)
-            of_gates = (
-                [*_contradictions(shares), *_unread_state(alias, shares)]
-                if legacy_columns_are_there(alias)
-                else _without_effect(shares)
-            )
-            return [*of_gates, *_missing_rows(alias, flags), *_settings_without_effect(flags)]
+            has_columns = legacy_columns_are_there(alias)
+            return [
+                *problems_of(shares, has_columns=has_columns),
+                *(_unread_state(alias, shares) if has_columns else ()),
+                *_missing_rows(alias, flags),
+                *_settings_without_effect(flags),
+            ]
     except ProgrammingError as error:
         if isinstance(error.__cause__, UndefinedTable | UndefinedColumn):
             return []  # not migrated yet
         raise
+
+
+def problems_of(shares: Shares, *, has_columns: bool) -> Iterable[CheckMessage]:
+    """Report gates that contradict each other or have no effect. Sends no query."""
+    return _contradictions(shares) if has_columns else _without_effect(shares)
 
 
 def _contradictions(shares: Shares) -> Iterable[CheckMessage]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import copy
 from typing import TYPE_CHECKING, Any
 
 from django import forms
@@ -11,6 +12,7 @@ from django.core.validators import ProhibitNullCharactersValidator
 from django.template.loader import render_to_string
 
 from agentstate.actors import acting_as
+from agentstate.admin.flags.consequences import consequences_of
 from agentstate.admin.shared.base import BaseAdmin
 from agentstate.admin.shared.paging import KeysetPages
 from agentstate.gates import GATES
@@ -48,6 +50,11 @@ class LinesField(forms.CharField):
 
 
 class FlagForm(FlagModelForm):
+    """A flag's settings. A change of a gate that refuses saves or skips a stage is saved only if it is confirmed."""
+
+    confirmed = forms.BooleanField(
+        required=False, label="Save it all the same", widget=forms.HiddenInput, help_text="What is above will happen."
+    )
     project_ids = LinesField(
         required=False,
         label="Projects by id",
@@ -81,6 +88,20 @@ class FlagForm(FlagModelForm):
             raise ValidationError(f"No project has this id: {', '.join(unknown)}.")
         return ids
 
+    def clean(self) -> dict[str, Any] | None:
+        cleaned = super().clean()
+        settings = {name: self.cleaned_data.get(name) for name in ("everyone", "percent", "project_ids")}
+        if self.errors or not settings.keys() <= self.fields.keys():
+            return cleaned
+        changed = copy(self.instance)
+        for name, setting in settings.items():
+            setattr(changed, name, setting)
+        if consequences := consequences_of(changed):
+            self.fields["confirmed"].widget = forms.CheckboxInput()
+            if not self.cleaned_data.get("confirmed"):
+                raise ValidationError([*consequences, "Nothing was saved. To save it all the same, tick the box."])
+        return cleaned
+
 
 @admin.register(Flag)
 class FlagAdmin(BaseAdmin):
@@ -103,7 +124,7 @@ class FlagAdmin(BaseAdmin):
             },
         )
         return [
-            (None, {"fields": ("name", "note")}),
+            (None, {"fields": ("confirmed", "name", "note")}),
             ("Everyone", {"fields": ("everyone",)}),
             ("Projects", {"fields": ("percent", "project_ids")}),
             *([people] if gate is None or gate.is_for_users else []),

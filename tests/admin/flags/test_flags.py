@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +22,7 @@ pytestmark = pytest.mark.django_db
 
 LIST = reverse("admin:agentstate_flag_changelist")
 HISTORY = reverse("admin:agentstate_flagchange_changelist")
-NOTHING = {"everyone": "unknown", "percent": "", "project_ids": "", "note": "", "users": ""}
+NOTHING = {"everyone": "unknown", "percent": "", "project_ids": "", "note": "", "users": "", "confirmed": "on"}
 
 
 def page(flag: Flag) -> str:
@@ -269,3 +270,62 @@ def test_the_history_is_read_only(client: Client) -> None:
 @pytest.mark.parametrize("key", ["0", "nothing", "9" * 30])
 def test_a_flag_that_is_not_there_is_no_error(client: Client, key: str) -> None:
     assert client.get(reverse("admin:agentstate_flag_change", args=[key])).status_code == 302
+
+
+@pytest.mark.usefixtures("editor")
+@pytest.mark.parametrize(
+    ("gates_now", "name", "setting", "problem"),
+    [
+        ({}, "legacy_writes", "false", "are both off for all projects: saving is refused there."),
+        ({}, "agentkit_reads", "true", "saves there do not reach the home that is read first."),
+        (
+            {"agentkit_writes": True},
+            "legacy_writes",
+            "false",
+            "saves there are not in the home that is read.",
+        ),
+        (
+            {"agentkit_writes": True, "agentkit_shadow_reads": True, "legacy_writes": False},
+            "agentkit_reads",
+            "true",
+            None,
+        ),
+        (
+            {"agentkit_writes": True, "agentkit_reads": True, "agentkit_shadow_reads": True},
+            "agentkit_writes",
+            "false",
+            "is on and agentkit_writes is off for all projects",
+        ),
+    ],
+)
+def test_a_harmful_combination_is_saved_only_if_it_is_confirmed(
+    client: Client, gates_now: dict[str, bool], name: str, setting: str, problem: str | None
+) -> None:
+    for gate, everyone in gates_now.items():
+        turn(gate, everyone=everyone)
+    flag = Flag.objects.get(name=name)
+
+    response = save(client, flag, everyone=setting, confirmed="")
+
+    if problem is None:
+        assert response.status_code == 302
+        return
+    text = html.unescape(text_of(response))
+    assert problem in text
+    assert 'type="checkbox" name="confirmed"' in text
+    assert Flag.objects.get(name=name).everyone is flag.everyone
+    assert save(client, flag, everyone=setting).status_code == 302
+    assert Flag.objects.get(name=name).everyone is {"true": True, "false": False}[setting]
+    # What is so already needs no further confirmation.
+    assert save(client, flag, everyone=setting, note="meant", confirmed="").status_code == 302
+
+
+@pytest.mark.usefixtures("editor")
+def test_a_step_up_by_hand_is_confirmed_and_one_down_is_not(client: Client) -> None:
+    flag = turn("agentkit_writes")
+
+    text = text_of(save(client, flag, everyone="true", confirmed=""))
+    assert "The rollout goes up from legacy to dual_write, and nothing checks the conditions." in text
+
+    assert save(client, flag, everyone="true").status_code == 302
+    assert save(client, flag, everyone="false", confirmed="").status_code == 302

@@ -37,6 +37,12 @@ class TestTheStage:
         assert f"Stage: {stage.replace('_', ' ')}" in text_of(response)
         assert f"Next step: {STAGES[at + 1].replace('_', ' ')}" in text_of(response)
 
+    def test_closed_write_gates_are_a_banner(self) -> None:
+        assert "Saves are refused" not in text_of(get())
+        turn("legacy_writes", everyone=False)
+        assert "Saves are refused" in text_of(response := get())
+        assert "are both off for all projects: saving is refused there." in text_of(response)
+
     def test_a_share_of_the_projects_stands_in_its_rung(self) -> None:
         stand_at("agentkit_read", 10)
         response = get()
