@@ -32,7 +32,7 @@ MEMORY_LENGTH = "memory_length"
 _NOT_FOUND = (threads.ThreadNotFound, files.AttachmentNotFound, sessions.SessionNotFound, sessions.ItemNotFound)
 _ROLES = {
     "user_message": "user",
-    "client_toolcalling": "tool",
+    "client_tool_call": "tool",
     "hidden_context_item": "system",
     "sdk_hidden_context": "system",
 }

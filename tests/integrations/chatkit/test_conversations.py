@@ -6,10 +6,12 @@ import json
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
-from agents.testing import assistant_message, function_call
+from agents import Agent
+from agents.testing import ScriptedModel, assistant_message, function_call
 from django.db import connection
 
 from agentstate import sessions
+from agentstate.integrations.agents import resume_workflow_sync
 from agentstate.models import AgentSession, AgentWorkflowRun, Project
 from tests.integrations.chatkit.client import eventually, message
 from tests.recording.recorded import events_of
@@ -149,15 +151,25 @@ def test_of_messages_at_once_one_is_answered(chat: Chat, scene: Scene) -> None:
     assert chat.texts(thread_id) == ["First?", "One.", "Now?", "Two."]
 
 
-def test_an_answer_that_waits_for_an_approval_says_so(chat: Chat, scene: Scene) -> None:
+def test_an_answer_that_waits_for_an_approval_says_so_and_another_process_resumes_it(chat: Chat, scene: Scene) -> None:
+    from tests.integrations.chatkit import site
+
     scene.answer(calls("send_mail"))
     thread_id, events = chat.create("Mail it.")
     refused = chat.add(thread_id, "Done?")
+    waiting = AgentWorkflowRun.objects.get()
+    agent = Agent(name="helper", model=ScriptedModel([says("Sent.")]), tools=[site.send_mail])
+
+    done = resume_workflow_sync(waiting.pk, agent, {"call_send_mail": True}, context={})
+    model = scene.answer(says("Yes, it is."))
+    chat.add(thread_id, "Done?")
 
     assert events[-1] == {"type": "notice", "level": "info", "message": "The answer waits for an approval."}
-    assert statuses() == ["pending"]
+    assert (waiting.status, done.status) == ("pending", "succeeded")
     assert refused[0]["message"] == "The answer waits for an approval."
-    assert chat.texts(thread_id) == ["Mail it."]
+    assert chat.texts(thread_id) == ["Mail it.", "Done?", "Yes, it is."]
+    asked = [item.get("role") or item["type"] for item in model.last_call.input]
+    assert asked == ["user", "function_call", "function_call_output", "assistant", "user"]
 
 
 def test_the_client_runs_a_tool_and_the_agent_gets_its_output(chat: Chat, scene: Scene) -> None:

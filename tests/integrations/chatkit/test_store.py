@@ -107,6 +107,23 @@ def test_each_kind_of_item_comes_back_equal(kind: dict[str, Any]) -> None:
     assert [set(entry) for entry in sessions.transcript("thr_1")] == [{"role", "content", "at"}]
 
 
+def test_the_role_of_an_entry_says_who_speaks() -> None:
+    saved()
+    for number, kind in enumerate(KINDS):
+        add(
+            TypeAdapter(ThreadItem).validate_python({"id": f"i{number}", "thread_id": "t", "created_at": NOON, **kind})
+        )
+
+    roles = {entry["content"]["type"]: entry["role"] for entry in sessions.transcript("thr_1")}
+
+    assert {kind: role for kind, role in roles.items() if role != "assistant"} == {
+        "user_message": "user",
+        "client_tool_call": "tool",
+        "hidden_context_item": "system",
+        "sdk_hidden_context": "system",
+    }
+
+
 def test_items_are_paged_replaced_and_deleted_in_the_array_and_in_rows() -> None:
     saved()
     # Hexadecimal digits by chance: PostgreSQL stores text that repeats itself in a few bytes.
