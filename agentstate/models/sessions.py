@@ -36,7 +36,7 @@ class AgentSession(models.Model):
     metadata = models.JSONField(default=dict)
     created_at = models.DateTimeField()
     updated_at = models.DateTimeField()
-    # The column has a default, too. Django is not told: it would read it back from an insert that the database dropped.
+    # The column has a default, too. Django is not told: it would read it back from an insert that was dropped.
     further = models.IntegerField(
         default=0,
         help_text="The number of the last entry, where entries are rows of their own; 0 where all are in "
