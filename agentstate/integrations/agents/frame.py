@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from agentstate.approvals import REQUESTED
 from agentstate.integrations.agents.outcome import Outcome
-from agentstate.recording import IllegalStatusChange, RunNotFound
+from agentstate.recording import IllegalStatusChange, RunFinished, RunNotFound
 from agentstate.recording.blocks import end
 from agentstate.recording.clean_up import logged
 from agentstate.recording.current import as_current
@@ -78,7 +78,10 @@ async def keep_result(hooks: RunEventHooks, result: RunResult | RunResultStreami
     hooks.usage.watch(result.context_wrapper.usage)
     await hooks.record_usage()
     if result.interruptions:
-        await in_database_thread(_interrupt, hooks, result, session_id)
+        try:
+            await in_database_thread(_interrupt, hooks, result, session_id)
+        except (RunFinished, RunNotFound) as error:
+            hooks.ended_elsewhere = error
     else:
         with hooks.forgiving("its output"):
             await hooks.write(hooks.recorder.set_output, result.final_output)
@@ -86,11 +89,12 @@ async def keep_result(hooks: RunEventHooks, result: RunResult | RunResultStreami
 
 def outcome_of(hooks: RunEventHooks, result: RunResult | RunResultStreaming | None) -> Outcome:
     """Return what the run came to, once it has ended."""
+    run = hooks.recorder.run
     return Outcome(
-        run_id=hooks.recorder.run_id,
-        status=str(hooks.recorder.run.status),
+        run_id=run.pk,
+        status=str(run.status),
         output=None if result is None else result.final_output,
-        approvals=approvals_of(result),
+        approvals=approvals_of(result) if run.status == run.Status.PENDING else [],
         result=result,
         lost_events=hooks.lost_events,
     )
@@ -108,7 +112,7 @@ def _interrupt(hooks: RunEventHooks, result: RunResult | RunResultStreaming, ses
     approvals = approvals_of(result)
     waiting = {
         # Text: as an object, what PostgreSQL refuses in it would be marked, and the SDK could not read it.
-        # The caller's context is theirs to make again: the SDK fails on a Pydantic model whose values are no JSON.
+        # A context that is no dict is the caller's to make again: the SDK fails on a Pydantic model that is no JSON.
         "run_state": result.to_state().to_string(context_serializer=lambda context: {}),
         "session_id": session_id,
         "approvals": approvals,

@@ -142,6 +142,22 @@ def test_a_run_that_another_process_cancels_stops_without_another_call_of_the_mo
     assert agent.model.remaining_steps == 1  # type: ignore[union-attr]
 
 
+class CancelFromOutside(RunHooks[Any]):
+    """Lets another process cancel the run right after the model's response."""
+
+    async def on_llm_end(self, *_: Any) -> None:
+        with second_connection() as other:
+            other.execute("""UPDATE "AgentWorkflowRun" SET status = 'canceled', completed_at = clock_timestamp()""")
+
+
+def test_a_run_that_is_canceled_just_before_it_would_wait_or_succeed_stays_canceled() -> None:
+    asking = function_tool(lambda: "sent", name_override="send", needs_approval=True)
+    for agent in (agent_of([call("send", "c1")], tools=[asking]), agent_of([says("Done.")])):
+        outcome = run_workflow_sync(agent, "Go.", hooks=CancelFromOutside())
+        assert outcome.status == run_of(outcome.run_id).status == "canceled"
+        assert run_of(outcome.run_id).result is None
+
+
 def test_a_run_that_is_deleted_meanwhile_stops_and_says_so() -> None:
     @function_tool
     async def delete_from_outside() -> str:
