@@ -18,11 +18,11 @@ from agentstate.sessions.entries import (
     MOST_ENTRIES,
     TOTAL,
     Entry,
-    as_text,
-    between,
     forget,
     id_of,
     parsed,
+    read,
+    window,
     written,
 )
 from agentstate.sessions.errors import ItemNotFound, SessionNotFound
@@ -69,21 +69,15 @@ _CLOSE_GAP = f"""
         SELECT max(number) FROM "AgentSessionEntry" WHERE session_id = %(session)s), 0) WHERE id = %(session)s"""
 
 
-def _page_of(anchor: str, first: str, last: str) -> str:
-    return f"""
-    SELECT anchor.number, CASE WHEN anchor.number IS NOT NULL THEN {as_text(between(first, last))} END
-    FROM "AgentSession" session LEFT JOIN LATERAL ({anchor}) anchor ON true WHERE session.id = %(session)s"""
-
-
-_AFTER_ITEM = f"SELECT number FROM {_FOUND} found"
-_LATER = ("anchor.number + 1", "anchor.number + %(count)s")
-_EARLIER = ("greatest(anchor.number - %(count)s, 1)", "anchor.number - 1")
+_AFTER_ITEM = f"(SELECT number FROM {_FOUND} found)"
+_LATER = "SELECT place + 1 AS first, place + %(count)s AS last FROM {place} place (place)"
+_EARLIER = "SELECT greatest(place - %(count)s, 1) AS first, place - 1 AS last FROM {place} place (place)"
 # By whether the newest come first, and whether the page begins after an item.
 _PAGES = {
-    (False, False): _page_of("SELECT 0 AS number", *_LATER),
-    (False, True): _page_of(_AFTER_ITEM, *_LATER),
-    (True, False): _page_of(f"SELECT {TOTAL} + 1 AS number", *_EARLIER),
-    (True, True): _page_of(_AFTER_ITEM, *_EARLIER),
+    (False, False): window(_LATER.format(place="(SELECT 0)")),
+    (False, True): window(_LATER.format(place=_AFTER_ITEM)),
+    (True, False): window(_EARLIER.format(place=f"(SELECT {TOTAL} + 1)")),
+    (True, True): window(_EARLIER.format(place=_AFTER_ITEM)),
 }
 
 
@@ -164,16 +158,10 @@ def page(session: AgentSession | str, limit: int, *, after: str | None = None, n
     if limit < 0:
         raise ValueError(f"The limit is {limit}, and must be at least 0.")
     session_id, count = id_of(session), min(limit, MOST_ENTRIES) + 1
-    parameters = {"session": possible_id(session_id), "count": count, "item": after and possible_id(after)}
-    with connection.cursor() as cursor:
-        cursor.execute(_PAGES[newest_first, after is not None], parameters)
-        row = cursor.fetchone()
-    if row is None:
-        raise SessionNotFound(session_id)
-    number, text = row
-    if number is None:
+    sql = _PAGES[newest_first, after is not None]
+    entries = read(sql, session_id, as_given=True, count=count, item=after and possible_id(after))
+    if entries is None:
         raise ItemNotFound(session_id, str(after))
-    entries = parsed(text, as_given=True)
     return Page((entries[::-1] if newest_first else entries)[:limit], len(entries) == count)
 
 

@@ -8,7 +8,7 @@ from django.db import connection
 
 from agentstate.isolation import read_committed
 from agentstate.models.fields import possible_id
-from agentstate.sessions.entries import LOCK, MOST_ENTRIES, TOTAL, Entry, as_text, between, id_of, parsed, written
+from agentstate.sessions.entries import LOCK, MOST_ENTRIES, TOTAL, Entry, between, id_of, parsed, written
 from agentstate.sessions.errors import OtherLength, SessionNotFound
 from agentstate.sessions.transcripts import extend
 from agentstate.state.documents import decode
@@ -18,8 +18,10 @@ if TYPE_CHECKING:
 
     from agentstate.models import AgentSession
 
+_ENTRIES = between("(%(after)s + 1)", "(%(after)s + %(limit)s)")
 _PART = f"""
-    SELECT {TOTAL}, {as_text(between("%(after)s + 1", "%(after)s + %(limit)s"))}
+    SELECT {TOTAL}, '[' || array_to_string(
+        ARRAY(SELECT entry::text FROM {_ENTRIES} part ORDER BY number), ',') || ']'
     FROM "AgentSession" session WHERE session.id = %(session)s"""
 
 

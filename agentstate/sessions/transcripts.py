@@ -9,8 +9,6 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from django.db import connection
-
 from agentstate.isolation import one_round
 from agentstate.models.fields import possible_id
 from agentstate.sessions.entries import (
@@ -19,11 +17,11 @@ from agentstate.sessions.entries import (
     MOST_ENTRIES,
     TOTAL,
     Entry,
-    as_text,
-    between,
     forget,
     id_of,
     parsed,
+    read,
+    window,
     written,
 )
 from agentstate.sessions.errors import SessionNotFound
@@ -99,9 +97,8 @@ _LAST = """coalesce(
 _POP = _cut_to(f"greatest({TOTAL} - 1, 0)").format(shown=_LAST)
 
 _LENGTH = f'SELECT {TOTAL} FROM "AgentSession" session WHERE id = %(session)s'
-_READ = f"""
-    SELECT {as_text(between(f"greatest({TOTAL} - %(limit)s::int, 0) + 1", str(MOST_ENTRIES)))}
-    FROM "AgentSession" session WHERE id = %(session)s"""
+_READ = window(f"SELECT 1 AS first, {MOST_ENTRIES} AS last")
+_READ_LAST = window(f"SELECT greatest({TOTAL} - %(limit)s::int, 0) + 1 AS first, {MOST_ENTRIES} AS last")
 
 
 def append(session: AgentSession | str, role: str, content: object, at: datetime | None = None) -> int:
@@ -203,18 +200,9 @@ def transcript(session: AgentSession | str, limit: int | None = None, *, as_give
     """
     if limit is not None and limit < 0:
         raise ValueError(f"The limit is {limit}, and must be at least 0.")
-    session_id = id_of(session)
-    parameters = {
-        "session": possible_id(session_id),
-        "limit": MOST_ENTRIES if limit is None else min(limit, MOST_ENTRIES),
-    }
-    with connection.cursor() as cursor:
-        cursor.execute(_READ, parameters)
-        row = cursor.fetchone()
-    if row is None:
-        raise SessionNotFound(session_id)
-    entries: list[Any] = parsed(row[0], as_given)
-    return entries
+    if limit is None:
+        return read(_READ, id_of(session), as_given) or []
+    return read(_READ_LAST, id_of(session), as_given, limit=min(limit, MOST_ENTRIES)) or []
 
 
 def _changed(statements: str, session: AgentSession | str, **parameters: int) -> Any:
