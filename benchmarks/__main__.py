@@ -8,7 +8,7 @@ import sys
 
 import django
 
-BENCHMARKS = ("backfill", "runtime", "pages", "intake", "agents")
+BENCHMARKS = ("backfill", "runtime", "pages", "intake", "agents", "sessions")
 
 
 def main() -> None:
@@ -33,7 +33,7 @@ def main() -> None:
         parser.error(f"There is no benchmark {unknown[0]}: choose of {', '.join(BENCHMARKS)}.")
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "project.settings")
     django.setup()
-    from benchmarks import backfill, intake, pages, runtime  # models load only once Django is set up
+    from benchmarks import backfill, intake, pages, runtime, sessions  # models load only once Django is set up
 
     if "backfill" in chosen:
         backfill.run(arguments.count, arguments.rounds, arguments.slice, sys.stdout)
@@ -47,6 +47,8 @@ def main() -> None:
         from benchmarks import agents  # importing the SDK takes seconds
 
         agents.run(arguments.rounds, sys.stdout)
+    if "sessions" in chosen:
+        sessions.run(arguments.repeats // 50, arguments.rounds, sys.stdout)
 
 
 if __name__ == "__main__":
