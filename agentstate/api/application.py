@@ -9,7 +9,7 @@ from ninja.errors import HttpError, ValidationError
 from agentstate.api.access import TOKEN
 from agentstate.api.exact import ExactParser, ExactRenderer
 from agentstate.api.problems import on_exception
-from agentstate.api.routes import events, runs, sessions, state
+from agentstate.api.routes import decisions, documents, events, health, runs, sessions, state
 from agentstate.api.waiting import limit_lock_waits
 
 NAMESPACE = "agentstate-api"
@@ -28,5 +28,13 @@ api = NinjaAPI(
 for error in (Exception, Http404, HttpError, ValidationError):  # ninja has handlers of its own for each
     api.add_exception_handler(error, on_exception)
 api.add_decorator(limit_lock_waits, mode="view")
-for router in (state.router, runs.router, events.router, sessions.router):
+for router in (
+    state.router,
+    runs.router,
+    events.router,
+    sessions.router,
+    documents.router,
+    decisions.router,
+    health.router,
+):
     api.add_router("", router)

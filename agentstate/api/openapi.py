@@ -35,6 +35,7 @@ _FACTS = {
     415: ("unsupported-media-type", "The body is text/plain.", "Send JSON."),
     422: ("invalid", "The request is not valid: see limit.", "Correct what errors names."),
     500: ("internal", "The server failed.", "Try again later."),
+    501: ("needs-asgi", "This server runs the site over WSGI.", "Read the events without Accept: text/event-stream."),
     503: ("locked", "Another process keeps the row locked. Nothing was written.", "Send the same request again."),
 }
 

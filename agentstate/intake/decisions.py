@@ -112,11 +112,15 @@ def override(stored: Any, item_id: str, fatal: bool, note: str, at: str, by: str
     if item is None:
         ids = sorted(named)
         raise UnknownDecision(f"No eligibility item has the id {item_id!r}. Choose of: {', '.join(ids) or 'none'}.")
-    item["fatal"] = fatal
-    item.pop("overrides", None)
     made: dict[str, Any] = {"fatal": fatal, "note": note, "at": at}
     if by is not None:
         made["by"] = by
+    if isinstance(stored, Mapping) and item.get("fatal") is fatal:
+        before = overrides_of(stored).get(item_id, {})
+        if {**before, "at": at} == made:  # overridden so already: its time stays
+            return dict(stored)
+    item["fatal"] = fatal
+    item.pop("overrides", None)
     return {"items": items, "overrides": {**overrides_of(stored), item_id: made}}
 
 

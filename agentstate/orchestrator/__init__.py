@@ -7,14 +7,13 @@ the run and saves. It needs the extra ``intake``.
 from agentstate.orchestrator.agent import AgentUnavailable
 from agentstate.orchestrator.decisions import Decided, override_eligibility, resolve_conflict
 from agentstate.orchestrator.orchestrate import Ingested, ingest
-from agentstate.orchestrator.received import OtherIntake, Received, ingest_received, receive
+from agentstate.orchestrator.received import Received, ingest_received, receive
 from agentstate.orchestrator.uploads import UploadsUnreadable, uploads_of
 
 __all__ = [
     "AgentUnavailable",
     "Decided",
     "Ingested",
-    "OtherIntake",
     "Received",
     "UploadsUnreadable",
     "ingest",

@@ -92,7 +92,9 @@ def override_eligibility(project_id: str, item_id: str, fatal: bool, note: str, 
 def _decide(project_id: str, decide: Callable[[Known], dict[str, Any]], what: dict[str, Any]) -> Decided:
     refuse_unwritable(project_id)
     known = Known.read(project_id)
-    decide(known)  # an unknown key is refused before a run begins
+    # An unknown key is refused before a run begins, and what is decided so already needs none.
+    if not known.differing(decide(known)):
+        return Decided(None, (), (known.stored.coverage or {}).get("score"))
     with record(WORKFLOW, project_id, input={"source": WORKFLOW, **what}) as run:
         for _ in range(ATTEMPTS):
             documents = _with_consequences(known, decide(known))

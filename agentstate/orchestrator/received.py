@@ -18,6 +18,7 @@ from agentstate.models.fields import possible_id
 from agentstate.models.incoming import IncomingFile
 from agentstate.orchestrator.orchestrate import WORKFLOW, ingest_into
 from agentstate.recording import IllegalStatusChange, RowsDropped, enqueue, start
+from agentstate.recording.errors import IdTaken
 from agentstate.state.saving import refuse_unwritable
 
 if TYPE_CHECKING:
@@ -30,18 +31,6 @@ logger = logging.getLogger(__name__)
 
 LOST = (AgentWorkflowRun.Status.FAILED, AgentWorkflowRun.Status.CANCELED)
 ENDED = (AgentWorkflowRun.Status.SUCCEEDED, *LOST)
-
-
-class OtherIntake(Exception):
-    """Another run has this id. Nothing was written.
-
-    Attributes:
-        run_id: the id.
-    """
-
-    def __init__(self, run_id: str) -> None:
-        super().__init__(f"The run {run_id!r} is another one than an intake of these files into this project.")
-        self.run_id = run_id
 
 
 class Received(NamedTuple):
@@ -61,7 +50,7 @@ def receive(project_id: str, files: Sequence[SourceFile], run_id: str | None = N
     Raises:
         ProjectNotFound: no project has this id.
         StateWriteDisabled: both write gates are closed for the project.
-        OtherIntake: another run has the id that was given.
+        IdTaken: another run has the id that was given.
     """
     refuse_unwritable(project_id)
     _delete_left_files()
@@ -128,12 +117,12 @@ def _is_there(run_id: str, project_id: str, input_: dict[str, Any]) -> bool:
     """Tell whether the run of this intake exists.
 
     Raises:
-        OtherIntake: the run is another one.
+        IdTaken: the run is another one.
     """
     runs = AgentWorkflowRun.objects.filter(pk=possible_id(run_id))
     row = runs.values_list("workflow_id", "project", "input__sha256").first()
     if row is not None and row != (WORKFLOW, project_id, input_["sha256"]):
-        raise OtherIntake(run_id)
+        raise IdTaken("run", [run_id], "is another one than an intake of these files into this project")
     return row is not None
 
 

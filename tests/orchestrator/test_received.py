@@ -7,7 +7,8 @@ import pytest
 from agentstate import state
 from agentstate.intake.reading import SourceFile
 from agentstate.models import AgentDocument, AgentWorkflowRun, IncomingFile, Project
-from agentstate.orchestrator import OtherIntake, ingest_received, receive
+from agentstate.orchestrator import ingest_received, receive
+from agentstate.recording.errors import IdTaken
 from agentstate.state import ProjectNotFound, StateWriteDisabled
 from tests.factories import ProjectFactory
 from tests.flags import turn
@@ -73,10 +74,10 @@ def test_the_same_files_again_are_the_same_run_unless_it_was_lost() -> None:
 def test_an_id_of_the_callers_stands_for_one_intake() -> None:
     assert receive(PROJECT, [CALL], "my-intake") == ("my-intake", True)
     assert receive(PROJECT, [CALL], "my-intake") == ("my-intake", False)
-    with pytest.raises(OtherIntake, match="my-intake"):
+    with pytest.raises(IdTaken, match="my-intake"):
         receive(PROJECT, [NEWER], "my-intake")
     ProjectFactory(id="project-2")
-    with pytest.raises(OtherIntake):
+    with pytest.raises(IdTaken):
         receive("project-2", [CALL], "my-intake")
 
 
