@@ -29,6 +29,11 @@ SECRET_KEY = env.str("SECRET_KEY", default="") or local_secret_key(AGENTSTATE_DA
 DATABASE = database_from_url(env.str("DATABASE_URL", default="").strip())
 DATABASES = {"default": DATABASE.settings}
 
+# Where the API hands over the intake of documents. By default Django does it at once, in the request.
+TASKS_BACKEND = env.str("AGENTSTATE_TASKS_BACKEND", default="")
+if TASKS_BACKEND:
+    TASKS = {"default": {"BACKEND": TASKS_BACKEND}}
+
 INSTALLED_APPS = [
     "project",
     "agentstate",
@@ -44,6 +49,8 @@ INSTALLED_APPS = [
     "django.contrib.staticfiles",
     "csp",
     "ninja",  # its style sheet and script of the API's pages
+    # Its tables hold the tasks, and its command db_worker does them.
+    *(["django_tasks_db"] if TASKS_BACKEND.startswith("django_tasks_db.") else []),
     # Its one migration drops the legacy columns.
     *(["agentstate.contract"] if env.bool("AGENTSTATE_CONTRACT", default=False) else []),
 ]

@@ -38,7 +38,13 @@ def database_url(**options: str) -> str:
 class Command:
     """A `manage.py` under way."""
 
-    def __init__(self, *arguments: str, database: str | None = None, **options: str) -> None:
+    def __init__(
+        self,
+        *arguments: str,
+        database: str | None = None,
+        environment: dict[str, str] | None = None,
+        **options: str,
+    ) -> None:
         self.process = subprocess.Popen(
             [sys.executable, CLONE / "manage.py", *arguments],
             stdout=subprocess.PIPE,
@@ -49,6 +55,7 @@ class Command:
                 "DATABASE_URL": database or database_url(**options),
                 "PYTHONWARNINGS": "error",
                 "SECRET_KEY": "a key for tests only",
+                **(environment or {}),
             },
         )
         self.stdout = self.stderr = ""
