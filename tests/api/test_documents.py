@@ -76,7 +76,7 @@ def test_uploaded_documents_become_state_and_decisions_change_it(client: httpx.C
     (item,) = before.eligibility["items"]
     path = f"/projects/{PROJECT}/eligibility/{item['id']}/override"
     overridden, repeated = (client.post(path, json={"fatal": False, "note": "We are."}) for _ in range(2))
-    assert (overridden.status_code, overridden.json()["changed"]) == (200, ["eligibility"])
+    assert (overridden.status_code, overridden.json()["changed"]) == (200, ["coverage", "eligibility"])
     assert repeated.json()["run_id"] is None
     assert state.load(PROJECT).eligibility["items"][0]["fatal"] is False
     assert AgentWorkflowRun.objects.get(pk=overridden.json()["run_id"]).input["by"] == "test-0"
