@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
@@ -63,6 +64,14 @@ def _no_reserved_start(text: str) -> str:
     return text
 
 
+def _in_utc(moment: datetime) -> datetime:
+    """Return the moment in UTC: PostgreSQL takes fewer time zones than Python."""
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("is outside the years 1 to 9999") from None
+
+
 def _moment(value: Any) -> Any:
     """Let a body state a time as text only: JSON has no times, and a number of seconds would be a guess."""
     if not isinstance(value, str):
@@ -82,5 +91,7 @@ Name = Annotated[Text, Field(min_length=1, max_length=200)]
 # An id that a client chooses. It can be part of an address, and of an id of ours, which has a colon.
 NEW_ID = r"^[A-Za-z0-9._~-]{1,200}$"
 NewId = Annotated[str, Field(pattern=NEW_ID), AfterValidator(_no_reserved_start)]
-Moment = Annotated[AwareDatetime, BeforeValidator(_moment), Field(strict=False)]
+# A time with its zone: of a parameter, and of a body.
+Instant = Annotated[AwareDatetime, AfterValidator(_in_utc)]
+Moment = Annotated[Instant, BeforeValidator(_moment), Field(strict=False)]
 Limit = Annotated[int, Field(ge=1, le=500)]

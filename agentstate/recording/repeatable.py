@@ -5,6 +5,7 @@ For writers that get no answer when the line breaks, such as those of the HTTP A
 
 from __future__ import annotations
 
+from hashlib import sha256
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from django.db import IntegrityError, connection
@@ -77,6 +78,7 @@ def append(run_id: str, given: Sequence[Event]) -> Appended:
         RunFinished, RunNotFound, ValueError, RowsDropped: see :func:`agentstate.recording.events.append`. A run that
             has ended still answers for events that it has.
     """
+    _refuse_impossible(run_id)
     if all(event.id is None for event in given):
         return Appended(events.append(run_id, [(event.type, event.payload) for event in given]), [])
     ids = [event.id or new_id() for event in given]
@@ -102,8 +104,9 @@ def beat(run_id: str) -> None:
     Raises:
         RunFinished, RunNotFound, RowsDropped: see :func:`agentstate.recording.events.append`.
     """
+    _refuse_impossible(run_id)
     # The colon keeps it apart from the ids that clients choose.
-    events.put(run_id, f"heartbeat:{run_id}", "heartbeat")
+    events.put(run_id, f"heartbeat:{sha256(run_id.encode()).hexdigest()}", "heartbeat")
 
 
 def finish(run_id: str, status: str, *, error: str | None = None, output: object = NOT_GIVEN) -> bool:
@@ -181,6 +184,11 @@ def lock(run_id: str) -> AgentWorkflowRun:
     if run is None:
         raise RunNotFound(run_id)
     return run
+
+
+def _refuse_impossible(run_id: str) -> None:
+    if possible_id(run_id) is None:
+        raise RunNotFound(run_id)
 
 
 def _has(run_id: str, member: str, text: str | None) -> bool:

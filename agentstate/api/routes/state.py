@@ -6,11 +6,24 @@ from typing import Annotated, Any, Literal
 
 from django.http import HttpRequest, HttpResponse
 from ninja import Query, Router
-from pydantic import AwareDatetime, ConfigDict, Field
+from pydantic import ConfigDict, Field
 
 from agentstate import state
 from agentstate.api.access import readers
-from agentstate.api.documented import AT, KEYS, PROJECT, RUN, Answer, Body, Documents, Key, Limit, ProblemAnswer, Text
+from agentstate.api.documented import (
+    AT,
+    KEYS,
+    PROJECT,
+    RUN,
+    Answer,
+    Body,
+    Documents,
+    Instant,
+    Key,
+    Limit,
+    ProblemAnswer,
+    Text,
+)
 from agentstate.api.exact import answer, moment
 from agentstate.api.problems import Problem
 from agentstate.state import ABSENT
@@ -71,7 +84,7 @@ class History(Answer):
 def read_state(
     request: HttpRequest,
     project_id: str,
-    at: Annotated[AwareDatetime | None, Query(description="A moment with its time zone.", examples=[AT])] = None,
+    at: Annotated[Instant | None, Query(description="A moment with its time zone.", examples=[AT])] = None,
     only: Annotated[
         str | None,
         Query(alias="keys", description=f"Only these documents: {', '.join(KEYS)}.", examples=["facts,coverage"]),
@@ -116,7 +129,7 @@ def save_state(request: HttpRequest, project_id: str, body: Changes) -> HttpResp
 def read_history(
     request: HttpRequest,
     project_id: str,
-    after: Annotated[AwareDatetime | None, Query(description="Only later moments.", examples=[AT])] = None,
+    after: Annotated[Instant | None, Query(description="Only later moments.", examples=[AT])] = None,
     limit: Limit = 100,
 ) -> HttpResponse:
     """List the moments at which the state was saved, the oldest first."""
