@@ -45,6 +45,10 @@ _ID = re.compile(r"(-?\d{1,17})(-end)?", re.ASCII)
 
 
 # What the schema of the route cannot say by itself.
+EXAMPLE = (
+    'id: 1772719336583921\ndata: {"id":"draft-7-3","type":"draft.progress","at":"2026-03-05T14:02:16.583921Z",'
+    '"place":1772719336583921,"payload":{"words":120}}\n\n'
+)
 OPENAPI = {
     "parameters": [
         {
@@ -56,7 +60,7 @@ OPENAPI = {
         }
     ],
     "responses": {
-        200: {"content": {EVENT_STREAM: {"schema": {"type": "string"}}}},
+        200: {"content": {EVENT_STREAM: {"schema": {"type": "string"}, "example": EXAMPLE}}},
         204: {"description": "The run has ended, and the client knows it: do not connect again."},
     },
 }
