@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from django.db import connection
+
 from agentstate.models import AgentSession, AgentWorkflowRun
 from agentstate.models.fields import possible_id
 from agentstate.sessions import SessionNotFound
@@ -54,15 +56,25 @@ def claim(recorder: Recorder, begin: Callable[[Recorder], object], session_id: s
         UnsuitableRun: the session is of another project than the run.
     """
     try:
-        with seeing_others("A run cannot begin"):
-            if session_id is not None and recorder.run._state.adding and recorder.project_id is None:
-                recorder.run.project_id = _project_of(session_id)
+        if session_id is None:
             begin(recorder)
-            if session_id is not None:
-                _occupy(session_id, recorder)
+        else:
+            with seeing_others("A run cannot begin on a session"):
+                _begin_on(session_id, recorder, begin)
     except BaseException:
         recorder.owns_run = False  # nothing was committed, so there is no run to end
         raise
+
+
+def _begin_on(session_id: str, recorder: Recorder, begin: Callable[[Recorder], object]) -> None:
+    project_id = _project_of(session_id)
+    if recorder.run._state.adding and recorder.project_id is None:
+        recorder.run.project_id = project_id
+    # First the project, as its deletion does, which then locks what we lock next. A save does not wait for this lock.
+    with connection.cursor() as cursor:
+        cursor.execute('SELECT FROM "Project" WHERE id = %s FOR KEY SHARE', [project_id])
+    begin(recorder)
+    _occupy(session_id, recorder)
 
 
 def _project_of(session_id: str) -> str:

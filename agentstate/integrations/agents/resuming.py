@@ -19,6 +19,7 @@ from agentstate.models import AgentWorkflowRun
 from agentstate.models.runs import WAITING
 from agentstate.recording import IllegalStatusChange, waiting_state
 from agentstate.recording.blocks import claim_paused, pending_recorder
+from agentstate.state.transactions import seeing_others
 from agentstate.threads import in_database_thread
 
 if TYPE_CHECKING:
@@ -122,6 +123,10 @@ class _Resuming:
         self.decided: dict[str, Decision] = {}
 
     def begin(self, recorder: Recorder) -> None:
+        with seeing_others("A run cannot be resumed"):
+            self._begin(recorder)
+
+    def _begin(self, recorder: Recorder) -> None:
         # Decisions are recorded under the same lock. The run may have been resumed and have stopped again since.
         locked = AgentWorkflowRun.objects.select_for_update(no_key=True).filter(pk=recorder.run_id)
         row = locked.values_list("status", f"result__{WAITING}__run_state").first()

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from agents import UserError, function_tool
+from agents import RunContextWrapper, UserError, function_tool
 from django.db import connection
 
 from agentstate import sessions
@@ -171,16 +171,41 @@ def test_a_run_whose_project_is_deleted_while_it_waits_is_resumed_without_one() 
     assert (run_of(run_id).project_id, sorted(sent)) == (None, ["Ada", "Bob"])
 
 
-def test_a_queued_run_is_started_and_not_resumed() -> None:
-    run_id = enqueue("mailing", None, "Hello")
+def test_a_queued_run_is_started_and_not_resumed_and_stays_queued_while_its_session_is_busy() -> None:
+    session = a_session()
+    run_id = enqueue("mailing", session.project_id, "Hello")
     with pytest.raises(NotInterrupted, match="run_workflow"):
         resume_workflow_sync(run_id, agent_of([says("Hi.")]))
-    outcome = run_workflow_sync(agent_of([says("Hi.")]), run_id=run_id)
-    assert (outcome.run_id, outcome.status, run_of(run_id).workflow_id) == (run_id, "succeeded", "mailing")
-    with pytest.raises(IllegalStatusChange):
-        run_workflow_sync(agent_of([says("Hi.")]), run_id=run_id)
     with pytest.raises(ValueError, match="needs an input"):
         run_workflow_sync(agent_of([says("Hi.")]))
+
+    other = waiting(session.pk)
+    with pytest.raises(SessionBusy):
+        run_workflow_sync(agent_of([says("Hi.")]), run_id=run_id, session=DjangoSession(session.pk))
+    assert run_of(run_id).status == "pending"
+    run_of(other.run_id).cancel()
+
+    outcome = run_workflow_sync(agent_of([says("Hi.")]), run_id=run_id, session=DjangoSession(session.pk))
+    assert (outcome.run_id, outcome.status, run_of(run_id).workflow_id) == (run_id, "succeeded", "mailing")
+    for finished in (run_id, other.run_id):
+        with pytest.raises(IllegalStatusChange):
+            resume_workflow_sync(finished, resumed_agent([]), {"c2": True, "c3": True})
+    with pytest.raises(IllegalStatusChange):
+        run_workflow_sync(agent_of([says("Hi.")]), run_id=run_id)
+
+
+@pytest.mark.parametrize("given", [None, {"user": "eve"}], ids=["the stored one", "another one"])
+def test_a_resumed_tool_has_the_context_that_the_run_began_with_or_the_one_that_is_given(given: Any) -> None:
+    seen = []
+
+    @function_tool(needs_approval=True)
+    async def look(context: RunContextWrapper[Any]) -> str:
+        seen.append(context.context)
+        return ""
+
+    run_id = run_workflow_sync(agent_of([call("look", "c1")], tools=[look]), "Look.", context={"user": "ada"}).run_id
+    resume_workflow_sync(run_id, agent_of([says("Seen.")], tools=[look]), {"c1": True}, context=given)
+    assert seen == [given or {"user": "ada"}]
 
 
 def test_a_nested_agent_that_asks_keeps_its_call_open_and_the_usage_whole() -> None:
