@@ -8,6 +8,7 @@ import pytest
 from django.urls import reverse as url_of
 from playwright.sync_api import expect
 
+from agentstate.models import AgentSession, AgentSessionEntry
 from tests.browser.conftest import DESKTOP, PHONE, fits
 from tests.factories import ProjectFactory, RunFactory, SessionFactory
 
@@ -73,10 +74,16 @@ def test_what_is_too_long_is_shown_on_demand(page: Page, accessible: Callable[..
 
 def test_one_goes_through_a_long_conversation(page: Page) -> None:
     entries = [{"role": "user", "content": f"entry number {number}."} for number in range(1, 121)]
-    page.goto(address_of(make_session(entries)))
+    session = make_session(entries[:60])
+    AgentSessionEntry.objects.bulk_create(
+        AgentSessionEntry(session=session, number=number, entry=entries[number - 1]) for number in range(61, 121)
+    )
+    AgentSession.objects.update(further=120)
+    page.goto(address_of(session))
     expect(said(page, 50)).to_be_visible()
     page.get_by_role("link", name="Later").first.click()
     expect(said(page, 51)).to_be_visible()
+    expect(said(page, 61)).to_have_text("entry number 61.")
     page.get_by_role("link", name="Latest").first.click()
     expect(said(page, 120)).to_be_visible()
     page.get_by_role("link", name="First").first.click()

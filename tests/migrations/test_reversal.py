@@ -41,7 +41,9 @@ def fill(database: Database) -> None:
         """
         DELETE FROM "Project" WHERE id = 'gone';
         INSERT INTO "AgentWorkflowRunEvent" SELECT id, id, 'test', '1', now() FROM "AgentWorkflowRun";
-        INSERT INTO "AgentSession" SELECT id, id, NULL, NULL, '[]', '{}', now(), now() FROM "Project";
+        INSERT INTO "AgentSession" SELECT id, id, NULL, NULL, '[1]', '{}', now(), now(), 3 FROM "Project";
+        INSERT INTO "AgentSessionEntry" (session_id, number, entry)
+        SELECT id, number, to_jsonb(number) FROM "AgentSession", generate_series(2, 3) number;
         UPDATE "AgentStateFlag" SET project_ids = '{p1}';
         INSERT INTO "AgentStateFlagChange" (flag, changed_at, changed_by) VALUES ('legacy_writes', now(), 'ada');
         INSERT INTO "AgentStateLeftAside"
@@ -67,6 +69,19 @@ def test_zero_restores_an_adopted_database(prisma: Database, adopted: Database) 
     left = {name for name in adopted.columns().keys() - columns.keys() if not DJANGO_TABLES.fullmatch(name)}
     assert left == set()
     assert not [line for line in adopted.schema() if "Agent" in line or "agentstate" in line or "stateUpd" in line]
+
+
+def test_the_version_before_long_transcripts_has_them_whole(adopted: Database) -> None:
+    fill(adopted)
+    adopted.execute("""DELETE FROM "AgentSessionEntry" WHERE session_id = 'p2'""")
+    adopted.migrate("agentstate", "0023")
+
+    transcripts = dict(adopted.rows('SELECT id, transcript_json FROM "AgentSession"'))
+    assert (transcripts["p1"], transcripts["p2"]) == ([1, 2, 3], [1])
+    assert "AgentSessionEntry" not in adopted.columns()
+    assert "further" not in adopted.columns()["AgentSession"]
+    adopted.migrate()
+    assert adopted.value("""SELECT further FROM "AgentSession" WHERE id = 'p1'""") == 0
 
 
 def test_zero_keeps_a_legacy_table_that_we_made(empty: Database) -> None:
