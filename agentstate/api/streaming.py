@@ -18,6 +18,7 @@ from django.db import DatabaseError, connections
 from django.http import HttpResponse, StreamingHttpResponse
 
 from agentstate.api import limits
+from agentstate.api.documented import AT
 from agentstate.api.exact import moment
 from agentstate.api.following import NoLongerAllowed, Wish, follower
 from agentstate.api.problems import RETRY_SECONDS, Problem
@@ -43,6 +44,15 @@ HEARTBEAT = "heartbeat"
 
 _ID = re.compile(r"(-?\d{1,17})(-end)?", re.ASCII)
 
+
+EXAMPLE = f'''id: 1772719336583921
+data: {{"id":"draft-7-3","type":"draft.progress","at":"{AT}","place":1772719336583921,"payload":{{"words":120}}}}
+
+id: 1772719336583921-end
+event: end
+data: {{"status":"succeeded"}}
+
+'''
 
 # What the schema of the route cannot say by itself.
 EXAMPLE = (

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 CALLERS = ("none", "read", "write", "revoked", "staff", "staff without permissions", "plain user")
 READING = "401 200 403 401 200 403 403"
 # A session cannot write: with its cookies alone, the request has no token.
+EVERYONE = "200 200 200 200 200 200 200"
 WRITING = "401 403 200 401 401 401 401"
 SESSION = "/projects/{project_id}/sessions/{memory_id}"
 
@@ -44,6 +45,12 @@ EXPECTED = {
     f"GET {SESSION}": READING,
     f"POST {SESSION}/entries": WRITING,
     f"GET {SESSION}/entries": READING,
+    # The write token gets past the gate: no form, and nothing to decide about.
+    "POST /projects/{project_id}/documents": "401 403 415 401 401 401 401",
+    "POST /projects/{project_id}/conflicts/{key}/resolution": "401 403 404 401 401 401 401",
+    "POST /projects/{project_id}/eligibility/{item_id}/override": "401 403 404 401 401 401 401",
+    "GET /health": EVERYONE,
+    "GET /ready": EVERYONE,
     "GET /openapi.json": "401 200 403 401 200 200 403",
     "GET /docs": "302 302 302 302 200 200 302",
 }
@@ -54,6 +61,8 @@ BODIES: dict[str, dict[str, Any]] = {
     "POST /runs/{run_id}/interrupt": {},
     "POST /runs/{run_id}/events": {"events": [{"type": "one"}]},
     f"PUT {SESSION}": {},
+    "POST /projects/{project_id}/conflicts/{key}/resolution": {"resolution": "latest"},
+    "POST /projects/{project_id}/eligibility/{item_id}/override": {"fatal": True, "note": "So."},
     f"POST {SESSION}/entries": {"after": 0, "entries": [{"role": "user", "content": "hello"}]},
 }
 
@@ -106,7 +115,7 @@ def test_each_caller_gets_what_the_table_says_on_every_route(callers: dict[str, 
     found, project = {}, ProjectFactory()
     SessionFactory(project=project, memory_id="chat")
     for number, route in enumerate(EXPECTED):
-        ids = {"project_id": project.pk, "run_id": f"run-{number}", "memory_id": "chat"}
+        ids = {"project_id": project.pk, "run_id": f"run-{number}", "memory_id": "chat", "key": "k", "item_id": "i"}
         if not route.startswith("PUT"):
             RunFactory(pk=ids["run_id"], project=project, status="running")
         found[route] = " ".join(str(ask(client, route, **ids).status_code) for client in callers.values())
@@ -119,7 +128,8 @@ def test_a_refusal_does_not_tell_whether_an_id_exists(callers: dict[str, httpx.C
     project = ProjectFactory()
     there = {"project_id": project.pk, "run_id": RunFactory(project=project).pk, "memory_id": "chat"}
     SessionFactory(project=project, memory_id="chat")
-    nowhere = {"project_id": "no-project", "run_id": "no-run", "memory_id": "no-chat"}
+    there |= {"key": "k", "item_id": "i"}
+    nowhere = {"project_id": "no-project", "run_id": "no-run", "memory_id": "no-chat", "key": "n", "item_id": "n"}
     routes = [route for route in EXPECTED if "{" in route]
     for (name, client), place in ((each, place) for each in callers.items() for place in range(len(routes))):
         status = EXPECTED[routes[place]].split()[CALLERS.index(name)]
