@@ -111,6 +111,7 @@ def pages_of(scene: Scene, intake: AgentWorkflowRun) -> dict[str, str]:
     """Return the address of each page by the name of its picture."""
     conflict = urlencode({"key": "limit_conflict:project_narrative_pages"})
     return {
+        "home": reverse("admin:app_list", args=["agentstate"]),
         "runs": reverse("admin:agentstate_agentworkflowrun_changelist"),
         "run": reverse("admin:agentstate_agentworkflowrun_change", args=[intake.pk]),
         "project": reverse("admin:agentstate_project_change", args=[scene.succeeded]),

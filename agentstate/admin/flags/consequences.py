@@ -5,15 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from agentstate.checks.flags import problems_of
+from agentstate.admin.shared.gate_problems import gate_problems
 from agentstate.gates import GATES
 from agentstate.rollout.stages import RolloutState, Stage
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
     from decimal import Decimal
-
-    from django.core.checks import CheckMessage
 
     from agentstate.models import Flag
     from agentstate.rollout.stages import Position
@@ -25,13 +23,9 @@ def consequences_of(flag: Flag) -> list[str]:
         return []
     before = RolloutState.read()
     after = replace(before, flags={**before.flags, flag.name: flag})
-    known = {message.msg for message in _problems(before)}
-    new = (f"{message.msg} {message.hint}" for message in _problems(after) if message.msg not in known)
+    known = {message.msg for message in gate_problems(before)}
+    new = (f"{message.msg} {message.hint}" for message in gate_problems(after) if message.msg not in known)
     return [*new, *_step_up(before, after)]
-
-
-def _problems(state: RolloutState) -> Iterable[CheckMessage]:
-    return problems_of(state.rollout, has_columns=not state.is_contracted)
 
 
 def _step_up(before: RolloutState, after: RolloutState) -> Iterator[str]:

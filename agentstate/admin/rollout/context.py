@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from agentstate.admin.rollout import lists, presentation
 from agentstate.admin.shared.cached_counts import CachedCount, cached_counts
-from agentstate.checks.flags import REFUSED_SAVES, problems_of
+from agentstate.admin.shared.gate_problems import refused_saves
 from agentstate.models import BackfillPass
 from agentstate.rollout.bypassing_writes import BypassingWriteCounts, count_bypassing_writes, newest_bypassing_writes
 from agentstate.rollout.evidence import Evidence
@@ -54,12 +54,6 @@ def stage_context() -> dict[str, Any]:
         "position": rollout_state.position,
         "ladder": presentation.ladder(rollout_state),
     }
-
-
-def refused_saves(rollout_state: RolloutState) -> list[str]:
-    """Return a sentence for each kind of projects whose saves the gates refuse."""
-    problems = problems_of(rollout_state.rollout, has_columns=not rollout_state.is_contracted)
-    return [f"{problem.msg} {problem.hint}" for problem in problems if problem.id == REFUSED_SAVES]
 
 
 def counts_context(asked: str) -> dict[str, Any]:

@@ -1,0 +1,82 @@
+"""The app's own page: its lists by group, and the figures above them."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from django.urls import reverse
+from django.utils import timezone
+
+from agentstate.admin.landing.overview import _runs
+from agentstate.models import AgentWorkflowRun
+from tests.admin.viewers import superuser, viewer
+from tests.flags import turn
+from tests.sql import sql, tell_planner
+
+pytestmark = pytest.mark.django_db
+
+PAGE = reverse("admin:app_list", args=["agentstate"])
+
+
+def text_of(client: object) -> str:
+    response = client.get(PAGE)  # type: ignore[attr-defined]
+    assert response.status_code == 200
+    return " ".join(response.content.decode().split())
+
+
+def begin(status: str, hours_ago: float = 1) -> None:
+    AgentWorkflowRun.objects.create(
+        workflow_id="w", status=status, started_at=timezone.now() - timedelta(hours=hours_ago)
+    )
+
+
+def test_the_lists_are_grouped_by_what_people_come_for() -> None:
+    text = text_of(superuser())
+
+    places = [text.index(f">{word}<") for word in ("Watch", "Migrate", "Set up")]
+    assert places == sorted(places)
+    assert places[0] < text.index("Agent workflow runs</a>") < places[1] < text.index("Rollout</a>") < places[2]
+
+
+def test_the_figures_count_what_runs_and_what_failed_lately() -> None:
+    for status, hours_ago in (("running", 30), ("running", 1), ("failed", 1), ("failed", 30), ("succeeded", 1)):
+        begin(status, hours_ago)
+    turn("legacy_writes", everyone=True)
+
+    text = text_of(superuser())
+
+    runs = reverse("admin:agentstate_agentworkflowrun_changelist")
+    assert f'Running now</dt><dd><a href="{runs}?status=running">2</a>' in text
+    assert f'last 24 hours</dt><dd><a href="{runs}?status=failed">1</a>' in text
+    assert ">legacy</a>" in text
+    assert "Saves are refused" not in text
+
+
+def test_refused_saves_are_a_banner() -> None:
+    turn("legacy_writes", everyone=False)
+
+    assert "saving is refused there." in text_of(superuser())
+
+
+def test_a_viewer_sees_the_figures_of_the_lists_they_may_see() -> None:
+    text = text_of(viewer("agentsession"))
+
+    assert "Agent sessions</a>" in text
+    assert "Running now" not in text
+    assert "Rollout" not in text
+
+
+def test_the_counts_come_from_the_index_of_the_list() -> None:
+    sql(
+        """
+        INSERT INTO "AgentWorkflowRun" (id, workflow_id, status, started_at)
+        SELECT 'run-' || n, 'w', CASE WHEN n < 5 THEN 'running' ELSE 'succeeded' END, now()
+        FROM generate_series(1, 5000) n
+        """
+    )
+    tell_planner("AgentWorkflowRun")
+
+    plan = _runs("running").order_by().values("pk")[:1001].explain()
+
+    assert "AgentWorkflowRun_status_idx" in plan
