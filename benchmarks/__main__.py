@@ -8,7 +8,7 @@ import sys
 
 import django
 
-BENCHMARKS = ("backfill", "runtime", "pages", "intake", "agents", "sessions")
+BENCHMARKS = ("backfill", "runtime", "pages", "intake", "agents", "sessions", "streams")
 
 
 def main() -> None:
@@ -49,6 +49,10 @@ def main() -> None:
         agents.run(arguments.rounds, sys.stdout)
     if "sessions" in chosen:
         sessions.run(arguments.repeats // 50, arguments.rounds, sys.stdout)
+    if "streams" in chosen:
+        from benchmarks import streams  # importing ChatKit takes seconds
+
+        streams.run(arguments.rounds, sys.stdout)
 
 
 if __name__ == "__main__":
