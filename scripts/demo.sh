@@ -42,6 +42,20 @@ manage make_sample_call .data/call
 manage ingest_rfp healthy-rivers .data/call/* --create "Healthy Rivers"
 .venv/bin/python scripts/show_events.py healthy-rivers
 
+heading "A run over HTTP: recorded and read with curl"
+address=127.0.0.1:${API_PORT:-8123}
+.venv/bin/python manage.py agentkit_token revoke demo >/dev/null 2>&1 || true # of an earlier tour
+TOKEN=$(.venv/bin/python manage.py agentkit_token create demo --scope read --scope write)
+.venv/bin/python -m uvicorn project.asgi:application --host "${address%:*}" --port "${address#*:}" --log-level warning &
+server=$!
+trap 'kill $server 2>/dev/null || true' EXIT
+for _ in $(seq 100); do
+    if curl -sf -o /dev/null "http://$address/api/v1/ready"; then break; fi
+    sleep 0.2
+done
+API=http://$address/api/v1 TOKEN=$TOKEN sh scripts/record_run.sh
+kill $server
+
 heading "The admin"
 manage prepare_local_use
 echo "To browse, type: make run"
