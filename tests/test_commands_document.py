@@ -23,6 +23,7 @@ OURS = {
     "agentstate": [
         "agentkit_left_aside",
         "agentkit_rollout",
+        "agentkit_token",
         "backfill_agentkit_state",
         "close_stale_runs",
         "ingest_rfp",

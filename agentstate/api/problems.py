@@ -112,8 +112,8 @@ def unauthorized(detail: str = "The request has no token.") -> Problem:
     )
 
 
-def not_found(what: str, id_: str) -> Problem:
-    return Problem(404, f"{what}-not-found", f"No {what} has the id {id_!r}.", "Check the id.")
+def not_found(what: str, id_: str, called: str = "id") -> Problem:
+    return Problem(404, f"{what}-not-found", f"No {what} has the {called} {id_!r}.", "Check the id.")
 
 
 def too_large() -> Problem:
@@ -213,7 +213,7 @@ _PROBLEMS: dict[type[Exception] | tuple[type[Exception], ...], Callable[[Any], P
     ValidationError: _invalid,
     (ProjectNotFound, ProjectHidden): lambda error: not_found("project", error.project_id),
     RunNotFound: lambda error: not_found("run", error.run_id),
-    SessionNotFound: lambda error: not_found("session", error.session_id),
+    SessionNotFound: lambda error: not_found("session", error.session_id, "memory id"),
     StateWriteDisabled: _gates_closed,
     UnsuitableDocument: _unsuitable_document,
     UnsuitableRun: lambda error: Problem(

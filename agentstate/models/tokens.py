@@ -7,7 +7,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING
 
 from django.contrib.postgres.fields import ArrayField
-from django.db import models
+from django.db import models, transaction
 from django.db.models import Q
 from django.db.models.functions import Now
 
@@ -39,7 +39,8 @@ class ApiTokenQuerySet(models.QuerySet["ApiToken"]):
             IntegrityError: a token of this name is in use.
         """
         token = PREFIX + secrets.token_urlsafe(32)
-        self.create(name=name, digest=digest_of(token), scopes=sorted(set(scopes)))
+        with transaction.atomic(self.db):
+            self.create(name=name, digest=digest_of(token), scopes=sorted(set(scopes)))
         return token
 
     def in_use(self) -> Self:
