@@ -35,6 +35,7 @@ from agentstate.integrations.chatkit.one_task import in_one_task
 from agentstate.integrations.chatkit.reading import Reading
 from agentstate.integrations.chatkit.store import DjangoStore
 from agentstate.models import Project
+from agentstate.models.fields import new_id
 from agentstate.threads import in_database_thread, releasing_connections
 
 if TYPE_CHECKING:
@@ -185,11 +186,11 @@ class RecordedServer(ChatKitServer[ChatContext]):
         self, thread_id: str | None, result: StreamingResult, context: ChatContext
     ) -> AsyncIterator[bytes]:
         """Yield the answer's bytes while its message has the thread to itself; an error is one of them."""
-        turn = None
+        turn = new_id()
         with releasing_connections():
             try:
                 if thread_id is not None:
-                    turn = await in_database_thread(threads.take_turn, thread_id)
+                    await in_database_thread(threads.take_turn, thread_id, turn)
                 async for event in result:
                     yield event
             except threads.ThreadBusy as error:
@@ -198,7 +199,7 @@ class RecordedServer(ChatKitServer[ChatContext]):
                 logger.exception("A ChatKit request failed.")
                 yield self._error(ErrorEvent(code=ErrorCode.STREAM_ERROR, allow_retry=True))
             finally:
-                if thread_id is not None and turn is not None:
+                if thread_id is not None:
                     await in_database_thread(threads.end_turn, thread_id, turn)
 
     def _busy(self, error: threads.ThreadBusy) -> str:

@@ -2,7 +2,8 @@
 
 A thread is an ``AgentSession`` with the metadata ``{"kind": "chatkit", "user": …, "thread": {title, status, …}}``; its
 items are the transcript's entries. What the agent remembers is another session, because a thread has what people see
-and the memory what the model sees: tool calls, for example.
+and the memory what the model sees: tool calls, for example. While a message is answered, ``turn`` in the metadata
+keeps others out.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from django.db.models import Q
 from agentstate import sessions
 from agentstate.isolation import one_round, read_committed
 from agentstate.models import AgentSession, AgentWorkflowRun
-from agentstate.models.fields import new_id, possible_id
+from agentstate.models.fields import possible_id
 from agentstate.recording.storable import restored, storable
 from agentstate.state.homes import next_clock
 from agentstate.state.transactions import seeing_others
@@ -189,25 +190,22 @@ def open_memory(thread_id: str, length: int | None) -> str:
     return memory_id
 
 
-def take_turn(thread_id: str) -> str:
-    """Keep other messages out of the thread until :func:`end_turn`, and return the turn's id.
+def take_turn(thread_id: str, turn: str) -> None:
+    """Keep other messages out of the thread until :func:`end_turn`, which must follow in any case.
+
+    Args:
+        turn: an id of the turn's own.
 
     Raises:
         ThreadBusy: another message has the turn, or its answer's run is unfinished.
     """
-    turn = new_id()
     if one_round(_TAKE_TURN, {"thread": thread_id, "turn": turn}) is None:
         raise ThreadBusy(thread_id, is_waiting=False)
-    try:
-        _require_rest(thread_id)
-    except BaseException:
-        end_turn(thread_id, turn)
-        raise
-    return turn
+    _require_rest(thread_id)
 
 
 def end_turn(thread_id: str, turn: str) -> None:
-    """Let the thread have its next message."""
+    """Let the thread have its next message, if the turn is this one."""
     one_round(_END_TURN, {"thread": thread_id, "turn": turn})
 
 

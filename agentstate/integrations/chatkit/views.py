@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import logging
+from binascii import Error as NoBase64
 from functools import cache
 from inspect import iscoroutinefunction
 from typing import TYPE_CHECKING, Any
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from agentstate.integrations.chatkit.server import RecordedServer
 
     GetContext = Callable[[HttpRequest], ChatContext | Awaitable[ChatContext | None] | None]
-
-logger = logging.getLogger(__name__)
 
 
 def chatkit_view(server: RecordedServer | str, get_context: GetContext) -> Callable[..., Awaitable[HttpResponseBase]]:
@@ -110,7 +108,9 @@ async def _respond(request: HttpRequest, server: RecordedServer, context: ChatCo
     try:
         parsed = server.parse(request.body)
     except ValidationError as error:
-        return _refusal(f"This is no request of ChatKit: {error.errors()[0]['msg']}.", 400)
+        first = error.errors()[0]
+        place = "".join(f" {part}" for part in first["loc"])
+        return _refusal(f"This is no request of ChatKit:{place}: {first['msg']}.", 400)
     if is_streaming_req(parsed) and not isinstance(request, ASGIRequest):
         return _refusal("Answers are streamed, which WSGI cannot do. Serve this site by ASGI.", 501)
     try:
@@ -120,6 +120,8 @@ async def _respond(request: HttpRequest, server: RecordedServer, context: ChatCo
         return _refusal("There is no such thread, item or attachment.", 404)
     except files.AttachmentRefused as error:
         return _refusal(str(error), error.status)
+    except NoBase64:
+        return _refusal("The speech is not in base64.", 400)
     except NotImplementedError:
         return _refusal(f"This server does not support {parsed.type}.", 501)
     if isinstance(result, StreamingResult):

@@ -172,6 +172,21 @@ def test_an_answer_that_waits_for_an_approval_says_so_and_another_process_resume
     assert asked == ["user", "function_call", "function_call_output", "assistant", "user"]
 
 
+def test_an_answer_that_another_process_cancels_says_so(chat: Chat, scene: Scene) -> None:
+    scene.answer(calls("look"))
+    with ThreadPoolExecutor() as pool:
+        answer = pool.submit(chat.create, "Hm?")
+        loop = scene.arrived()
+        AgentWorkflowRun.objects.get().cancel()
+        scene.open(loop)
+        thread_id, events = answer.result()
+    scene.answer(says("Here."))
+    chat.add(thread_id, "Again?")
+
+    assert events[-1] == {"type": "notice", "level": "info", "message": "The answer was stopped."}
+    assert statuses() == ["canceled", "succeeded"]
+
+
 def test_the_client_runs_a_tool_and_the_agent_gets_its_output(chat: Chat, scene: Scene) -> None:
     scene.answer(calls("pick_color"))
     thread_id, events = chat.create("Which color?")

@@ -121,6 +121,7 @@ def test_refusals_have_a_status_and_a_reason(chat: Chat) -> None:
         "no type": http.post(path, json={"params": {}}),
         "no parameters": http.post(path, json={"type": "threads.create", "params": {}}),
         "no context": http.post(path, json={"type": "threads.list", "params": {}}, headers={"X-User": ""}),
+        "no base64": chat.post("input.transcribe", audio_base64="a", mime_type="audio/webm"),
         "no speech": chat.post("input.transcribe", audio_base64="", mime_type="audio/webm"),
         "no CSRF token": http.post("/guarded/", json={"type": "threads.list", "params": {}}),
         "no POST": http.get(path),
@@ -131,11 +132,13 @@ def test_refusals_have_a_status_and_a_reason(chat: Chat) -> None:
         "no type": 400,
         "no parameters": 400,
         "no context": 403,
+        "no base64": 400,
         "no speech": 501,
         "no CSRF token": 403,
         "no POST": 405,
     }
-    assert refused["no JSON"].json()["error"].startswith("This is no request of ChatKit: ")
+    reason = "This is no request of ChatKit: threads.create params input: Field required."
+    assert refused["no parameters"].json() == {"error": reason}
 
 
 @pytest.mark.django_db
