@@ -183,7 +183,9 @@ def test_a_task_that_is_canceled_at_a_tools_start_leaves_no_invocation_without_a
     async def work() -> None:
         with second_connection() as locking, second_connection() as looking:
             task = asyncio.create_task(run_workflow(agent, "Read.", hooks=LockTheRun(locking)))
-            waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted"
+            waiting = """
+                SELECT count(*) FROM pg_stat_activity
+                WHERE datname = current_database() AND wait_event_type = 'Lock'"""
             while not looking.execute(waiting).fetchone()[0]:
                 await asyncio.sleep(0.01)
             task.cancel()
