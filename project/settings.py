@@ -140,6 +140,9 @@ AGENTSTATE_ROLLOUT_LAG_MINUTES = env.int("AGENTSTATE_ROLLOUT_LAG_MINUTES", defau
 AGENTSTATE_ROLLOUT_COMPARED = env.int("AGENTSTATE_ROLLOUT_COMPARED", default=thresholds.COMPARED)
 AGENTSTATE_ROLLOUT_HOURS = env.float("AGENTSTATE_ROLLOUT_HOURS", default=thresholds.HOURS)
 
+# Origins whose pages may use the HTTP API from a browser, with a token.
+AGENTSTATE_API_ORIGINS = env.list("AGENTSTATE_API_ORIGINS", default=[])
+
 # One switch for everything that keeps browsers on HTTPS.
 AGENTSTATE_HTTPS = env.bool("AGENTSTATE_HTTPS", default=False)
 SECURE_SSL_REDIRECT = AGENTSTATE_HTTPS

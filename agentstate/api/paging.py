@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from django.db.models import Q
 
 from agentstate.api.problems import Problem
+from agentstate.distant_times import DistantTime, distant_times
 from agentstate.models.fields import possible_id
 
 if TYPE_CHECKING:
@@ -33,11 +34,12 @@ def newest_first(rows: QuerySet[Any], field: str, after: str | None, limit: int)
     Raises:
         Problem: ``after`` does not come from an answer.
     """
-    if after is not None:
-        at, pk = _parse(after)
-        # Redundant, but the first condition is one that an index on the time can use.
-        rows = rows.filter(**{f"{field}__lte": at}).filter(Q(**{f"{field}__lt": at}) | Q(pk__lt=pk))
-    found = list(rows.order_by(f"-{field}", "-pk")[: limit + 1])
+    with distant_times():
+        if after is not None:
+            at, pk = _parse(after)
+            # Redundant, but the first condition is one that an index on the time can use.
+            rows = rows.filter(**{f"{field}__lte": at}).filter(Q(**{f"{field}__lt": at}) | Q(pk__lt=pk))
+        found = list(rows.order_by(f"-{field}", "-pk")[: limit + 1])
     return Page(found[:limit], _text(found[limit - 1], field) if len(found) > limit else None)
 
 
@@ -52,7 +54,7 @@ def _parse(text: str) -> tuple[datetime, str]:
             raise ValueError
         key: Sequence[Any] = json.loads(base64.urlsafe_b64decode(text.encode() + b"=" * (-len(text) % 4)))
         at, pk = key
-        moment = datetime.fromisoformat(at)
+        moment = DistantTime.parse(at) or datetime.fromisoformat(at)
         if moment.utcoffset() is None or not isinstance(pk, str) or possible_id(pk) is None:
             raise ValueError
     except (ValueError, TypeError, RecursionError):

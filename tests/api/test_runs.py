@@ -8,6 +8,7 @@ import pytest
 
 from agentstate.models import AgentWorkflowRun, AgentWorkflowRunEvent
 from tests.factories import ProjectFactory, RunFactory
+from tests.sql import sql
 
 if TYPE_CHECKING:
     import httpx
@@ -161,6 +162,22 @@ def test_a_projects_runs_come_in_pages_newest_first(client: httpx.Client) -> Non
 
     assert [run["id"] for run in first["runs"] + second["runs"]] == runs[::-1]
     assert second["next"] is None
+
+
+def test_times_that_no_calendar_has_are_shown_as_the_database_prints_them(client: httpx.Client) -> None:
+    project = ProjectFactory()
+    runs = [RunFactory(project=project).pk for _ in range(3)]
+    sql("""UPDATE "AgentWorkflowRun" SET started_at = 'infinity' WHERE id = ANY (%s)""", runs[:2])
+
+    pages, after = [], None
+    for _ in range(2):
+        query = {"limit": 2, **({"after": after} if after else {})}
+        pages += (page := client.get(f"/projects/{project.pk}/runs", params=query).json())["runs"]
+        after = page["next"]
+
+    assert [run["started_at"] for run in pages[:2]] == ["infinity", "infinity"]
+    assert [run["id"] for run in pages] == [*sorted(runs[:2], reverse=True), runs[2]]
+    assert client.get(f"/runs/{runs[0]}").json()["started_at"] == "infinity"
 
 
 def test_more_events_than_a_request_may_have_are_refused(client: httpx.Client) -> None:

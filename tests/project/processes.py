@@ -20,6 +20,7 @@ CLONE = Path(__file__).parents[2]
 ENVIRONMENT = {
     "PATH": os.environ["PATH"],
     "AGENTSTATE_ADOPT_PRISMA_RUNS": "",
+    "AGENTSTATE_API_ORIGINS": "",
     "AGENTSTATE_BEHIND_PROXY": "",
     "AGENTSTATE_HTTPS": "",
     "AGENTSTATE_NEW_PROJECT_TABLE": "",

@@ -14,6 +14,7 @@ from agentstate.api.documented import AT, PROJECT, RUN, Answer, Body, Limit, Nam
 from agentstate.api.exact import answer, moment
 from agentstate.api.paging import newest_first
 from agentstate.api.routes.events import NewEvent, given
+from agentstate.distant_times import distant_times
 from agentstate.models import AgentWorkflowRun, Project
 from agentstate.models.fields import possible_id
 from agentstate.models.runs import WAITING, RunNotFound
@@ -157,7 +158,8 @@ def _run(run_id: str) -> dict[str, Any]:
         output_text=_text("result -> 'output'"),
         waiting_text=_text(f"result -> '{WAITING}'"),
     )
-    run = runs.filter(pk=possible_id(run_id)).first()
+    with distant_times():
+        run = runs.filter(pk=possible_id(run_id)).first()
     if run is None:
         raise RunNotFound(run_id)
     texts = {"input": run.input_text, "output": run.output_text, "waiting": run.waiting_text}
