@@ -6,6 +6,7 @@ import logging
 from abc import abstractmethod
 from functools import cache
 from inspect import isawaitable
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
 from chatkit.agents import AgentContext, ThreadItemConverter
@@ -23,6 +24,7 @@ from chatkit.types import (
     ThreadsAddUserMessageReq,
     ThreadsCreateReq,
     ThreadsRetryAfterItemReq,
+    UserMessageItem,
 )
 from pydantic import TypeAdapter
 
@@ -44,7 +46,7 @@ if TYPE_CHECKING:
     from agents import Agent, TResponseInputItem
     from chatkit.server import NonStreamingResult
     from chatkit.store import AttachmentStore
-    from chatkit.types import ThreadMetadata, ThreadStreamEvent, UserMessageItem
+    from chatkit.types import ThreadMetadata, ThreadStreamEvent
 
     from agentstate.integrations.agents import Outcome
 
@@ -135,11 +137,16 @@ class RecordedServer(ChatKitServer[ChatContext]):
     async def agent_input(
         self, thread: ThreadMetadata, message: UserMessageItem | None, context: ChatContext
     ) -> list[TResponseInputItem]:
-        """Return what the agent is asked: the message, or else what a client tool or a form last brought."""
+        """Return what the agent is asked: the message.
+
+        Without one, what a client tool or a form has brought since the user's last message. Override it for actions of
+        widgets, which bring nothing by themselves.
+        """
         if message is not None:
             return await self.converter.to_agent_input(message)
         page = await self.store.load_thread_items(thread.id, None, _ITEMS_LOOKED_AT, "desc", context)
-        brought = (item for item in page.data if isinstance(item, ClientToolCallItem | StructuredInputItem))
+        since = takewhile(lambda item: not isinstance(item, UserMessageItem), page.data)
+        brought = (item for item in since if isinstance(item, ClientToolCallItem | StructuredInputItem))
         newest = next((item for item in brought if item.status != "pending"), None)
         return [] if newest is None else await self.converter.to_agent_input(newest)
 

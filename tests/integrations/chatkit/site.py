@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from agents import Agent, RunContextWrapper, function_tool
 from agents.testing import ScriptedModel
 from chatkit.agents import AgentContext, ClientToolCall
+from chatkit.types import SyncCustomActionResponse
 from django.urls import include, path
 from django.views.decorators.csrf import csrf_exempt
 
@@ -90,6 +91,11 @@ class Server(RecordedServer):
     ) -> AsyncIterator[ThreadStreamEvent]:
         async for event in self.respond(thread, None, context):
             yield event
+
+    async def sync_action(
+        self, thread: ThreadMetadata, action: Action[str, Any], sender: WidgetItem | None, context: ChatContext
+    ) -> SyncCustomActionResponse:
+        return SyncCustomActionResponse(updated_item=sender)
 
 
 def context_of(request: HttpRequest) -> ChatContext | None:

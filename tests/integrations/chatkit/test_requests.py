@@ -9,12 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from agents.testing import assistant_message
+from asgiref.sync import async_to_sync
+from chatkit.types import ThreadItem
 from django.conf import settings
 from django.test import Client, override_settings
 from django.utils import timezone
+from pydantic import TypeAdapter
 
 from agentstate import sessions
-from agentstate.integrations.chatkit import delete_orphaned_attachments
+from agentstate.integrations.chatkit import ChatContext, DjangoStore, delete_orphaned_attachments
 from agentstate.models import AgentAttachment, AgentSession, Project
 from tests.integrations.chatkit.client import message
 
@@ -103,6 +106,32 @@ def test_a_thread_is_renamed_and_deleted_with_what_the_agent_remembers(chat: Cha
     assert [item["type"] for item in read["items"]["data"]] == ["user_message", "assistant_message"]
     assert (feedback, deleted) == ({}, {})
     assert not AgentSession.objects.exists()
+
+
+def test_forms_and_widgets_are_answered(chat: Chat, scene: Scene) -> None:
+    thread_id = begun(chat, scene)
+    question = {"id": "q", "type": "freeform", "question": "Why?"}
+    store(thread_id, id="form", type="structured_input", inputs=[question])
+    store(thread_id, id="card", type="widget", widget={"type": "Card", "children": []})
+    model = scene.answer([assistant_message("I see.", item_id="m")])
+
+    answered = {"answers": {"q": {"values": ["Because."]}}}
+    chat.ask("threads.add_structured_input", thread_id=thread_id, item_id="form", input=answered)
+    pressed = chat.ask("threads.sync_custom_action", thread_id=thread_id, item_id="card", action=ACTION)
+    scene.answer([assistant_message("Pressed.", item_id="m")])
+    chat.ask("threads.custom_action", thread_id=thread_id, item_id="card", action=ACTION)
+
+    assert "Why?: Because." in json.dumps(model.last_call.input[-1])
+    assert pressed["updated_item"]["id"] == "card"
+    form = next(item for item in chat.items(thread_id) if item["id"] == "form")
+    assert (form["status"], form["inputs"][0]["answer"]["values"]) == ("answered", ["Because."])
+    assert chat.texts(thread_id)[2:] == ["I see.", "Pressed."]
+
+
+def store(thread_id: str, **item: Any) -> None:
+    """Add an item to a thread, as an agent's tool does."""
+    given = TypeAdapter(ThreadItem).validate_python({"thread_id": thread_id, "created_at": timezone.now(), **item})
+    async_to_sync(DjangoStore().add_thread_item)(thread_id, given, ChatContext("p1", "ada"))
 
 
 def test_a_deleted_project_has_no_chat(chat: Chat, scene: Scene) -> None:
