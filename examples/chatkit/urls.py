@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from django.contrib.staticfiles.views import serve
 from django.urls import include, path
 
 from examples.chatkit import views
@@ -11,5 +12,7 @@ urlpatterns = [
     path("chat/<project_id>/", views.page, name="chat"),
     path("chat/<project_id>/api/", views.api, name="chatkit"),
     path("chat/<project_id>/files/<attachment_id>/", views.files, name="chatkit-attachment"),
+    # A production server serves the admin's style sheets itself.
+    path("static/<path:path>", serve, {"insecure": True}),
     path("", include("project.urls")),
 ]

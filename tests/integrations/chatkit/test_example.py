@@ -56,6 +56,7 @@ def test_the_example_answers_without_network(address: str) -> None:
     cookies = {"sessionid": browser.cookies["sessionid"].value}
     with httpx.Client(base_url=address, cookies=cookies, timeout=PATIENCE, follow_redirects=True) as client:
         page = client.get("/chat/")
+        style = client.get("/static/admin/css/base.css")
         [token] = re.findall('token = "(.+?)"', page.text)
         [script] = re.findall('<script nonce="(.+?)">', page.text)
         answer = client.post(
@@ -64,6 +65,7 @@ def test_the_example_answers_without_network(address: str) -> None:
             headers={"X-CSRFToken": token},
         )
 
+    assert style.status_code == 200
     assert "Chat about Healthy rivers" in page.text
     assert f"'nonce-{script}'" in page.headers["Content-Security-Policy"]
     events = [json.loads(line.removeprefix("data: ")) for line in answer.text.split("\n\n") if line]
