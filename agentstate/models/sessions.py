@@ -75,7 +75,7 @@ class AgentSessionEntry(models.Model):
         AgentSession, on_delete=models.DO_NOTHING, db_index=False, related_name="further_entries"
     )
     number = models.IntegerField(help_text="The entry's place in the transcript, from 1.")
-    item_id = models.TextField(null=True, blank=True)  # noqa: DJ001 - NULL: nobody looks for it
+    item_id = models.TextField(null=True, blank=True)  # noqa: DJ001 - NULL: the entry has no id
     entry = models.JSONField()
 
     class Meta:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
+from decimal import Decimal
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, NotRequired, TypedDict
 
@@ -15,6 +16,7 @@ from agentstate.recording.storable import MARK, restored, storable_members, stor
 from agentstate.sessions.errors import SessionNotFound
 from agentstate.state.documents import decode
 from agentstate.state.history import require_zone
+from agentstate.state.nesting import parse
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -68,9 +70,15 @@ def parsed(text: str, as_given: bool) -> Any:
         return decode(text)
     try:
         value = json.loads(text)
-    except (RecursionError, ValueError):  # too deep, or more digits than Python converts
-        value = decode(text)
+    except ValueError:  # more digits than Python converts
+        value = _with_long_numbers(text)
+    except RecursionError:
+        value = parse(text, _with_long_numbers)
     return restored(value) if MARK in text else value
+
+
+def _with_long_numbers(text: str) -> Any:
+    return json.loads(text, parse_int=lambda digits: int(Decimal(digits)))
 
 
 def id_of(session: AgentSession | str) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from django.db import transaction
 
+from agentstate import sessions
 from agentstate.models import AgentSession, AgentWorkflowRun, Flag
 from agentstate.recording import Recorder, RowsDropped, close_stale_runs, record
 from agentstate.sessions import append, open_for, transcript
@@ -107,6 +108,13 @@ def test_conversations_are_opened_once_and_lose_no_entry() -> None:
     session = open_for(project.id, "a")
     in_threads(lambda place: [append(session, "user", [place, number]) for number in range(20)], 8)
     assert len(transcript(session)) == 160
+
+    item = {"role": "user", "content": {"id": "i"}}
+    assert sum(in_threads(lambda _: sessions.put(session, "i", item), 4)) == 1
+    assert [entry["content"] for entry in sessions.page(session, 1, newest_first=True).entries] == [{"id": "i"}]
+    assert sum(in_threads(lambda _: sessions.remove(session, "i"), 4)) == 1
+    assert len({str(entry) for entry in in_threads(lambda _: sessions.pop(session), 8)}) == 8
+    assert len(transcript(session, 500)) == 152
 
 
 @pytest.mark.usefixtures("odd_server")

@@ -85,17 +85,26 @@ ITEMS: dict[str, dict[str, Any]] = {
     "custom tool": {"type": "custom_tool_call", "call_id": "call_3", "name": "sql", "input": "SELECT 1"},
 }
 
+
+def _deep() -> dict[str, Any]:
+    value: Any = "\0"
+    for _ in range(160):
+        value = [{"\0": value}]
+    return {"type": "x", "deep": value}
+
+
 ODD: dict[str, dict[str, Any]] = {
     "NUL": {"role": "user", "content": "a\0b"},
     "NUL in an output": {"type": "function_call_output", "call_id": "c\0", "output": "a\0b"},
     "NUL in a key": {"type": "x", "a\0": {"\0": 1}},
     "lone surrogates": {"role": "user", "content": [{"type": "input_text", "text": "\ud83d\ude00 \udfff \ud800"}]},
     "infinity": {"type": "x", "scores": [float("inf"), float("-inf"), 1e-07, 0.1, 1.0]},
-    "a long number": {"type": "x", "number": 10**5_000},
+    "a long number": {"type": "x", "number": 10**5_000, "small": 1e-300},
     "a mark": {"type": "x", "$unstorable": "string", "value": "\\u0000"},
     "another role": {"role": "us\0er", "content": "x"},
     "no role": {"role": None, "content": "x"},
     "content that is an object": {"role": "user", "content": {"role": "user", "content": "x"}},
     "content that is none": {"role": "assistant", "content": None},
     "nothing": {},
+    "deep": _deep(),
 }
