@@ -44,6 +44,7 @@ class ProblemAnswer(Answer):
     run_status: str | None = Field(None, description="The run's status, where that refuses.")
     gates: list[str] | None = Field(None, description="The gates that are closed, where they refuse.")
     length: int | None = Field(None, description="The transcript's length, where that refuses.")
+    ids: list[str] | None = Field(None, description="The ids that are in use for something else.")
 
 
 def _known_key(name: str) -> str:
@@ -58,9 +59,11 @@ def _storable(text: str) -> str:
     return text
 
 
-def _no_reserved_start(text: str) -> str:
+def _free(text: str) -> str:
     if text.startswith("legacy_"):
         raise ValueError("begins with legacy_, as the runs of a backfill do")
+    if not text.strip("."):
+        raise ValueError("has dots only, which an address cannot end with")
     return text
 
 
@@ -90,7 +93,7 @@ Text = Annotated[str, AfterValidator(_storable)]
 Name = Annotated[Text, Field(min_length=1, max_length=200)]
 # An id that a client chooses. It can be part of an address, and of an id of ours, which has a colon.
 NEW_ID = r"^[A-Za-z0-9._~-]{1,200}$"
-NewId = Annotated[str, Field(pattern=NEW_ID), AfterValidator(_no_reserved_start)]
+NewId = Annotated[str, Field(pattern=NEW_ID), AfterValidator(_free)]
 # A time with its zone: of a parameter, and of a body.
 Instant = Annotated[AwareDatetime, AfterValidator(_in_utc)]
 Moment = Annotated[Instant, BeforeValidator(_moment), Field(strict=False)]

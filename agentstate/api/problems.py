@@ -169,8 +169,12 @@ def _gates_closed(error: StateWriteDisabled) -> Problem:
 
 
 def _ended(error: RunFinished | IllegalStatusChange) -> Problem:
-    way_out = "Record in a new run." if isinstance(error, RunFinished) else "Read the run, and decide anew."
-    return Problem(409, "run-status", str(error), way_out, run_status=error.status)
+    detail, way_out = str(error), "Record in a new run."
+    if isinstance(error, IllegalStatusChange):
+        way_out = "Read the run to see what it is now."
+        if error.status == error.wanted:
+            detail = f"Run {error.run_id} is {error.status} already, with another error or output."
+    return Problem(409, "run-status", detail, way_out, run_status=error.status)
 
 
 def _unsuitable_document(error: UnsuitableDocument) -> Problem:
@@ -179,12 +183,12 @@ def _unsuitable_document(error: UnsuitableDocument) -> Problem:
     return Problem(422, "unsuitable-document", str(error), way_out, fields=[(error.path, fact)])
 
 
-def _of_database(error: DatabaseError) -> Problem | None:
+def _of_database(error: DatabaseError | InterfaceError) -> Problem | None:
     cause = error.__cause__
     if isinstance(cause, errors.LockNotAvailable):
-        return _retry("locked", "Another process keeps the row locked.")
+        return _retry("locked", "Another process keeps the row locked. Nothing was written.")
     if isinstance(cause, (errors.DeadlockDetected, errors.SerializationFailure, errors.QueryCanceled)):
-        return _retry("conflict-of-writers", "The database gave up a statement that met others.")
+        return _retry("conflict-of-writers", "The database gave up a statement that met others. Nothing was written.")
     if isinstance(cause, (errors.ProgramLimitExceeded, errors.StatementTooComplex)):
         return Problem(422, "too-large", "The database cannot hold such a large value.", "Send a smaller value.")
     if isinstance(error, OperationalError | InterfaceError):
@@ -197,7 +201,7 @@ def _retry(kind: str, detail: str) -> Problem:
     return Problem(
         503,
         kind,
-        f"{detail} Nothing was written.",
+        detail,
         "Send the same request again after the time in Retry-After.",
         headers={"Retry-After": str(RETRY_SECONDS)},
     )
@@ -227,5 +231,5 @@ _PROBLEMS: dict[type[Exception] | tuple[type[Exception], ...], Callable[[Any], P
     RequestDataTooBig: lambda error: too_large(),
     Http404: lambda error: Problem(404, "no-such-route", "The API has no such route.", "Read the list of routes."),
     HttpError: _http,
-    DatabaseError: _of_database,
+    (DatabaseError, InterfaceError): _of_database,
 }

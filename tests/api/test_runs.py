@@ -48,7 +48,7 @@ def test_a_run_of_no_project_that_exists_is_refused(client: httpx.Client) -> Non
     assert (answer.status_code, answer.json()["detail"]) == (404, "No project has the id 'nowhere'.")
 
 
-@pytest.mark.parametrize("run_id", ["legacy_p_1", "x" * 201, "a:b", "%00"])
+@pytest.mark.parametrize("run_id", ["legacy_p_1", "x" * 201, "a:b", "%00", "%2E%2E"])
 def test_an_id_that_is_reserved_or_no_part_of_an_address_is_refused(client: httpx.Client, run_id: str) -> None:
     answer = client.put(f"/runs/{run_id}", json={"workflow_id": "draft"})
 
