@@ -38,6 +38,8 @@ OUR_TABLES = (
     "AgentIncomingFile",
     "AgentSessionEntry",
     "AgentSessionTranscript",
+    "AgentAttachment",
+    "AgentStateApiToken",
     "AgentStateFlag",
     "AgentStateFlag_groups",
     "AgentStateFlag_users",

@@ -162,6 +162,8 @@ def test_a_toggle_is_one_click_away_and_seen_on_the_way_back(page: Page) -> None
     page.get_by_role("link", name="Toggle agentkit_writes").click()
     page.get_by_label("Everyone:").select_option("true")
     page.get_by_role("button", name="Save", exact=True).click()
+    page.get_by_label("Save it all the same").check()
+    page.get_by_role("button", name="Save", exact=True).click()
     expect(page.get_by_text("was changed successfully")).to_be_visible()
     page.goto(PAGE)
 

@@ -13,7 +13,6 @@ from django.urls import reverse as url_of
 from playwright.sync_api import expect
 
 from agentstate.recording import events, record
-from agentstate.recording.storable import storable
 from tests import scenes
 from tests.admin.run.timeline.scenes import add_call, add_event, add_events, make_run
 from tests.browser.conftest import DESKTOP, PHONE, fits
@@ -31,7 +30,7 @@ NASTY = '<script>alert(1)</script></textarea></pre>"\u202e&amp;'
 
 def append(run_id: str, written: list[tuple[str, object]]) -> None:
     """Write events of a run, as its recorder does."""
-    events.append(run_id, [(type_, storable(payload)) for type_, payload in written])
+    events.append(run_id, written)
 
 
 def open_run(page: Page, run_id: str, query: str = "") -> None:

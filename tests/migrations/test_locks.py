@@ -71,6 +71,7 @@ def test_each_migration_takes_the_weakest_lock_it_needs_and_takes_it_once(prisma
         ["AccessExclusiveLock", "ShareRowExclusiveLock"],  # the foreign keys that follow a changed id
         ["RowShareLock"],  # their validation
         ["RowShareLock", "ShareRowExclusiveLock"],  # the foreign key of the documents, and its look at no row
+        ["RowShareLock", "ShareRowExclusiveLock"],  # that of the attachments
     ]
 
 

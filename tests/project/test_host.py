@@ -26,7 +26,7 @@ pytestmark = pytest.mark.django_db
 PRISMA = (CLONE / "tests" / "migrations" / "prisma.sql").read_text()
 TOUR = (CLONE / "tests" / "faults" / "storms" / "tour.py").read_text() + "\ntour()"
 # What nobody may do there, what answers to a form only, and what needs the extra that reads documents.
-NOT_OPENED = ("_add", "_delete", "_retry", "_project_conflict", "_project_eligibility")
+NOT_OPENED = ("_add", "_approval", "_delete", "_retry", "_project_conflict", "_project_eligibility")
 
 
 @pytest.fixture(scope="session")
@@ -75,13 +75,19 @@ def test_a_bare_project_migrates_backfills_and_shows_every_page(host: Host, data
     assert "305 of 305 projects moved" in host.manage("backfill_agentkit_state").stdout
     assert "Clean." in host.manage("verify_agentkit_state").stdout
 
-    # A step of the rollout, a project that a pass leaves aside, and a document, as an intake keeps it.
+    # A step of the rollout, a project that a pass leaves aside, a document, as an intake keeps it, a token, and a run
+    # that waits for approval.
     host.manage("agentkit_rollout", "advance")
     database.execute("""UPDATE "Project" SET "factsJson" = NULL WHERE id = 'p1'""")
     assert "Emptied" in host.manage("backfill_agentkit_state", check=False).stdout
     database.execute(
         """INSERT INTO "AgentDocument" (id, project_id, name, family, role, sha256, text, size, created_at)
-           VALUES ('d1', 'p1', 'call.md', 'call', 'base', 'digest', 'The call', 8, now())"""
+           VALUES ('d1', 'p1', 'call.md', 'call', 'base', 'digest', 'The call', 8, now());
+           INSERT INTO "AgentStateApiToken" (name, digest, scopes, created_at)
+           VALUES ('front end', 'x', '{read}', now());
+           INSERT INTO "AgentWorkflowRun" (id, workflow_id, status, started_at, result)
+           VALUES ('waits', 'agent', 'pending', now(), '{"interrupted": {"run_state": "…", "session_id": null,
+               "approvals": [{"call_id": "c1", "tool": "send", "agent": "a", "arguments": "{}"}]}}')"""
     )
 
     crawled = json.loads(host.manage("shell", "-v0", "-c", CRAWL).stdout)
