@@ -253,6 +253,7 @@ def test_an_archive_that_ends_within_a_batch_gives_what_it_has(tmp_path: Path) -
         (gzip.compress(b'{"run": {}}\n'), "does not begin with the manifest"),
         (gzip.compress(b'{"agentstate_archive": 2, "columns": {}}\n'), "has the format 2"),
     ],
+    ids=["empty", "no gzip", "no manifest", "another format"],
 )
 def test_what_is_no_archive_is_refused(tmp_path: Path, content: bytes, problem: str) -> None:
     (tmp_path / "file").write_bytes(content)
