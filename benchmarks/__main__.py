@@ -8,7 +8,7 @@ import sys
 
 import django
 
-BENCHMARKS = ("backfill", "runtime", "pages", "intake", "agents", "sessions", "streams")
+BENCHMARKS = ("backfill", "runtime", "pages", "intake", "agents", "sessions", "streams", "api")
 
 
 def main() -> None:
@@ -53,6 +53,10 @@ def main() -> None:
         from benchmarks import streams  # importing ChatKit takes seconds
 
         streams.run(arguments.rounds, sys.stdout)
+    if "api" in chosen:
+        from benchmarks import api  # the server is not part of the product
+
+        api.run(arguments.repeats, arguments.rounds, sys.stdout)
 
 
 if __name__ == "__main__":
