@@ -23,16 +23,18 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 MANAGE = "from manage import main; main()"
+# Settings that decide which apps are installed: each combination needs a process that has loaded just these.
+DECIDE_APPS = ("AGENTSTATE_CONTRACT", "AGENTSTATE_TASKS_BACKEND")
 
 
 @cache
-def _fork_server(contract: str) -> socket.socket:
-    """Start the process that forks, with or without the contract's app, and return the socket that asks it to."""
+def _fork_server(*decide_apps: str) -> socket.socket:
+    """Start a process that forks, and return the socket that asks it to."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     process = subprocess.Popen(
         [sys.executable, "-m", "tests.fork_server", str(theirs.fileno())],
         cwd=CLONE,
-        env={**ENVIRONMENT, "AGENTSTATE_CONTRACT": contract},
+        env={**ENVIRONMENT, **dict(zip(DECIDE_APPS, decide_apps, strict=True))},
         pass_fds=[theirs.fileno()],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
@@ -65,7 +67,7 @@ class Forked:
         err, err_end = (None, os.dup(out_end)) if stderr == subprocess.STDOUT else os.pipe()
         request = {"arguments": arguments, "environment": dict(environment), "program": program}
         theirs = [status_end, out_end, err_end]
-        server = _fork_server(environment.get("AGENTSTATE_CONTRACT", ""))
+        server = _fork_server(*(environment.get(name, "") for name in DECIDE_APPS))
         socket.send_fds(server, [json.dumps(request).encode()], theirs)
         for end in theirs:
             os.close(end)

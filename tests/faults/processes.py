@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
 
 from django.db import connection
+
+from tests.forked import Forked
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -45,15 +45,11 @@ class Command:
         environment: dict[str, str] | None = None,
         **options: str,
     ) -> None:
-        self.process = subprocess.Popen(
-            [sys.executable, CLONE / "manage.py", *arguments],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env={
+        self.process = Forked(
+            *arguments,
+            environment={
                 "PATH": os.environ["PATH"],
                 "DATABASE_URL": database or database_url(**options),
-                "PYTHONWARNINGS": "error",
                 "SECRET_KEY": "a key for tests only",
                 **(environment or {}),
             },
