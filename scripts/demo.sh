@@ -16,7 +16,9 @@ manage() {
 heading "A database with a legacy \"Project\" table, and our tables beside it"
 manage migrate --verbosity 0
 is_first=$(.venv/bin/python manage.py agentkit_rollout --format json | grep -c '"stage": "legacy"' || true)
-if [ "$is_first" = 0 ]; then # settle what an earlier tour left forked
+if [ "$is_first" = 0 ]; then # settle what an earlier tour left forked; its intake's project is no sample
+    .venv/bin/python manage.py shell --no-imports -c \
+        'from agentstate.models import Project; Project.objects.filter(id="healthy-rivers").delete()'
     manage backfill_agentkit_state --prefer agentkit --all
     manage reverse_backfill_agentkit_state
 fi
@@ -43,6 +45,7 @@ manage ingest_rfp healthy-rivers .data/call/* --create "Healthy Rivers"
 .venv/bin/python scripts/show_events.py healthy-rivers
 
 heading "A run over HTTP: recorded and read with curl"
+.venv/bin/python manage.py prepare_local_use >/dev/null # makes the secret key that the server needs
 address=127.0.0.1:${API_PORT:-8123}
 .venv/bin/python manage.py agentkit_token revoke demo >/dev/null 2>&1 || true # of an earlier tour
 TOKEN=$(.venv/bin/python manage.py agentkit_token create demo --scope read --scope write)
@@ -50,10 +53,11 @@ TOKEN=$(.venv/bin/python manage.py agentkit_token create demo --scope read --sco
 server=$!
 trap 'kill $server 2>/dev/null || true' EXIT
 for _ in $(seq 100); do
+    kill -0 $server 2>/dev/null || exit 1 # it has said why
     if curl -sf -o /dev/null "http://$address/api/v1/ready"; then break; fi
     sleep 0.2
 done
-API=http://$address/api/v1 TOKEN=$TOKEN sh scripts/record_run.sh
+API=http://$address/api/v1 TOKEN=$TOKEN SITE=http://127.0.0.1:8000 sh scripts/record_run.sh # SITE: of make run
 kill $server
 
 heading "The admin"

@@ -1,5 +1,6 @@
 #!/bin/sh
 # Record a run over HTTP and show it. API is the address, such as http://127.0.0.1:8000/api/v1, TOKEN a token for writing.
+# SITE, by default the same server, is where the admin is.
 set -eu
 run=${1:-over-http-$(date +%s)}
 call() { curl -sS --fail-with-body -H "Authorization: Bearer $TOKEN" "$@"; }
@@ -12,4 +13,4 @@ call --json '{"events": [
 call --json '{"status": "succeeded", "output": {"words": 120}}' "$API/runs/$run/finish" >/dev/null
 
 call -N -H "Accept: text/event-stream" "$API/runs/$run/events"
-echo "Its page: ${API%/api/v1}/admin/agentstate/agentworkflowrun/$run/change/"
+echo "Its page: ${SITE:-${API%/api/v1}}/admin/agentstate/agentworkflowrun/$run/change/"
