@@ -44,7 +44,7 @@ HEARTBEAT = "heartbeat"
 
 _ID = re.compile(r"(-?\d{1,17})(-end)?", re.ASCII)
 
-
+# What the schema of the route cannot say by itself.
 EXAMPLE = f'''id: 1772719336583921
 data: {{"id":"draft-7-3","type":"draft.progress","at":"{AT}","place":1772719336583921,"payload":{{"words":120}}}}
 
@@ -54,11 +54,6 @@ data: {{"status":"succeeded"}}
 
 '''
 
-# What the schema of the route cannot say by itself.
-EXAMPLE = (
-    'id: 1772719336583921\ndata: {"id":"draft-7-3","type":"draft.progress","at":"2026-03-05T14:02:16.583921Z",'
-    '"place":1772719336583921,"payload":{"words":120}}\n\n'
-)
 OPENAPI = {
     "parameters": [
         {
