@@ -20,6 +20,7 @@ from agentstate.actors import actor
 from agentstate.models import AgentWorkflowRun, AgentWorkflowRunEvent
 from agentstate.models.fields import possible_id
 from agentstate.recording.recorder import Recorder
+from agentstate.recording.storable import restored, storable_text
 from agentstate.state.transactions import seeing_others
 
 if TYPE_CHECKING:
@@ -120,7 +121,7 @@ def waiting_calls(run_id: str) -> list[WaitingCall]:
             call_id=_text(each.get("call_id")),
             tool=_text(each.get("tool")),
             agent=_text(each.get("agent")),
-            arguments=each.get("arguments"),
+            arguments=_shown(each.get("arguments")),
             decision=decisions.get(_text(each.get("call_id"))),
         )
         for each in approvals
@@ -210,6 +211,12 @@ def _decisions(run_id: str) -> dict[str, Decision]:
             decision = Decision(said["decision"] == APPROVED, _text(said.get("by")), _text(said.get("message")), at)
             decisions.setdefault(call_id, decision)
     return decisions
+
+
+def _shown(arguments: Any) -> Any:
+    """Return arguments as people read them: a text with NUL is stored as a mark, and no page can show NUL itself."""
+    text = restored(arguments)
+    return storable_text(text) if isinstance(text, str) else arguments
 
 
 def _text(value: Any) -> str:

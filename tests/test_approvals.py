@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
 from typing import TYPE_CHECKING
@@ -12,6 +13,7 @@ from django.db import connection
 from agentstate.approvals import AlreadyDecided, NotWaiting, approvals_decided, decide, decided_runs, waiting_calls
 from agentstate.models import AgentWorkflowRun, AgentWorkflowRunEvent
 from agentstate.recording.recorder import Recorder
+from agentstate.recording.storable import storable
 from tests.factories import RunFactory, WaitingRunFactory
 
 if TYPE_CHECKING:
@@ -93,6 +95,14 @@ def test_a_decision_about_another_call_than_was_shown_is_refused() -> None:
     run.save()
     with pytest.raises(NotWaiting):
         decide(run.pk, "call-1", approved=True, version=shown.version)
+
+
+@pytest.mark.django_db
+def test_arguments_with_nul_are_shown_as_text() -> None:
+    run = WaitingRunFactory()
+    run.result["interrupted"]["approvals"][0]["arguments"] = json.loads(storable('{"to": "a\0\ud800"}'))
+    run.save()
+    assert [call.arguments for call in waiting_calls(run.pk)] == ['{"to": "a\\u0000\\ud800"}']
 
 
 @pytest.mark.django_db

@@ -10,6 +10,7 @@ from django.contrib.admin.views.decorators import staff_member_required
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import path, reverse
+from django.views.decorators.http import require_safe
 
 from agentstate.api.access import TOKEN, StaffSession, require
 from agentstate.api.application import NAMESPACE, api
@@ -40,6 +41,7 @@ _FACTS = {
 }
 
 
+@require_safe
 def openapi_json(request: HttpRequest) -> HttpResponse:
     """Return the OpenAPI document. For whoever may read anything."""
     require(request, [TOKEN, StaffSession()])

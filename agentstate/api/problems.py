@@ -16,7 +16,7 @@ from psycopg import errors
 from agentstate.api import limits
 from agentstate.recording import IllegalStatusChange, RunFinished, RunNotFound
 from agentstate.recording.errors import IdTaken
-from agentstate.recording.storable import storable
+from agentstate.recording.storable import storable, storable_text
 from agentstate.sessions import OtherLength, SessionNotFound
 from agentstate.state import (
     ProjectHidden,
@@ -70,15 +70,19 @@ class Problem(Exception):
             "type": KIND + self.kind,
             "title": HTTPStatus(self.status).phrase,
             "status": self.status,
-            "detail": self.detail,
+            # An id or a name of a client's may hold what is no text.
+            "detail": storable_text(self.detail),
             "way_out": self.way_out,
-            **({"errors": [{"field": field, "fact": fact} for field, fact in self.fields]} if self.fields else {}),
+            **({"errors": [_field(*field) for field in self.fields]} if self.fields else {}),
             **self.more,
         }
-        # An id of a client's may hold what is no text.
         return HttpResponse(
             storable(content), status=self.status, content_type=PROBLEM_JSON, headers=dict(self.headers)
         )
+
+
+def _field(name: str, fact: str) -> dict[str, str]:
+    return {"field": storable_text(name), "fact": storable_text(fact)}
 
 
 def problem_of(error: Exception) -> Problem:

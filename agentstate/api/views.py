@@ -10,6 +10,7 @@ from django.conf import settings
 from django.db import transaction
 from django.http import HttpResponse, HttpResponseNotAllowed
 from django.utils.cache import patch_vary_headers
+from django.views.decorators.csrf import csrf_exempt
 
 from agentstate.api.problems import Problem, on_exception
 
@@ -46,10 +47,12 @@ def shared(pattern: URLPattern) -> URLPattern:
 
         answer = answer_sync
     # Each function that a route calls has a transaction of its own, which must end before the answer is sent.
-    pattern.callback = transaction.non_atomic_requests(answer)
+    # No writing route takes a cookie, and a refusal by Django's check of CSRF would be a page.
+    pattern.callback = csrf_exempt(transaction.non_atomic_requests(answer))
     return pattern
 
 
+@csrf_exempt
 def no_such_route(request: HttpRequest, *args: Any) -> HttpResponseBase:
     problem = Problem(
         404, "no-such-route", "The API has no such route.", "See openapi.json for the routes and their methods."

@@ -74,6 +74,8 @@ def test_a_body_that_is_too_large_is_refused(
 
 def test_a_route_and_a_method_that_do_not_exist_are_problems(client: httpx.Client) -> None:
     assert kind(client.get("/nothing")) == (404, "no-such-route")
+    assert kind(client.post("/nothing")) == (404, "no-such-route")
+    assert kind(client.post("/openapi.json")) == (405, "method-not-allowed")
     refused = client.delete("/runs/draft-7")
     assert kind(refused) == (405, "method-not-allowed")
     assert refused.headers["Allow"] == "GET, PUT"
@@ -120,6 +122,14 @@ def test_a_run_that_has_ended_refuses_a_save(client: httpx.Client) -> None:
     answer = client.patch(f"/projects/{project.pk}/state", json={"documents": {"facts": 1}, "run": run.pk})
 
     assert kind(answer) == (409, "unsuitable-run")
+
+
+def test_a_name_that_is_no_text_is_shown_escaped(client: httpx.Client) -> None:
+    answer = client.patch(f"/projects/{PROJECT}/state", content=b'{"documents": {"\\u0000\\ud800": 1}}')
+
+    problem = answer.json()
+    assert answer.status_code == 422
+    assert all(isinstance(text, str) for text in (problem["detail"], *problem["errors"][0].values()))
 
 
 def test_a_document_that_postgresql_cannot_hold_is_refused(client: httpx.Client) -> None:

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
 
-    from agentstate.integrations.agents.hooks import RunEventHooks
+    from agents import RunHooks
 
 
 class CurrentRun(NamedTuple):
     """The hooks of a run, and the event loop that the SDK runs it in."""
 
-    hooks: RunEventHooks
+    hooks: RunHooks[Any]
     loop: AbstractEventLoop
 
 
