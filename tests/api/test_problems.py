@@ -125,7 +125,8 @@ def test_a_run_that_has_ended_refuses_a_save(client: httpx.Client) -> None:
 
 
 def test_a_name_that_is_no_text_is_shown_escaped(client: httpx.Client) -> None:
-    answer = client.patch(f"/projects/{PROJECT}/state", content=b'{"documents": {"\\u0000\\ud800": 1}}')
+    content = b'{"documents": {"\\u0000\\ud800": 1}}'
+    answer = client.patch(f"/projects/{ProjectFactory().pk}/state", content=content, headers=JSON)
 
     problem = answer.json()
     assert answer.status_code == 422
