@@ -124,7 +124,8 @@ class Worker:
             cursor.execute(
                 'CREATE TEMP TABLE kept ON COMMIT DROP AS SELECT * FROM "Project" WHERE id = %s FOR UPDATE', [project]
             )
-            cursor.execute('DELETE FROM "Project" WHERE id = %s', [project])
+            # Where another writer has just restored it, the row that was waited for is gone, and nothing is kept.
+            cursor.execute('DELETE FROM "Project" WHERE id IN (SELECT id FROM kept)')
             cursor.execute('INSERT INTO "Project" SELECT * FROM kept')
 
     def move(self) -> None:
