@@ -14,12 +14,16 @@ from agentstate.models import ReadCount, RolloutStep
 from agentstate.rollout.evidence import Evidence
 from agentstate.rollout.freeze import freeze
 from agentstate.rollout.stages import Position, RolloutState, Stage
+from agentstate.rollout.steps import StepMonitor
 from tests import scenes
 from tests.factories import ProjectFactory
 from tests.flags import turn
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from agentstate.rollout.evidence import Condition
+    from agentstate.rollout.waiting import Transaction
 
 FLAGS: dict[str, dict[str, bool]] = {
     "legacy": {"agentkit_writes": False, "legacy_writes": True, "agentkit_reads": False, "shadow": False},
@@ -104,3 +108,17 @@ def steps_taken() -> list[tuple[Any, ...]]:
         (step.from_stage, float(step.from_percent), step.to_stage, float(step.to_percent), step.override)
         for step in RolloutStep.objects.order_by("pk")
     ]
+
+
+class WaitRecorder:
+    """Records which transactions a step waits for; an impatient one then interrupts the step."""
+
+    def __init__(self, *, is_impatient: bool = False) -> None:
+        self.waited_for: list[list[int]] = []
+        self.is_impatient = is_impatient
+        self.monitor = StepMonitor(waiting=self.wait)
+
+    def wait(self, transactions: Sequence[Transaction]) -> None:
+        self.waited_for.append([transaction.pid for transaction in transactions])
+        if self.is_impatient:
+            self.monitor.stop.set()

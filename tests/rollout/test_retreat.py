@@ -22,8 +22,7 @@ from tests import scenes
 from tests.factories import ProjectFactory
 from tests.faults.processes import wait_until
 from tests.flags import turn
-from tests.rollout.ladder import in_sync, position, saved_in_agentkit_only, stand_at, steps_taken
-from tests.rollout.test_steps import Telling
+from tests.rollout.ladder import WaitRecorder, in_sync, position, saved_in_agentkit_only, stand_at, steps_taken
 from tests.sql import second_connection
 
 if TYPE_CHECKING:
@@ -158,7 +157,7 @@ def test_the_retreat_waits_until_every_process_has_seen_legacy_writes(monkeypatc
 
 def test_the_retreat_waits_for_older_transactions_which_may_still_save_into_the_agentkit_home_only() -> None:
     project = saved_in_agentkit_only(1)[0]
-    telling = Telling()
+    recorder = WaitRecorder()
     saved, go_on = threading.Event(), threading.Event()
 
     def save_late() -> None:
@@ -172,9 +171,9 @@ def test_the_retreat_waits_for_older_transactions_which_may_still_save_into_the_
     late = threading.Thread(target=save_late)
     late.start()
     saved.wait(20)
-    stepping = threading.Thread(target=lambda: (retreat(monitor=telling.monitor), connection.close()))
+    stepping = threading.Thread(target=lambda: (retreat(monitor=recorder.monitor), connection.close()))
     stepping.start()
-    wait_until(lambda: telling.told)
+    wait_until(lambda: recorder.waited_for)
     assert position() == ("agentkit_read", 100), "reads stay where the newest state is"
     assert unfinished_step(RolloutState.read().position) is not None
     go_on.set()
@@ -187,13 +186,13 @@ def test_the_retreat_waits_for_older_transactions_which_may_still_save_into_the_
 
 def test_the_retreat_waits_for_them_too_where_somebody_switched_legacy_writes_on_by_hand() -> None:
     project = saved_in_agentkit_only(1)[0]
-    telling = Telling()
+    recorder = WaitRecorder()
     with second_connection() as other:
         other.execute("BEGIN; SELECT 1")
         stand_at("agentkit_read")
-        stepping = threading.Thread(target=lambda: (retreat(monitor=telling.monitor), connection.close()))
+        stepping = threading.Thread(target=lambda: (retreat(monitor=recorder.monitor), connection.close()))
         stepping.start()
-        wait_until(lambda: telling.told)
+        wait_until(lambda: recorder.waited_for)
         assert position() == ("agentkit_read", 100), "reads stay where the newest state is"
         other.execute("ROLLBACK")
         stepping.join(20)
@@ -222,12 +221,12 @@ def test_a_role_without_rights_on_others_statistics_waits_for_whoever_may_be_old
 
 def test_an_interrupted_retreat_stands_at_a_safe_stage_and_goes_on_later() -> None:
     projects = saved_in_agentkit_only()
-    telling = Telling()
+    recorder = WaitRecorder()
     with second_connection() as older:
         older.execute("BEGIN; SELECT 1")
-        threading.Timer(0.4, telling.monitor.stop.set).start()
+        threading.Timer(0.4, recorder.monitor.stop.set).start()
         with pytest.raises(Interrupted, match=r"agentkit_read at 100 percent, which is safe.*retreat to continue"):
-            retreat(monitor=telling.monitor)
+            retreat(monitor=recorder.monitor)
 
     assert position() == ("agentkit_read", 100)
     assert state.load(projects[0]).facts == 2
@@ -246,10 +245,10 @@ def test_an_interrupted_retreat_stands_at_a_safe_stage_and_goes_on_later() -> No
 
 def test_who_thinks_better_of_an_interrupted_retreat_can_go_up_again() -> None:
     projects = saved_in_agentkit_only()
-    telling = Telling()
-    telling.monitor.stop.set()
+    recorder = WaitRecorder()
+    recorder.monitor.stop.set()
     with pytest.raises(Interrupted):
-        retreat(monitor=telling.monitor)
+        retreat(monitor=recorder.monitor)
 
     advance()
 
@@ -262,10 +261,10 @@ def test_an_interrupted_pass_stops_the_retreat_after_its_batch(monkeypatch: pyte
     monkeypatch.setattr(waiting, "SECONDS_UNTIL_SEEN", 0)
     saved_in_agentkit_only()
     stand_at("agentkit_read")
-    telling = Telling()
-    telling.monitor.stop.set()
+    recorder = WaitRecorder()
+    recorder.monitor.stop.set()
 
     with pytest.raises(Interrupted, match="after the current batch"):
-        retreat(monitor=telling.monitor)
+        retreat(monitor=recorder.monitor)
 
     assert position() == ("agentkit_read", 100)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
@@ -14,18 +13,17 @@ from agentstate import gates
 from agentstate.actors import acting_as, process_owner
 from agentstate.models import Flag, FlagChange, RolloutStep
 from agentstate.rollout import steps
-from agentstate.rollout.errors import Interrupted, Refused, StepInProgress
+from agentstate.rollout.errors import Interrupted, StepInProgress
 from agentstate.rollout.freeze import is_frozen
 from agentstate.rollout.refusals import ConditionsNotMet, NoStage, NoSuchStep
 from agentstate.rollout.steps import StepMonitor, advance
 from tests import scenes
-from tests.factories import ProjectFactory, write_columns
-from tests.faults.processes import wait_until
 from tests.flags import turn
 from tests.rollout.ladder import (
     FLAGS,
     conditions,
     found_by_reads,
+    in_sync,
     let_time_pass,
     missing,
     position,
@@ -35,18 +33,10 @@ from tests.rollout.ladder import (
 from tests.sql import second_connection
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from contextlib import AbstractContextManager
 
-    from agentstate.rollout.waiting import Transaction
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("thawed")]
-
-
-def in_sync() -> str:
-    project = ProjectFactory(documents={"facts": "1"}).id
-    scenes.forward(project)
-    return project
 
 
 # -- up
@@ -335,70 +325,3 @@ def test_who_interrupts_while_the_conditions_are_looked_at_gets_no_step(stage: s
 
     assert position() == before
     assert steps_taken() == []
-
-
-# -- the freeze waits
-
-
-class Telling:
-    """Notes whom a step waits for, and lets the test act on it; an impatient one interrupts the step then."""
-
-    def __init__(self, *, is_impatient: bool = False) -> None:
-        self.told: list[list[int]] = []
-        self.is_impatient = is_impatient
-        self.monitor = StepMonitor(waiting=self.wait)
-
-    def wait(self, transactions: Sequence[Transaction]) -> None:
-        self.told.append([transaction.pid for transaction in transactions])
-        if self.is_impatient:
-            self.monitor.stop.set()
-
-
-@pytest.mark.usefixtures("impatient")
-def test_the_freeze_waits_for_transactions_that_are_older_than_the_end_of_legacy_writes() -> None:
-    stand_at("agentkit_read")
-    telling = Telling()
-    with second_connection() as older, second_connection() as younger:
-        older.execute("BEGIN; SELECT 1 AS old")
-        advance()
-        time.sleep(0.1)
-        younger.execute("BEGIN; SELECT 1 AS young")
-        thread = threading.Thread(target=lambda: (advance(monitor=telling.monitor), connection.close()))
-        thread.start()
-        wait_until(lambda: telling.told)
-        assert not is_frozen()
-        older.execute("COMMIT")
-        thread.join(timeout=20)
-
-        assert is_frozen()
-        assert telling.told == [[older.info.backend_pid]]
-        younger.execute("COMMIT")
-
-
-@pytest.mark.usefixtures("impatient")
-def test_an_interrupted_wait_changes_nothing() -> None:
-    stand_at("agentkit_only")
-    telling = Telling(is_impatient=True)
-    with second_connection() as older:
-        older.execute("BEGIN; SELECT 1")
-        turn("legacy_writes", everyone=False)
-
-        with pytest.raises(Interrupted, match=f"process {older.info.backend_pid}"):
-            advance(monitor=telling.monitor)
-
-    assert position() == ("agentkit_only", 100)
-    assert steps_taken() == []
-
-
-@pytest.mark.usefixtures("impatient")
-def test_columns_written_before_the_freeze_are_not_lost() -> None:
-    project = in_sync()
-    stand_at("agentkit_only")
-    write_columns(project, {"facts": "2"})
-
-    with pytest.raises(Refused, match="escapes_open"):
-        advance()
-    scenes.forward()
-    advance()
-
-    assert scenes.homes_of(project).newest.state == {"facts": "2"}
