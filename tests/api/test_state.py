@@ -54,6 +54,8 @@ def test_a_save_changes_what_is_given_and_the_same_save_again_writes_nothing(cli
     assert f'"facts":{EXACT.replace(" ", "")}' in present.text
     assert present.json()["documents"].keys() == {"facts", "coverage", "conflictLog"}
     assert client.get(path, params={"keys": "coverage"}).json()["documents"] == {"coverage": None}
+    for both in ({"keys": "coverage,facts"}, {"keys": ["coverage", "facts"]}):
+        assert client.get(path, params=both).json()["documents"].keys() == {"coverage", "facts"}
 
 
 def test_a_save_is_recorded_by_the_run_that_it_names(client: httpx.Client) -> None:

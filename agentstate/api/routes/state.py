@@ -86,8 +86,12 @@ def read_state(
     project_id: str,
     at: Annotated[Instant | None, Query(description="A moment with its time zone.", examples=[AT])] = None,
     only: Annotated[
-        str | None,
-        Query(alias="keys", description=f"Only these documents: {', '.join(KEYS)}.", examples=["facts,coverage"]),
+        list[str] | None,
+        Query(
+            alias="keys",
+            description=f"Only these documents: {', '.join(KEYS)}. Separated by commas, or repeated.",
+            examples=[["facts,coverage"]],
+        ),
     ] = None,
 ) -> HttpResponse:
     """Return the project's documents from the home that the gates name, or as they were at a moment."""
@@ -145,13 +149,13 @@ def read_history(
     )
 
 
-def _keys(text: str | None) -> tuple[str, ...]:
-    """Parse a list of keys.
+def _keys(given: list[str] | None) -> tuple[str, ...]:
+    """Parse lists of keys.
 
     Raises:
         Problem: one is no key.
     """
-    keys = KEYS if text is None else tuple(text.split(","))
+    keys = KEYS if given is None else tuple(",".join(given).split(","))
     if unknown := [key for key in keys if key not in KEYS]:
         raise _invalid("keys", f"names {', '.join(map(repr, unknown))}, and the keys are {', '.join(KEYS)}")
     return keys
