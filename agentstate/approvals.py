@@ -93,7 +93,7 @@ class WaitingCall:
         call_id: the call's id.
         tool, agent: the names of the tool and of the agent that called it.
         arguments: the arguments, usually as the model's text, which may be no JSON.
-        decision: None until somebody has decided.
+        decision: None while the call waits.
     """
 
     call_id: str

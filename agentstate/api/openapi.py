@@ -43,7 +43,7 @@ _FACTS = {
 
 @require_safe
 def openapi_json(request: HttpRequest) -> HttpResponse:
-    """Return the OpenAPI document. For whoever may read anything."""
+    """Return the OpenAPI document. For every caller that may read."""
     require(request, [TOKEN, StaffSession()])
     return answer(document(reverse(f"{NAMESPACE}:api-root")))
 
@@ -55,7 +55,7 @@ def docs(request: HttpRequest) -> HttpResponse:
         "url": reverse(f"{NAMESPACE}:openapi-json"),
         "layout": "BaseLayout",
         "deepLinking": True,
-        "validatorUrl": None,  # else the page asks a server of somebody else
+        "validatorUrl": None,  # the default is a validator on another server
     }
     return TemplateResponse(request, "agentstate/api/docs.html", {"title": api.title, "settings": settings})
 

@@ -97,7 +97,7 @@ def sha256_of(text: str) -> str:
 
 @dataclass(frozen=True)
 class Step:
-    """A step of the intake, whoever takes it.
+    """A step of the intake, for the fixed order and for an agent alike.
 
     Attributes:
         name: the tool's name, in the run's events and for a model.

@@ -32,7 +32,7 @@ SELECT id,
 FROM "AgentSession" session;
 """
 
-# The version before reads the arrays only: they take the rows back. Parts may be gone, whoever dropped them.
+# The version before reads the arrays only: they take the rows back. Another tool may have dropped parts.
 NO_ENTRIES = """
 DROP VIEW IF EXISTS "AgentSessionTranscript";
 DO $do$

@@ -218,7 +218,7 @@ class AgentWorkflowRun(models.Model):
         self._move([self.Status.PENDING], self.Status.RUNNING, queued, started_at=ClockTimestamp())
 
     def interrupt(self, waiting: str | None = None) -> None:
-        """Pause a running run, for example until somebody approves it.
+        """Pause a running run, for example until an operator approves its calls.
 
         Args:
             waiting: what it needs to go on, as JSON text; it is in ``result["interrupted"]`` until then.

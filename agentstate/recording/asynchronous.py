@@ -96,7 +96,7 @@ class AsyncRecorder:
         await in_database_thread(self._recorder.set_result, **members)
 
     async def interrupt(self, waiting: object = None, events: Iterable[tuple[str, object]] = ()) -> None:
-        """Pause the run, for example until somebody approves it; :func:`aresume` resumes it."""
+        """Pause the run, for example until an operator approves its calls; :func:`aresume` resumes it."""
         await in_database_thread(self._recorder.interrupt, waiting, events)
 
     async def invoke(

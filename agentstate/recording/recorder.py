@@ -243,7 +243,9 @@ class Recorder:
         self._require(self.run.set_result(**{name: stored(f"run.{name}", value) for name, value in members.items()}))
 
     def interrupt(self, waiting: object = None, events: Iterable[tuple[str, object]] = ()) -> None:
-        """Pause the run, for example until somebody approves it: events, waiting state and status in one transaction.
+        """Pause the run, for example until an operator approves its calls.
+
+        The events, the waiting state and the status are written in one transaction.
 
         Args:
             waiting: what the run needs to go on, any value; :func:`agentstate.recording.waiting_state` returns it

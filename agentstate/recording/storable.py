@@ -91,7 +91,7 @@ def restored(value: Any) -> Any:
     """Return a value that was read back with the marks ``string``, ``number`` and ``object`` undone, at any depth.
 
     So JSON from Python comes back equal, except that a whole float from 1e16 on may come back as an integer. Other
-    marks stay, and so does one that somebody else wrote and that means nothing.
+    marks stay, and so do objects that only look like a mark.
     """
     whole = [value]
     places: list[tuple[Any, Any]] = [(whole, 0)]  # containers, and where in them others are: the outer ones first

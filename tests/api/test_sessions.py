@@ -65,7 +65,7 @@ def test_entries_and_sessions_come_in_pages(client: httpx.Client) -> None:
     assert rest["next"] is None
 
 
-def test_a_session_that_nobody_opened_is_not_found(client: httpx.Client) -> None:
+def test_a_session_that_was_not_opened_is_not_found(client: httpx.Client) -> None:
     answer = client.get(f"/projects/{ProjectFactory().pk}/sessions/chat/entries")
 
     assert (answer.status_code, answer.json()["detail"]) == (404, "No session has the memory id 'chat'.")

@@ -25,7 +25,7 @@ pytestmark = pytest.mark.django_db
 
 PRISMA = (CLONE / "tests" / "migrations" / "prisma.sql").read_text()
 TOUR = (CLONE / "tests" / "faults" / "storms" / "tour.py").read_text() + "\ntour()"
-# What nobody may do there, what answers to a form only, and what needs the extra that reads documents.
+# Actions that the admin does not have, pages that answer a form only, and pages that need the extra `intake`.
 NOT_OPENED = ("_add", "_approval", "_delete", "_retry", "_project_conflict", "_project_eligibility")
 
 

@@ -1,4 +1,4 @@
-"""Runs that wait, for example for somebody's approval, and go on."""
+"""Runs that wait, for example for an approval, and are resumed."""
 
 from __future__ import annotations
 

@@ -122,7 +122,7 @@ def finish_run(request: HttpRequest, run_id: str, body: Outcome) -> HttpResponse
 
 @router.post("/runs/{run_id}/interrupt", response={200: Run, 409: ProblemAnswer}, operation_id="interrupt_run")
 def interrupt_run(request: HttpRequest, run_id: str, body: Interruption) -> HttpResponse:
-    """Pause a running run, for example until somebody approves it."""
+    """Pause a running run, for example until an operator approves its calls."""
     repeatable.interrupt(run_id, body.waiting, given(body.events))
     return answer(_run(run_id))
 

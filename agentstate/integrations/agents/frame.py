@@ -55,7 +55,7 @@ def _end(recorder: Recorder, hooks: RunEventHooks, error: BaseException | None =
         recorder.run.refresh_from_db(fields=["status"])
     try:
         end(recorder, error)
-    except IllegalStatusChange:  # somebody ended it a moment ago, after its last event
+    except IllegalStatusChange:  # another process ended it after its last event
         if error is not None:
             raise
 

@@ -44,8 +44,8 @@ class RunEventHooks(RunHooks[Any]):
         async with arecord("intake", project_id) as recorder, RunEventHooks(recorder) as hooks:
             await Runner.run(agent, "…", hooks=hooks, run_config=hooks.configured(RunConfig()))
 
-    An error while an event is written is logged and counted, and the agent's run goes on. When somebody ended the
-    recorded run, the next event stops the agent's.
+    An error while an event is written is logged and counted, and the agent's run goes on. If another process
+    has ended the recorded run, the next event stops the agent's.
 
     Attributes:
         recorder: what writes the events.

@@ -31,7 +31,7 @@ sys.addaudithook(_refuse_connections)
 
 @pytest.fixture(autouse=True)
 def offline() -> Iterator[None]:
-    """Refuse each connection, and let the SDK send its traces to nobody."""
+    """Refuse each connection, and keep the SDK from exporting traces."""
     global _is_offline
     set_trace_processors([])
     _is_offline = True
