@@ -21,7 +21,7 @@ from tests.faults.processes import Command
 from tests.flags import turn
 from tests.project.processes import wait_until
 from tests.recording.recorded import silence
-from tests.sql import second_connection, sql
+from tests.sql import WAITING_FOR_LOCKS, second_connection, sql
 
 if TYPE_CHECKING:
     import httpx
@@ -90,6 +90,7 @@ def test_uploaded_documents_become_state_and_decisions_change_it(client: httpx.C
         ("conflicts/none/resolution", {"resolution": "both"}, "invalid"),
         ("eligibility/none/override", {"fatal": True, "note": "So."}, "decision-not-found"),
         ("eligibility/none/override", {"fatal": True, "note": "  "}, "invalid"),
+        ("eligibility/none/override", {"fatal": True, "note": "\x1d"}, "invalid"),
     ],
 )
 def test_a_decision_about_nothing_is_refused(client: httpx.Client, path: str, body: Any, kind: str) -> None:
@@ -137,8 +138,7 @@ def test_a_worker_that_dies_leaves_a_run_to_close_and_the_documents_that_it_read
             # The document that the worker reads second is being written by another transaction: it waits for that.
             keep(PROJECT, "intake-1", read(SourceFile("call_v2.md", NEWER)), AgentWorkflowRun.objects.get().started_at)
             worker = Command("db_worker", "--no-startup-delay", environment=WORKER)
-            waiting = "SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
-            assert wait_until(lambda: other.execute(waiting).fetchone() is not None, seconds=120)
+            assert wait_until(lambda: other.execute(WAITING_FOR_LOCKS).fetchone() is not None, seconds=120)
             worker.kill()
             transaction.set_rollback(True)
         assert AgentWorkflowRun.objects.get().status == "running"

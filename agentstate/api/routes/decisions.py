@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from django.http import HttpRequest, HttpResponse
 from ninja import Router
-from pydantic import ConfigDict, Field
+from pydantic import AfterValidator, ConfigDict, Field
 
 from agentstate.api.documented import RUN, Answer, Body, ProblemAnswer, Text
 from agentstate.api.exact import answer
 from agentstate.api.intake import orchestrator
 
 router = Router(tags=["decisions"])
+
+
+def _is_a_reason(note: str) -> str:
+    """Refuse what Python takes for white space, which is more than the pattern of the schema does."""
+    if not note.strip():
+        raise ValueError("is empty")
+    return note
 
 
 class Resolution(Body):
@@ -28,7 +35,9 @@ class Override(Body):
     )
 
     fatal: bool
-    note: Text = Field(min_length=1, max_length=10_000, pattern=r"\S", description="Why.")
+    note: Annotated[Text, AfterValidator(_is_a_reason)] = Field(
+        min_length=1, max_length=10_000, pattern=r"\S", description="Why."
+    )
     by: Text | None = Field(None, description="Who decided. By default the token's name.")
 
 
