@@ -15,6 +15,10 @@ MOVED = ("AgentWorkflowRun", "AgentWorkflowRunEvent", "AgentSession")
 LEDGER = ("AgentStatePass", "AgentStateLeftAside")
 EVERYTHING = ("Project", *MOVED, *LEDGER)
 
+# A row for each connection of this database that waits for a lock. pg_locks has those of every database of the server,
+# which the workers of the tests share.
+WAITING_FOR_LOCKS = "SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+
 
 def sql(query: str, *parameters: object) -> list[Any]:
     """Run a statement, and return its rows if it has any. Rows of a SELECT without columns are empty tuples."""

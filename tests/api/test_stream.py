@@ -146,7 +146,12 @@ def test_an_unknown_run_has_no_stream(client: httpx.Client) -> None:
 
 def test_streams_that_wait_hold_no_connection(client: httpx.Client) -> None:
     def connections() -> int:
-        return int(scalar("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"))
+        return int(
+            scalar(
+                "SELECT count(*) FROM pg_stat_activity "
+                "WHERE datname = current_database() AND backend_type = 'client backend'"
+            )
+        )
 
     def next_ones(count: int) -> list[str]:
         return [next(stream).data["type"] for stream in streams for _ in range(count)]

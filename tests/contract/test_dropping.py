@@ -19,7 +19,7 @@ from tests import scenes
 from tests.contract.scenes import as_somebody_else, columns_return, freeze_columns, projects
 from tests.factories import ProjectFactory
 from tests.faults.processes import wait_until
-from tests.sql import second_connection
+from tests.sql import WAITING_FOR_LOCKS, second_connection
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -161,7 +161,7 @@ def test_what_is_written_while_the_lock_is_waited_for_stays() -> None:
         other.execute('UPDATE "Project" SET "factsJson" = \'"written"\' WHERE id = %s', [project])
         dropping = threading.Thread(target=drop_at_last)
         dropping.start()
-        wait_until(lambda: scenes.rows("SELECT FROM pg_locks WHERE NOT granted"))
+        wait_until(lambda: scenes.rows(WAITING_FOR_LOCKS))
         other.execute("COMMIT")
         dropping.join(20)
 

@@ -11,6 +11,7 @@ import pytest
 from tests.migrations.databases import new_database
 from tests.migrations.live import LegacyApplication
 from tests.migrations.test_changes_by_others import legacy_home
+from tests.sql import WAITING_FOR_LOCKS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -181,7 +182,7 @@ def test_it_resumes_after_being_killed_before_the_columns_are_back(frozen: Datab
     with frozen.connect(autocommit=False) as holder:
         holder.execute('SELECT FROM "Project" WHERE id = (SELECT max(project_id) FROM "AgentWorkflowRun") FOR UPDATE')
         process = frozen.start("migrate", "agentstate_contract", "zero", settings=CONTRACT)
-        wait_until(lambda: frozen.value("SELECT count(*) FROM pg_locks WHERE NOT granted"))
+        wait_until(lambda: frozen.rows(WAITING_FOR_LOCKS))
         kill(process)
     assert columns(frozen) == set()
     assert frozen.rows(STANDINGS)[0][1] == 0, "no project's columns may look newer than they are"

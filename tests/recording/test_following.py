@@ -13,7 +13,7 @@ from agentstate.recording import record
 from agentstate.recording.following import MOST_EVENTS, events_after, moment_of, place_of, pulses_of
 from agentstate.recording.recorder import Recorder
 from tests.recording.recorded import close_as_stale, in_threads
-from tests.sql import second_connection, sql
+from tests.sql import WAITING_FOR_LOCKS, second_connection, sql
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -124,10 +124,9 @@ def test_a_transaction_that_stays_open_makes_the_others_wait_and_hides_nothing()
 
 
 def _wait_for_a_waiting_writer() -> None:
-    waiting = "SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
     with second_connection() as other:
         for _ in range(3000):
-            if other.execute(waiting).fetchone() is not None:
+            if other.execute(WAITING_FOR_LOCKS).fetchone() is not None:
                 return
             other.execute("SELECT pg_sleep(0.01)")
     raise AssertionError("no writer waits")

@@ -20,7 +20,7 @@ from tests import scenes
 from tests.factories import write_columns
 from tests.faults.processes import wait_until
 from tests.rollout.ladder import position, saved_in_agentkit_only, stand_at, steps_taken
-from tests.sql import second_connection
+from tests.sql import WAITING_FOR_LOCKS, second_connection
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -151,7 +151,7 @@ def test_no_forward_pass_gets_between_the_last_look_and_the_gate(monkeypatch: py
         other.execute('SELECT FROM "AgentStateFlag" FOR UPDATE')
         thread = threading.Thread(target=lambda: (retreat(), connection.close()))
         thread.start()
-        wait_until(lambda: scenes.rows("SELECT FROM pg_locks WHERE NOT granted"))
+        wait_until(lambda: scenes.rows(WAITING_FOR_LOCKS))
         with pytest.raises(OtherDirectionRunning), pass_lock(Direction.FORWARD):
             pass
         other.execute("ROLLBACK")

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from tests.integrations.chatkit.site import Scene
 
 FAKE = "__fake_id__"  # what models without ids of their own call each item
-CONNECTIONS = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
+CONNECTIONS = """
+    SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND backend_type = 'client backend'"""
 
 
 def says(text: str) -> list[Any]:
