@@ -60,7 +60,7 @@ def test_the_array_holds_all_entries_until_it_is_full() -> None:
 
 def test_an_append_to_a_full_array_reads_and_writes_only_its_row(full: Any) -> None:
     written = []
-    for _ in range(3):  # the first writes images of pages
+    for _ in range(30):  # the first writes images of pages, and others write to the server's WAL meanwhile
         before = scalar("SELECT pg_current_wal_insert_lsn()")
         sessions.extend(full, entries("x" * 500, "y" * 500))
         written.append(scalar("SELECT pg_current_wal_insert_lsn() - %s::pg_lsn", before))
