@@ -59,7 +59,7 @@ def test_the_signal_follows_the_commit_of_the_last_decision(
 
 
 @pytest.mark.django_db
-def test_a_second_decision_is_refused_and_says_who_decided() -> None:
+def test_a_second_decision_is_refused_and_names_the_first_ones_author() -> None:
     run = WaitingRunFactory()
     decide(run.pk, "call-1", approved=True, by="ada")
     with pytest.raises(AlreadyDecided, match=r"Call 'call-1' was approved by ada at .* nothing was recorded"):
@@ -69,7 +69,7 @@ def test_a_second_decision_is_refused_and_says_who_decided() -> None:
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("status", ["running", "succeeded", "canceled"])
-def test_a_run_that_was_resumed_or_ended_takes_no_decision(status: str) -> None:
+def test_a_resumed_or_ended_run_takes_no_decision(status: str) -> None:
     run = WaitingRunFactory(status=status)
     assert waiting_calls(run.pk) == []
     with pytest.raises(NotWaiting, match="does not wait for approval now"):
@@ -88,7 +88,7 @@ def test_an_unknown_call_takes_no_decision(run_id: str, call_id: str) -> None:
 
 
 @pytest.mark.django_db
-def test_a_decision_about_another_call_than_was_shown_is_refused() -> None:
+def test_a_decision_about_a_changed_call_is_refused() -> None:
     run = WaitingRunFactory()
     (shown,) = waiting_calls(run.pk)
     run.result["interrupted"]["approvals"][0]["arguments"] = '{"to": "everyone@example.org"}'
@@ -121,13 +121,13 @@ def test_a_call_that_is_requested_again_needs_a_decision_of_its_own() -> None:
 @pytest.mark.parametrize(
     "interrupted", [None, [], "x", {"approvals": {}}, {"approvals": [None, 1]}, {"approvals": [{"tool": ["x"]}]}]
 )
-def test_a_waiting_state_of_another_shape_can_be_shown(interrupted: object) -> None:
+def test_a_waiting_state_of_another_shape_is_shown(interrupted: object) -> None:
     run = WaitingRunFactory(result={"interrupted": interrupted})
     assert [call.tool for call in waiting_calls(run.pk)] in ([], ['["x"]'])
 
 
 @pytest.mark.django_db(transaction=True)
-def test_of_two_decisions_at_the_same_moment_one_is_recorded(sent: list[str]) -> None:
+def test_one_of_two_simultaneous_decisions_is_recorded(sent: list[str]) -> None:
     run = WaitingRunFactory()
     together = Barrier(2)
 

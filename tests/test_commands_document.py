@@ -75,7 +75,7 @@ def test_every_option_is_named(app: str, name: str) -> None:
         assert option in text, f"{name} {option}"
 
 
-def test_every_command_of_ours_is_in_this_list() -> None:
+def test_every_command_is_in_the_list() -> None:
     folder = Path(__file__).parents[1] / "agentstate"
     for app, names in OURS.items():
         commands = folder.parent / app.replace(".", "/") / "management" / "commands"

@@ -49,20 +49,20 @@ def test_every_path_is_there(document: Path) -> None:
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
-def test_every_make_target_is_one(document: Path) -> None:
+def test_every_make_target_exists(document: Path) -> None:
     for target in TARGET.findall(document.read_text()):
         found = subprocess.run(["make", "--dry-run", target], cwd=ROOT, capture_output=True, text=True, check=False)
         assert "No rule to make target" not in found.stderr, target
 
 
-def test_the_glossary_has_every_event_of_which_the_timeline_speaks() -> None:
+def test_the_glossary_has_every_event_of_the_timeline() -> None:
     glossary = (ROOT / "docs" / "events.md").read_text()
     documented = {type_ for row in re.findall(r"^\|([^|]+)\|", glossary, re.MULTILINE) for type_ in CODE.findall(row)}
     assert _SUMMARIES.keys() <= documented
 
 
 @pytest.mark.django_db
-def test_the_glossary_has_the_members_of_what_the_recorder_writes() -> None:
+def test_the_glossary_has_every_member_that_the_recorder_writes() -> None:
     with record("wf_glossary") as run:
         run.settle(run.invoke("search"))
         run.usage(model="m")

@@ -83,14 +83,14 @@ def test_a_share_is_the_same_in_sql(share: gates.Share) -> None:
 
 
 @pytest.mark.parametrize(("name", "initially"), [(name, name == "legacy_writes") for name in ALL])
-def test_a_row_that_is_missing_means_its_initial_value(name: str, initially: bool) -> None:
+def test_a_missing_row_means_its_initial_value(name: str, initially: bool) -> None:
     Flag.objects.all().delete()
 
     assert {ASK[name](LOW), ASK[name](HIGH)} == {initially}
 
 
 @pytest.mark.parametrize("name", ALL)
-def test_a_row_with_nothing_on_is_off(name: str) -> None:
+def test_a_row_with_nothing_set_is_off(name: str) -> None:
     turn(name)
 
     assert share_of(name) == set()
@@ -126,7 +126,7 @@ def test_a_larger_share_holds_the_smaller_one_and_all_agentkit_gates_share_it() 
 
 
 @pytest.mark.parametrize("name", ALL)
-def test_named_projects_are_in_whatever_the_percent_is(name: str) -> None:
+def test_named_projects_are_in_at_any_percent(name: str) -> None:
     outside = LOW if name == "legacy_writes" else HIGH
     turn(name, percent=10, project_ids=[outside])
 
@@ -136,7 +136,7 @@ def test_named_projects_are_in_whatever_the_percent_is(name: str) -> None:
 
 @pytest.mark.parametrize("everyone", [True, False])
 @pytest.mark.parametrize("name", ALL)
-def test_everyone_overrules_all(name: str, everyone: bool) -> None:
+def test_everyone_overrides_all_other_settings(name: str, everyone: bool) -> None:
     ada = User.objects.create(username="ada", is_staff=True, is_superuser=True)
     kinds = {"staff": True, "superusers": True, "authenticated": True, "users": [ada]}
     named = [] if everyone else [LOW, HIGH]
@@ -194,7 +194,7 @@ def test_users_by_name_and_by_group_count_for_reads(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", READS)
-def test_a_user_who_is_not_meant_reads_by_the_project(name: str) -> None:
+def test_a_user_who_is_not_named_reads_by_the_project(name: str) -> None:
     turn(name, percent=10, staff=True)
     reader = request_of(User.objects.create(username="ada"))
 
@@ -203,7 +203,7 @@ def test_a_user_who_is_not_meant_reads_by_the_project(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", WRITES)
-def test_users_never_decide_where_state_is_saved(name: str) -> None:
+def test_users_never_decide_where_a_save_goes(name: str) -> None:
     ada = User.objects.create(username="ada", is_staff=True, is_superuser=True)
     turn(name, staff=True, superusers=True, authenticated=True, users=[ada])
 
@@ -213,7 +213,7 @@ def test_users_never_decide_where_state_is_saved(name: str) -> None:
 
 
 @pytest.mark.parametrize("on", list(itertools.product([True, False], repeat=4)), ids=str)
-def test_no_gate_hangs_on_another(on: tuple[bool, ...]) -> None:
+def test_no_gate_depends_on_another(on: tuple[bool, ...]) -> None:
     for name, everyone in zip(ALL, on, strict=True):
         turn(name, everyone=everyone)
 
@@ -243,7 +243,7 @@ COMMANDS = [
     COMMANDS,
     ids=lambda value: " ".join(value) if isinstance(value, list) else str(len(value)),
 )
-def test_the_command_does_what_it_says(
+def test_the_command_sets_the_gate(
     arguments: list[str], buckets: set[int], before: bool | None, capsys: pytest.CaptureFixture[str]
 ) -> None:
     turn(arguments[0], everyone=before, percent=70)
@@ -265,7 +265,7 @@ def test_the_command_lets_users_and_groups_read(capsys: pytest.CaptureFixture[st
     assert [gates.agentkit_reads(HIGH, request_of(user)) for user in (ada, ben, cy)] == [True, True, False]
 
 
-def test_the_command_leaves_named_projects_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_keeps_named_projects(capsys: pytest.CaptureFixture[str]) -> None:
     turn("agentkit_reads", project_ids=[HIGH])
 
     call_command("waffle_flag", "agentkit_reads", "--percent", "10")
@@ -274,7 +274,7 @@ def test_the_command_leaves_named_projects_as_they_are(capsys: pytest.CaptureFix
 
 
 @pytest.mark.parametrize("percent", [-1, 101])
-def test_the_command_refuses_a_percent_that_is_none(percent: int) -> None:
+def test_the_command_refuses_an_invalid_percent(percent: int) -> None:
     turn("agentkit_reads", percent=30)
 
     with pytest.raises(
@@ -286,6 +286,6 @@ def test_the_command_refuses_a_percent_that_is_none(percent: int) -> None:
 
 
 @pytest.mark.parametrize("percent", [-1, 101])
-def test_a_percent_that_is_none_is_refused(percent: int) -> None:
+def test_an_invalid_percent_is_refused(percent: int) -> None:
     with pytest.raises(IntegrityError, match="AgentStateFlag_percent_check"), transaction.atomic():
         turn("agentkit_reads", percent=percent)

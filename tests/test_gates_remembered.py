@@ -33,7 +33,7 @@ pytestmark = pytest.mark.django_db
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_gate_asks_once(django_assert_num_queries: DjangoAssertNumQueries) -> None:
+def test_a_gate_is_read_once(django_assert_num_queries: DjangoAssertNumQueries) -> None:
     for name in READS:
         turn(name, percent=10, staff=True)
     with django_assert_num_queries(4):
@@ -49,7 +49,7 @@ def test_a_gate_asks_once(django_assert_num_queries: DjangoAssertNumQueries) -> 
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_users_groups_are_asked_for_once_a_request(django_assert_num_queries: DjangoAssertNumQueries) -> None:
+def test_a_users_groups_are_read_once_a_request(django_assert_num_queries: DjangoAssertNumQueries) -> None:
     ada = User.objects.create(username="ada")
     testers = Group.objects.create(name="testers")
     ada.groups.add(testers)
@@ -64,7 +64,7 @@ def test_a_users_groups_are_asked_for_once_a_request(django_assert_num_queries: 
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_user_is_looked_at_only_where_users_are_meant() -> None:
+def test_a_user_is_read_only_where_the_gate_names_users() -> None:
     turn("agentkit_reads", percent=10)
     request = RequestFactory().get("/")
     request.user = SimpleLazyObject(lambda: pytest.fail("looked at the user"))  # type: ignore[assignment]
@@ -74,7 +74,7 @@ def test_a_user_is_looked_at_only_where_users_are_meant() -> None:
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("isolation", ["REPEATABLE READ", "SERIALIZABLE"])
-def test_a_transaction_that_sees_the_past_keeps_it_to_itself(isolation: str) -> None:
+def test_a_repeatable_read_transaction_does_not_share_its_flags(isolation: str) -> None:
     flag = turn("agentkit_reads")
 
     with ThreadPoolExecutor(1) as elsewhere, transaction.atomic(), connection.cursor() as cursor:
@@ -89,7 +89,7 @@ def test_a_transaction_that_sees_the_past_keeps_it_to_itself(isolation: str) -> 
 
 
 @pytest.mark.django_db(transaction=True)
-def test_the_stored_answers_are_the_rows_in_one_query(django_assert_num_queries: DjangoAssertNumQueries) -> None:
+def test_the_remembered_answers_equal_the_rows(django_assert_num_queries: DjangoAssertNumQueries) -> None:
     turn("agentkit_writes", percent=10)
     turn("agentkit_reads", project_ids=[HIGH])
     assert gates.agentkit_writes(LOW), "which this process remembers from now on"
@@ -102,7 +102,7 @@ def test_the_stored_answers_are_the_rows_in_one_query(django_assert_num_queries:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_transaction_that_changed_no_flag_asks_once(django_assert_num_queries: DjangoAssertNumQueries) -> None:
+def test_a_transaction_that_changed_no_flag_reads_once(django_assert_num_queries: DjangoAssertNumQueries) -> None:
     turn("agentkit_reads")
 
     with transaction.atomic():
@@ -148,7 +148,7 @@ def by_delete_of_many(name: str) -> None:
     ],
 )
 @pytest.mark.parametrize("remembered", [True, False])
-def test_a_change_is_seen_in_its_own_process_at_once_and_a_rolled_back_one_never(
+def test_a_change_is_visible_in_its_process_at_once_and_a_rolled_back_one_never(
     name: str, change: Callable[[str], None], remembered: bool
 ) -> None:
     turn(name)
@@ -173,7 +173,7 @@ def test_a_change_is_seen_in_its_own_process_at_once_and_a_rolled_back_one_never
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("field", ["users", "groups"])
-def test_changes_of_members_are_seen_at_once_and_rolled_back_ones_never(field: str) -> None:
+def test_changed_members_are_visible_at_once_and_rolled_back_ones_never(field: str) -> None:
     ada = User.objects.create(username="ada")
     testers = Group.objects.create(name="testers")
     ada.groups.add(testers)

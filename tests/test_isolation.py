@@ -17,7 +17,7 @@ STRICTER = ["repeatable read", "serializable"]
 
 
 @pytest.mark.parametrize("level", STRICTER)
-def test_a_transaction_of_ours_is_read_committed(level: str) -> None:
+def test_our_transactions_are_read_committed(level: str) -> None:
     with default_isolation(level):
         with read_committed():
             assert scalar("SHOW transaction_isolation") == "read committed"
@@ -29,7 +29,7 @@ def test_a_transaction_of_ours_is_read_committed(level: str) -> None:
 
 
 @pytest.mark.parametrize("level", STRICTER)
-def test_a_transaction_of_the_callers_keeps_its_level(level: str) -> None:
+def test_a_callers_transaction_keeps_its_level(level: str) -> None:
     with default_isolation(level), transaction.atomic():
         with read_committed():
             assert stricter_level() == level
@@ -37,7 +37,7 @@ def test_a_transaction_of_the_callers_keeps_its_level(level: str) -> None:
 
 
 @pytest.mark.parametrize("is_server_side", [False, True])
-def test_several_statements_are_one_query(is_server_side: bool, django_assert_num_queries: Any) -> None:
+def test_several_statements_take_one_query(is_server_side: bool, django_assert_num_queries: Any) -> None:
     with server_side_binding(is_server_side):
         assert connection.features.uses_server_side_binding is is_server_side
         with django_assert_num_queries(1):
@@ -46,13 +46,13 @@ def test_several_statements_are_one_query(is_server_side: bool, django_assert_nu
             )
 
 
-def test_several_statements_are_all_or_none() -> None:
+def test_several_statements_are_atomic() -> None:
     with pytest.raises(DataError, match="division by zero"):
         one_round("""CREATE TABLE made_in_one_round (); SELECT 1 / 0""", {})
     assert scalar("SELECT to_regclass('made_in_one_round')") is None
 
 
-def test_nothing_is_warned_of() -> None:
+def test_there_are_no_warnings() -> None:
     notices: list[str] = []
     sql("SELECT 1")
     connection.connection.add_notice_handler(lambda notice: notices.append(notice.message_primary))

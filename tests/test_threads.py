@@ -16,7 +16,7 @@ from agentstate.threads import in_database_thread, releasing_connections
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("releases", [True, False])
-def test_streams_that_wait_hold_no_connections_if_they_release_them(releases: bool) -> None:
+def test_waiting_streams_hold_no_connection_once_released(releases: bool) -> None:
     async def stream() -> bool:
         # As a request of an ASGI server has it: a thread of its own, and so a connection of its own.
         async with ThreadSensitiveContext():

@@ -62,13 +62,13 @@ def test_a_percent_that_is_no_number_is_shown_as_it_is() -> None:
 
 
 @pytest.mark.parametrize("conditions", DOCUMENTS)
-def test_conditions_of_any_shape(conditions: Any) -> None:
+def test_conditions_of_any_shape_are_shown(conditions: Any) -> None:
     scenes.open_gates(agentkit_writes=True)
     read_all(make_step(override="we know", conditions=[] if conditions is None else conditions))
 
 
 @pytest.mark.parametrize("decisions", DOCUMENTS)
-def test_decisions_of_any_shape(decisions: Any) -> None:
+def test_decisions_of_any_shape_are_shown(decisions: Any) -> None:
     now = timezone.now()
     entry = LeftAside.objects.create(
         project_id=ProjectFactory().pk,
@@ -117,14 +117,14 @@ SETTINGS = [
 
 @pytest.mark.parametrize("settings", SETTINGS)
 @pytest.mark.parametrize("gate", ["agentkit_writes", "agentkit_reads"])
-def test_settings_of_any_shape(settings: Any, gate: str) -> None:
+def test_settings_of_any_shape_are_shown(settings: Any, gate: str) -> None:
     change = FlagChange.objects.create(
         flag=gate, before=settings, after=settings, changed_at=timezone.now(), changed_by=""
     )
     read_all(change)
 
 
-def test_passes_of_other_words_and_figures() -> None:
+def test_passes_with_odd_values_are_shown() -> None:
     now = timezone.now()
     entry = BackfillPass.objects.create(
         direction="sideways",
@@ -143,7 +143,7 @@ def test_passes_of_other_words_and_figures() -> None:
     assert "bored" in text
 
 
-def test_findings_of_other_words_are_left_out() -> None:
+def test_findings_with_unknown_words_are_left_out() -> None:
     ReadCount.objects.create(hour=timezone.now(), finding="surprise", reason="r", count=-3)
     ReadCount.objects.create(hour=timezone.now(), finding="difference", reason="no key", count=4)
 

@@ -75,7 +75,7 @@ def queries_of(client: Client, address: str) -> int:
         ("rolloutstep", add_step),
     ],
 )
-def test_a_list_of_many_costs_no_more_than_one_of_few(model: str, add: Callable[[int], None]) -> None:
+def test_the_number_of_queries_does_not_depend_on_the_rows(model: str, add: Callable[[int], None]) -> None:
     client, address = superuser(), url_of(f"admin:agentstate_{model}_changelist")
     for number in range(2):
         add(number)

@@ -45,7 +45,7 @@ def client_of(*permissions: str, superuser: bool = False) -> Client:
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_a_superuser_looks_and_changes_nothing(rows: dict[str, object], model: str) -> None:
+def test_a_superuser_sees_everything_and_changes_nothing(rows: dict[str, object], model: str) -> None:
     client = client_of(superuser=True)
     assert client.get(url_of(f"admin:agentstate_{model}_changelist")).status_code == 200
     page = client.get(url_of(f"admin:agentstate_{model}_change", args=[rows[model]]))
@@ -57,7 +57,7 @@ def test_a_superuser_looks_and_changes_nothing(rows: dict[str, object], model: s
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_view_permissions_decide_who_looks(rows: dict[str, object], model: str) -> None:
+def test_the_pages_need_view_permissions(rows: dict[str, object], model: str) -> None:
     address = url_of(f"admin:agentstate_{model}_changelist")
     assert client_of(f"view_{model}").get(address).status_code == 200
     User.objects.all().delete()
@@ -86,7 +86,7 @@ def test_a_search_finds_the_runs_of_a_project(rows: dict[str, object]) -> None:
     assert [run.project_id for run in page.context["cl"].result_list] == [other.id]
 
 
-def test_the_ledger_shows_passes_the_newest_first(rows: dict[str, object]) -> None:
+def test_the_ledger_shows_passes_newest_first(rows: dict[str, object]) -> None:
     page = client_of(superuser=True).get(url_of("admin:agentstate_backfillpass_changelist"))
     passes = list(page.context["cl"].result_list)
     assert [(entry.direction, entry.written, entry.left_aside) for entry in passes] == [
@@ -97,6 +97,6 @@ def test_the_ledger_shows_passes_the_newest_first(rows: dict[str, object]) -> No
 
 @pytest.mark.parametrize("page", ["change", "history", "delete"])
 @pytest.mark.parametrize("model", ["agentworkflowrun", "agentsession", "project"])
-def test_an_id_that_no_row_can_have_is_no_error(model: str, page: str) -> None:
+def test_an_impossible_id_is_not_found_without_an_error(model: str, page: str) -> None:
     address = url_of(f"admin:agentstate_{model}_{page}", args=["nu\0l"])
     assert client_of(superuser=True).get(address).status_code in (302, 403, 404)

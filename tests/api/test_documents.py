@@ -93,14 +93,14 @@ def test_uploaded_documents_become_state_and_decisions_change_it(client: httpx.C
         ("eligibility/none/override", {"fatal": True, "note": "\x1d"}, "invalid"),
     ],
 )
-def test_a_decision_about_nothing_is_refused(client: httpx.Client, path: str, body: Any, kind: str) -> None:
+def test_a_decision_without_a_target_is_refused(client: httpx.Client, path: str, body: Any, kind: str) -> None:
     answer = client.post(f"/projects/{PROJECT}/{path}", json=body)
     assert answer.json()["type"] == f"urn:agentstate:problem:{kind}"
     assert AgentWorkflowRun.objects.count() == 0
 
 
 @pytest.mark.usefixtures("project")
-def test_what_is_no_upload_is_refused_and_nothing_is_kept(client: httpx.Client) -> None:
+def test_an_invalid_upload_is_refused_and_nothing_is_kept(client: httpx.Client) -> None:
     RunFactory(id="taken")
     refusals = [
         (415, client.post(f"/projects/{PROJECT}/documents", json={})),
@@ -124,7 +124,7 @@ def test_what_is_no_upload_is_refused_and_nothing_is_kept(client: httpx.Client) 
 
 
 @pytest.mark.usefixtures("project")
-def test_a_worker_that_dies_leaves_a_run_to_close_and_the_documents_that_it_read() -> None:
+def test_a_worker_that_dies_leaves_a_run_to_close_and_its_documents() -> None:
     def manage(*arguments: str) -> str:
         command = Command(*arguments, environment=WORKER)
         assert command.end(120) == 0, command.stderr

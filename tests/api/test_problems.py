@@ -54,7 +54,7 @@ def kind(answer: httpx.Response) -> tuple[int, str]:
         (b'{"workflow_id": "draft", "other": 1}', JSON, (422, "invalid")),
     ],
 )
-def test_a_body_that_cannot_be_taken_is_refused(
+def test_an_invalid_body_is_refused(
     client: httpx.Client, body: bytes, headers: dict[str, str], expected: tuple[int, str]
 ) -> None:
     assert kind(client.put("/runs/draft-7", content=body, headers=headers)) == expected
@@ -72,7 +72,7 @@ def test_a_body_that_is_too_large_is_refused(
     assert kind(answer) == (413, "body-too-large")
 
 
-def test_a_route_and_a_method_that_do_not_exist_are_problems(client: httpx.Client) -> None:
+def test_unknown_routes_and_methods_are_problems(client: httpx.Client) -> None:
     assert kind(client.get("/nothing")) == (404, "no-such-route")
     assert kind(client.post("/nothing")) == (404, "no-such-route")
     assert kind(client.post("/openapi.json")) == (405, "method-not-allowed")
@@ -91,14 +91,14 @@ def test_a_route_and_a_method_that_do_not_exist_are_problems(client: httpx.Clien
         ("/runs/r/events?after=-1", "after"),
     ],
 )
-def test_a_parameter_that_is_wrong_is_named(client: httpx.Client, path: str, field: str) -> None:
+def test_an_invalid_parameter_is_named(client: httpx.Client, path: str, field: str) -> None:
     answer = client.get(path)
 
     assert kind(answer) == (422, "invalid")
     assert [error["field"] for error in answer.json()["errors"]] == [field]
 
 
-def test_a_place_that_no_answer_named_is_refused(client: httpx.Client) -> None:
+def test_an_invalid_cursor_is_refused(client: httpx.Client) -> None:
     project = ProjectFactory()
 
     assert kind(client.get(f"/projects/{project.pk}/runs?after=abc")) == (422, "invalid")
@@ -124,7 +124,7 @@ def test_a_run_that_has_ended_refuses_a_save(client: httpx.Client) -> None:
     assert kind(answer) == (409, "unsuitable-run")
 
 
-def test_a_name_that_is_no_text_is_shown_escaped(client: httpx.Client) -> None:
+def test_a_name_is_shown_escaped(client: httpx.Client) -> None:
     content = b'{"documents": {"\\u0000\\ud800": 1}}'
     answer = client.patch(f"/projects/{ProjectFactory().pk}/state", content=content, headers=JSON)
 
@@ -144,9 +144,7 @@ def test_a_document_that_postgresql_cannot_hold_is_refused(client: httpx.Client)
     assert answer.json()["errors"][0]["field"] == "facts.a[0]"
 
 
-def test_a_project_that_stays_locked_is_to_be_tried_again(
-    client: httpx.Client, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_locked_project_asks_to_retry(client: httpx.Client, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(waiting, "SECONDS", 0.2)
     project = ProjectFactory()
     with second_connection() as other, other.transaction():
@@ -172,14 +170,14 @@ def broken_table(transactional_db: None) -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("debug", "broken_table")
-def test_a_failure_of_the_server_shows_nothing_of_itself(client: httpx.Client) -> None:
+def test_a_server_error_reveals_nothing(client: httpx.Client) -> None:
     for answer in (client.get("/runs/draft-7"), client.put("/runs/draft-7", json={"workflow_id": "draft"})):
         assert kind(answer) == (500, "internal")
         assert "workflow_id" not in answer.text
 
 
 @pytest.mark.usefixtures("debug")
-def test_a_secret_is_in_no_log_and_in_no_answer(
+def test_secrets_are_in_no_log_and_no_answer(
     caller: Callable[..., httpx.Client],
     server: str,
     monkeypatch: pytest.MonkeyPatch,
@@ -205,7 +203,7 @@ def test_a_secret_is_in_no_log_and_in_no_answer(
 
 
 @pytest.mark.parametrize(("origin", "is_allowed"), [("https://app.example", True), ("https://other.example", False)])
-def test_only_the_origins_of_the_setting_may_ask_from_a_browser(
+def test_only_configured_origins_may_ask_from_a_browser(
     client: httpx.Client, settings: SettingsWrapper, origin: str, is_allowed: bool
 ) -> None:
     preflight = {"Origin": origin, "Access-Control-Request-Method": "PATCH"}

@@ -28,7 +28,7 @@ def types(client: httpx.Client, run_id: str = "draft-7") -> list[str]:
     return [event["type"] for event in client.get(f"/runs/{run_id}/events").json()["events"]]
 
 
-def test_a_run_is_begun_once_under_the_id_that_the_client_chose(client: httpx.Client) -> None:
+def test_a_run_begins_once_under_the_clients_id(client: httpx.Client) -> None:
     project = ProjectFactory()
     text = f'{{"workflow_id": "draft", "project_id": "{project.pk}", "input": {EXACT}}}'
 
@@ -42,14 +42,14 @@ def test_a_run_is_begun_once_under_the_id_that_the_client_chose(client: httpx.Cl
     assert AgentWorkflowRun.objects.count() == 1
 
 
-def test_a_run_of_no_project_that_exists_is_refused(client: httpx.Client) -> None:
+def test_a_run_of_an_unknown_project_is_refused(client: httpx.Client) -> None:
     answer = client.put("/runs/draft-7", json={"workflow_id": "draft", "project_id": "nowhere"})
 
     assert (answer.status_code, answer.json()["detail"]) == (404, "No project has the id 'nowhere'.")
 
 
 @pytest.mark.parametrize("run_id", ["legacy_p_1", "x" * 201, "a:b", "%00", "%2E%2E"])
-def test_an_id_that_is_reserved_or_no_part_of_an_address_is_refused(client: httpx.Client, run_id: str) -> None:
+def test_a_reserved_or_unaddressable_id_is_refused(client: httpx.Client, run_id: str) -> None:
     answer = client.put(f"/runs/{run_id}", json={"workflow_id": "draft"})
 
     assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, "run_id")
@@ -67,7 +67,7 @@ def test_an_event_with_an_id_is_written_once(client: httpx.Client) -> None:
     assert types(client) == ["one", "two", "three"]
 
 
-def test_a_run_that_has_ended_still_answers_for_events_that_it_has(client: httpx.Client) -> None:
+def test_a_finished_run_still_answers_for_its_events(client: httpx.Client) -> None:
     begun(client)
     events = {"events": [{"type": "one", "id": "e-1"}]}
     client.post("/runs/draft-7/events", json=events)
@@ -100,7 +100,7 @@ def test_an_id_of_another_runs_event_is_refused(client: httpx.Client) -> None:
         ({"status": "canceled"}, {"status": "succeeded"}),
     ],
 )
-def test_the_same_outcome_again_is_accepted_and_another_refused(
+def test_the_same_outcome_again_is_accepted_and_a_different_one_refused(
     client: httpx.Client, first: dict[str, Any], second: dict[str, Any]
 ) -> None:
     begun(client)
@@ -113,7 +113,7 @@ def test_the_same_outcome_again_is_accepted_and_another_refused(
     assert answers[2].json()["run_status"] == first["status"]
 
 
-def test_a_run_waits_and_goes_on(client: httpx.Client) -> None:
+def test_a_run_waits_and_is_resumed(client: httpx.Client) -> None:
     begun(client)
     wait = {"waiting": {"approvals": [1]}, "events": [{"type": "approval.requested", "id": "a-1"}]}
 
@@ -164,7 +164,7 @@ def test_a_projects_runs_come_in_pages_newest_first(client: httpx.Client) -> Non
     assert second["next"] is None
 
 
-def test_times_that_no_calendar_has_are_shown_as_the_database_prints_them(client: httpx.Client) -> None:
+def test_times_outside_the_calendar_are_shown_as_the_database_prints_them(client: httpx.Client) -> None:
     project = ProjectFactory()
     runs = [RunFactory(project=project).pk for _ in range(3)]
     sql("""UPDATE "AgentWorkflowRun" SET started_at = 'infinity' WHERE id = ANY (%s)""", runs[:2])
@@ -180,7 +180,7 @@ def test_times_that_no_calendar_has_are_shown_as_the_database_prints_them(client
     assert client.get(f"/runs/{runs[0]}").json()["started_at"] == "infinity"
 
 
-def test_more_events_than_a_request_may_have_are_refused(client: httpx.Client) -> None:
+def test_too_many_events_in_a_request_are_refused(client: httpx.Client) -> None:
     begun(client)
 
     answer = client.post("/runs/draft-7/events", json={"events": [{"type": "one"}] * 1_001})

@@ -30,7 +30,7 @@ def test_a_session_is_opened_once(client: httpx.Client) -> None:
     assert [answer.json()["run_id"] for answer in opened] == [None, run.pk, run.pk]
 
 
-def test_entries_that_are_sent_again_are_not_added(client: httpx.Client) -> None:
+def test_repeated_entries_are_not_added_again(client: httpx.Client) -> None:
     path = f"{session(client)}/entries"
     body = f'{{"after": 0, "entries": [{{"role": "user", "content": {EXACT}}}, {{"role": "tool", "content": null}}]}}'
     headers = {"Content-Type": "application/json"}
@@ -65,7 +65,7 @@ def test_entries_and_sessions_come_in_pages(client: httpx.Client) -> None:
     assert rest["next"] is None
 
 
-def test_a_session_that_was_not_opened_is_not_found(client: httpx.Client) -> None:
+def test_an_unknown_session_is_not_found(client: httpx.Client) -> None:
     answer = client.get(f"/projects/{ProjectFactory().pk}/sessions/chat/entries")
 
     assert (answer.status_code, answer.json()["detail"]) == (404, "No session has the memory id 'chat'.")

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 EXACT = '{"a": 1234567890123456789012345678901234567890, "b": 0.30000000000000004, "c": 0.10}'
 
 
-def test_a_number_comes_out_digit_for_digit(client: httpx.Client) -> None:
+def test_a_number_keeps_its_digits(client: httpx.Client) -> None:
     project = ProjectFactory(documents={"facts": EXACT, "coverage": "null"})
 
     answer = client.get(f"/projects/{project.pk}/state")
@@ -41,7 +41,7 @@ def save(client: httpx.Client, path: str, text: str) -> httpx.Response:
     return client.patch(path, content=text, headers={"Content-Type": "application/json"})
 
 
-def test_a_save_changes_what_is_given_and_the_same_save_again_writes_nothing(client: httpx.Client) -> None:
+def test_a_save_changes_the_given_documents_and_a_repeated_save_writes_nothing(client: httpx.Client) -> None:
     turn("agentkit_writes", everyone=True)
     path = f"/projects/{ProjectFactory(documents={'eligibility': '1', 'conflictLog': '2'}).pk}/state"
     text = f'{{"documents": {{"facts": {EXACT}, "coverage": null}}, "remove": ["eligibility"]}}'
@@ -58,7 +58,7 @@ def test_a_save_changes_what_is_given_and_the_same_save_again_writes_nothing(cli
         assert client.get(path, params=both).json()["documents"].keys() == {"coverage", "facts"}
 
 
-def test_a_save_is_recorded_by_the_run_that_it_names(client: httpx.Client) -> None:
+def test_a_save_is_recorded_by_the_run_it_names(client: httpx.Client) -> None:
     turn("agentkit_writes", everyone=True)
     project = ProjectFactory()
     run = RunFactory(project=project, status="running")
@@ -88,7 +88,7 @@ def test_history_comes_in_pages_and_each_moment_can_be_read(client: httpx.Client
     assert [(state["source"], state["as_of"]) for state in states] == [("replay", at) for at in saved]
 
 
-def test_a_document_named_twice_and_none_at_all_are_refused(client: httpx.Client) -> None:
+def test_a_document_named_twice_or_none_at_all_is_refused(client: httpx.Client) -> None:
     path = f"/projects/{ProjectFactory().pk}/state"
 
     answers = [client.patch(path, json=body) for body in ({"documents": {"facts": 1}, "remove": ["facts"]}, {})]

@@ -76,7 +76,7 @@ def test_a_stream_that_is_cut_a_hundred_times_gives_each_event_once_and_in_order
         assert own == list(range(share))
 
 
-def test_what_happens_while_a_stream_is_open_arrives_and_the_end_ends_it(client: httpx.Client) -> None:
+def test_events_written_while_a_stream_is_open_arrive_and_the_runs_end_ends_it(client: httpx.Client) -> None:
     with record("draft") as run:
         run.event("first", {"exact": 12345678901234567890123})
         with opened(client, run.run_id) as stream:
@@ -93,7 +93,7 @@ def test_what_happens_while_a_stream_is_open_arrives_and_the_end_ends_it(client:
     assert (end.type, end.data) == ("end", {"status": "succeeded"})
 
 
-def test_a_client_that_knows_the_end_is_told_not_to_come_again_until_a_late_event_does(client: httpx.Client) -> None:
+def test_a_client_that_has_the_end_is_stopped_until_a_late_event(client: httpx.Client) -> None:
     with record("draft") as run:
         run.event("first")
         close_as_stale(run.run_id)
@@ -117,7 +117,7 @@ def test_a_run_without_events_has_an_end(client: httpx.Client) -> None:
     assert all_messages(client, run.run_id, end.id) == []
 
 
-def test_a_stream_has_events_of_the_types_asked_for_and_heartbeats_only_then(client: httpx.Client) -> None:
+def test_a_stream_filters_types_and_has_heartbeats_only_on_request(client: httpx.Client) -> None:
     with record("draft") as run:
         run.event("first")
         run.heartbeat()
@@ -144,7 +144,7 @@ def test_an_unknown_run_has_no_stream(client: httpx.Client) -> None:
     assert (answer.status_code, answer.json()["type"]) == (404, "urn:agentstate:problem:run-not-found")
 
 
-def test_streams_that_wait_hold_no_connection(client: httpx.Client) -> None:
+def test_waiting_streams_hold_no_connection(client: httpx.Client) -> None:
     def connections() -> int:
         return int(
             scalar(
@@ -170,7 +170,7 @@ def test_streams_that_wait_hold_no_connection(client: httpx.Client) -> None:
                 response.__exit__(None, None, None)
 
 
-def test_a_process_has_a_limit_of_streams_and_a_closed_one_makes_room(client: httpx.Client) -> None:
+def test_a_process_limits_its_streams_and_a_closed_one_makes_room(client: httpx.Client) -> None:
     def is_refused() -> bool:
         with opened(client, run.run_id) as stream:
             return stream.response.status_code == 503

@@ -43,7 +43,7 @@ def what_was_decided() -> list[tuple[str, str, str]]:
 
 
 class TestAccepting:
-    def test_the_decision_is_kept_with_who_and_why(self, long: str) -> None:
+    def test_the_decision_is_stored_with_its_author_and_note(self, long: str) -> None:
         accept(entry(), f"  {NOTE} ", by="ada")
 
         kept = entry()
@@ -54,7 +54,7 @@ class TestAccepting:
         assert LeftAside.objects.accepted().get() == kept
         assert not LeftAside.objects.open().exists()
 
-    def test_without_a_name_it_is_whoever_is_at_work(self, long: str) -> None:
+    def test_the_system_user_is_the_default_author(self, long: str) -> None:
         accept(entry(), NOTE)
         assert entry().decided_by == process_owner()
         with acting_as("grace"):
@@ -62,13 +62,13 @@ class TestAccepting:
         assert [by for _, by, _ in what_was_decided()] == [process_owner(), "grace"]
 
     @pytest.mark.parametrize("note", ["", "  ", "ab", " a \n", "no\0", "\udcff\udcff\udcff"])
-    def test_a_note_that_says_nothing_is_refused(self, long: str, note: str) -> None:
+    def test_an_empty_note_is_refused(self, long: str, note: str) -> None:
         before = dump("AgentStateLeftAside")
         with pytest.raises(CannotAccept):
             accept(entry(), note)
         assert dump("AgentStateLeftAside") == before
 
-    def test_the_database_itself_wants_a_note(self, long: str) -> None:
+    def test_the_database_requires_a_note(self, long: str) -> None:
         with pytest.raises(Exception, match="AgentStateLeftAside_accepted_check"):
             sql('UPDATE "AgentStateLeftAside" SET accepted_at = now()')
 
@@ -81,12 +81,12 @@ class TestAccepting:
             accept(entry(), NOTE)
         assert entry().accepted_at is None
 
-    def test_nothing_is_given_up_of_a_project_that_was_mended_or_deleted(self, long: str) -> None:
+    def test_a_project_that_was_fixed_or_deleted_is_not_accepted(self, long: str) -> None:
         sql("""UPDATE "Project" SET id = 'short' WHERE id = %s""", long)
         with pytest.raises(CannotAccept, match="nothing is left to move: a retry closes the entry"):
             accept(entry(), NOTE)
 
-    def test_only_what_was_looked_at_is_given_up(self, long: str) -> None:
+    def test_only_the_shown_state_is_accepted(self, long: str) -> None:
         seen = given_up(entry()).version
         change_columns(long, facts=[2])
         with pytest.raises(CannotAccept, match="has changed meanwhile"):
@@ -137,7 +137,7 @@ class TestWhatIsGivenUp:
 
 
 class TestPassesAfterwards:
-    def test_a_pass_that_fails_again_is_no_news(self, long: str) -> None:
+    def test_a_repeated_failure_stays_accepted(self, long: str) -> None:
         accept(entry(), NOTE, by="ada")
         outcome = forward()
 
@@ -146,14 +146,14 @@ class TestPassesAfterwards:
         assert (entry().status, entry().attempts, entry().note) == ("accepted", 2, NOTE)
         assert scalar('SELECT left_aside FROM "AgentStatePass" ORDER BY id DESC LIMIT 1') == 0
 
-    def test_a_dry_run_says_the_same(self, long: str) -> None:
+    def test_a_dry_run_reports_it_as_accepted(self, long: str) -> None:
         accept(entry(), NOTE)
         before = dump("AgentStateLeftAside")
         outcome = forward(dry_run=True)
         assert (outcome.left_aside, outcome.accepted) == (0, set())  # a dry run makes no id that could be too long
         assert dump("AgentStateLeftAside") == before
 
-    def test_a_dry_run_that_finds_it_says_the_same(self, emptied: str) -> None:
+    def test_a_dry_run_that_finds_it_first_reports_it_as_accepted(self, emptied: str) -> None:
         accept(entry(), NOTE)
         before = dump("AgentStateLeftAside")
         outcome = forward(dry_run=True)
@@ -181,7 +181,7 @@ class TestPassesAfterwards:
         assert forward().left_aside == 1
         assert entry().status == "open"
 
-    def test_what_is_moved_after_all_is_closed_and_a_later_failure_is_open(self, emptied: str) -> None:
+    def test_a_moved_project_closes_its_entry_and_a_later_failure_is_open(self, emptied: str) -> None:
         accept(entry(), NOTE)
         run_pass(PassOptions(Direction.FORWARD, prefer="legacy"))
         assert entry().status == "closed"
@@ -193,13 +193,13 @@ class TestPassesAfterwards:
         assert forward().left_aside == 1
         assert (entry().status, entry().attempts) == ("open", 2)
 
-    def test_a_pass_over_other_projects_leaves_it_as_it_is(self, long: str) -> None:
+    def test_a_pass_over_other_projects_leaves_it_unchanged(self, long: str) -> None:
         accept(entry(), NOTE)
         change_columns(long, facts=[2])
         forward("p1")
         assert entry().status == "accepted"
 
-    def test_only_the_accepted_of_many_are_let_be(self) -> None:
+    def test_only_accepted_projects_are_skipped(self) -> None:
         for number in range(20):
             make_project(f"p{number:02}", facts=[number])
         forward()
@@ -219,7 +219,7 @@ class TestPassesAfterwards:
 
 
 class TestChats:
-    def test_an_accepted_chat_holds_whatever_becomes_of_the_state(self, refused_chat: str) -> None:
+    def test_an_accepted_chat_stays_accepted_when_the_state_changes(self, refused_chat: str) -> None:
         accept(entry(), NOTE)
         assert (entry().accepted_clock, bool(entry().accepted_chat)) == (None, True)
         change_columns(refused_chat, facts=[2])
@@ -261,7 +261,7 @@ class TestChats:
 
 
 class TestVerification:
-    def test_what_is_accepted_is_no_problem(self, long: str) -> None:
+    def test_an_accepted_project_is_no_problem(self, long: str) -> None:
         assert problems(verify()) == {"legacy_ahead": 1, "left_aside": 1}
         accept(entry(), NOTE)
         found = verify()
@@ -269,7 +269,7 @@ class TestVerification:
         assert found.standing["legacy_ahead"] == 1
         assert found.offenders == []
 
-    def test_until_the_project_changes(self, emptied: str) -> None:
+    def test_an_accepted_project_that_changed_is_a_problem(self, emptied: str) -> None:
         accept(entry(), NOTE)
         assert verify().clean
         change_columns(emptied, facts=[2])
@@ -279,13 +279,13 @@ class TestVerification:
         assert verify().clean
         assert entry().status == "closed"
 
-    def test_a_fork_that_is_accepted(self, emptied: str) -> None:
+    def test_an_accepted_fork_is_no_problem(self, emptied: str) -> None:
         save_in_agentkit(facts="newer")
         assert problems(verify()) == {"forked": 1, "left_aside": 1}
         accept(entry(), NOTE)
         assert (verify().clean, verify().accepted, verify().standing["forked"]) == (True, 1, 1)
 
-    def test_another_project_is_a_problem_still(self, long: str) -> None:
+    def test_another_project_is_still_a_problem(self, long: str) -> None:
         make_project("p2", facts=[2])
         make_project("p3", facts=[3])
         forward()
@@ -296,14 +296,14 @@ class TestVerification:
         assert (problems(found), found.accepted) == ({"legacy_ahead": 1, "forked": 1}, 1)
         assert [(each.project, each.kind) for each in found.offenders] == [("p2", "legacy_ahead"), ("p3", "forked")]
 
-    def test_what_somebody_damages_afterwards_is_a_problem(self, refused_chat: str) -> None:
+    def test_later_damage_is_a_problem(self, refused_chat: str) -> None:
         accept(entry(), NOTE)
         sql('ALTER TABLE "Project" DISABLE TRIGGER zz_agentstate_state_clock')
         sql("""UPDATE "Project" SET "factsJson" = '"damaged"'""")
         sql('ALTER TABLE "Project" ENABLE ALWAYS TRIGGER zz_agentstate_state_clock')
         assert problems(verify()) == {"unequal": 1}
 
-    def test_in_reverse_it_holds_until_agentkit_saves_again(self, refused_columns: str) -> None:
+    def test_in_reverse_an_acceptance_lasts_until_the_next_save(self, refused_columns: str) -> None:
         assert problems(verify()) == {"left_aside": 1}
         accept(entry(), NOTE)
         assert (verify().clean, verify().accepted) == (True, 1)
@@ -314,13 +314,13 @@ class TestVerification:
         assert reverse().left_aside == 1
         assert entry().status == "open"
 
-    def test_named_projects_only(self, long: str) -> None:
+    def test_only_named_projects_are_verified(self, long: str) -> None:
         accept(entry(), NOTE)
         assert (verify(("p1",)).accepted, verify((long,)).accepted) == (0, 1)
         assert valid_acceptances([long]) == {LeftAside.objects.get(project_id=long).pk}
         assert valid_acceptances(["p1"]) == set()
 
-    def test_a_deleted_project_counts_nowhere(self, long: str) -> None:
+    def test_a_deleted_project_is_not_counted(self, long: str) -> None:
         accept(entry(), NOTE)
         sql('DELETE FROM "Project" WHERE id = %s', long)
         assert (verify().clean, verify().accepted) == (True, 0)

@@ -101,7 +101,7 @@ def test_only_the_named_projects_are_moved(projects: list[str]) -> None:
     assert moved() == ["p02", "p05"]
 
 
-def test_a_project_that_is_not_there_is_named_before_anything_is_done(projects: list[str]) -> None:
+def test_an_unknown_project_is_reported_before_anything_changes(projects: list[str]) -> None:
     with pytest.raises(UnknownProjects) as refusal:
         forward("p01", "nobody", "it's")
     assert str(refusal.value) == """No project has the id nobody, 'it'"'"'s'. Nothing was done."""
@@ -110,7 +110,7 @@ def test_a_project_that_is_not_there_is_named_before_anything_is_done(projects: 
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_a_limit_is_kept_and_the_next_pass_goes_on(projects: list[str], workers: int) -> None:
+def test_a_limit_holds_and_the_next_pass_continues(projects: list[str], workers: int) -> None:
     assert forward(limit=7, batch_size=3, workers=workers).counts.written == 7
     assert moved() == projects[:7]
     assert forward(limit=7, batch_size=3, workers=workers).counts.written == 7
@@ -127,7 +127,7 @@ def test_a_limit_holds_for_reverse_too(projects: list[str]) -> None:
 
 
 @pytest.mark.parametrize(("limit", "expected"), [(None, 21), (20, 20)])
-def test_who_arrives_after_the_plan_is_taken_along_unless_there_is_a_limit(
+def test_projects_that_arrive_after_planning_are_moved_unless_there_is_a_limit(
     projects: list[str], limit: int | None, expected: int
 ) -> None:
     def arrive(progress: Progress) -> None:
@@ -157,7 +157,7 @@ def test_a_batch_is_split_until_the_projects_that_cannot_be_moved_stand_alone(
     assert moved() == [project for project in projects if project not in refused]
 
 
-def test_a_batch_of_nothing_but_trouble_is_left_aside_whole(projects: list[str]) -> None:
+def test_a_batch_whose_projects_all_fail_is_left_aside_whole(projects: list[str]) -> None:
     with raising_for(*projects, code="54000"):
         outcome = forward()
     assert (outcome.counts.written, outcome.left_aside) == (0, 20)
@@ -166,7 +166,7 @@ def test_a_batch_of_nothing_but_trouble_is_left_aside_whole(projects: list[str])
 
 @pytest.mark.parametrize("code", ["53100", "42501"])
 @pytest.mark.parametrize("workers", [1, 2])
-def test_what_concerns_the_server_ends_the_pass_and_blames_no_project(
+def test_a_server_error_ends_the_pass_and_leaves_no_project_aside(
     projects: list[str], code: str, workers: int
 ) -> None:
     with raising_for("p10", code=code), pytest.raises(DatabaseError, match="refused"):
@@ -180,7 +180,7 @@ def test_what_concerns_the_server_ends_the_pass_and_blames_no_project(
 
 
 @pytest.mark.parametrize("code", ["40001", "40P01", "55P03"])
-def test_what_passes_only_repeats_the_batch(projects: list[str], code: str) -> None:
+def test_a_transient_error_repeats_the_batch(projects: list[str], code: str) -> None:
     """The database refuses three times, as long as somebody is in the way."""
     sql("CREATE SEQUENCE refusals")
     sql(
@@ -212,7 +212,7 @@ def test_a_second_pass_only_plans(projects: list[str]) -> None:
     assert len(queries) <= 25
 
 
-def test_a_project_that_changed_meanwhile_is_taken_at_its_new_clock(projects: list[str]) -> None:
+def test_a_project_that_changed_meanwhile_is_moved_at_its_new_clock(projects: list[str]) -> None:
     def change(progress: Progress) -> None:
         if (progress.step, progress.done) == ("projects", 0):
             change_columns("p05", facts=["changed"])
@@ -259,13 +259,13 @@ class TestUnreadableRow:
         assert [failure.project for failure in forward(batch_size=batch_size).failures] == ["p07"]
         assert LeftAside.objects.get().status == "open"
 
-    def test_a_dry_run(self, projects: list[str]) -> None:
+    def test_a_dry_run_reports_it(self, projects: list[str]) -> None:
         outcome = forward(dry_run=True)
         assert outcome.counts.sessions == len(projects) - 1
         assert [each.project for each in outcome.failures] == ["p07"]
 
     @pytest.mark.parametrize("limit", [1, 5, 9])
-    def test_a_limit_holds_over_the_parts_of_the_plan(self, limit: int) -> None:
+    def test_a_limit_holds_across_the_parts_of_the_plan(self, limit: int) -> None:
         outcome = forward(limit=limit, batch_size=2)
         assert outcome.counts.sessions + len(outcome.failures) <= limit
         assert outcome.counts.written == limit

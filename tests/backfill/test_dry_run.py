@@ -95,7 +95,7 @@ REVERSE = {"direction": Direction.REVERSE}
     ],
     ids=str,
 )
-def test_it_says_what_the_pass_then_writes(options: dict[str, Any], moment_of_the_scene: datetime) -> None:
+def test_it_reports_what_the_pass_then_writes(options: dict[str, Any], moment_of_the_scene: datetime) -> None:
     if "as_of" in options:
         options = {**options, "as_of": moment_of_the_scene}
     before = dump(*EVERYTHING)

@@ -185,7 +185,7 @@ def test_any_id_survives(project: str) -> None:
     assert homes.snapshots[0].run.startswith(f"legacy_{project}_")
 
 
-def test_a_json_null_and_a_sql_null_are_told_apart() -> None:
+def test_json_null_and_sql_null_are_distinguished() -> None:
     project = ProjectFactory(documents={"facts": "null"}).id
 
     scenes.forward()
@@ -212,7 +212,7 @@ def test_a_key_that_the_snapshot_lacks_becomes_sql_null() -> None:
     assert homes.in_sync
 
 
-def test_columns_that_no_run_holds_are_kept_first() -> None:
+def test_columns_in_no_run_are_backed_up_first() -> None:
     project = ProjectFactory(documents={"facts": '"as imported"'}).id
     run = scenes.save(project, "facts", '"saved into both"')
     in_both = scenes.homes_of(project).clock
@@ -236,7 +236,7 @@ def test_columns_that_no_run_holds_are_kept_first() -> None:
     assert homes.in_sync
 
 
-def test_columns_that_a_run_holds_are_not_kept_twice() -> None:
+def test_columns_in_a_run_are_not_backed_up_again() -> None:
     project = ProjectFactory(documents={"facts": "1"}).id
     scenes.save(project, "facts", "2", legacy=False)
 
@@ -246,7 +246,7 @@ def test_columns_that_a_run_holds_are_not_kept_twice() -> None:
     assert scenes.homes_of(project).workflows == ["legacy_snapshot", "live"]
 
 
-def test_columns_damaged_behind_the_trigger_are_kept_under_a_new_clock() -> None:
+def test_columns_changed_behind_the_trigger_are_backed_up_under_a_new_clock() -> None:
     project = ProjectFactory(documents={"facts": "1"}).id
     scenes.save(project, "facts", "2", legacy=False)
     scenes.damage(project, facts='"damaged"', coverage="0.10")
@@ -270,7 +270,7 @@ def test_columns_damaged_behind_the_trigger_are_kept_under_a_new_clock() -> None
     assert scenes.everything() == again
 
 
-def test_damage_does_not_take_the_place_of_a_state_that_a_run_has_moved_on_from() -> None:
+def test_damaged_columns_do_not_replace_a_newer_state() -> None:
     project = ProjectFactory(documents={"facts": "1"}).id
     run = scenes.save(project, "facts", "2")
     moment = scenes.homes_of(project).clock
@@ -284,7 +284,7 @@ def test_damage_does_not_take_the_place_of_a_state_that_a_run_has_moved_on_from(
     assert {"facts": '"damaged"'} in [snapshot.state for snapshot in scenes.homes_of(project).snapshots]
 
 
-def test_a_clock_turned_back_behind_the_trigger_loses_nothing() -> None:
+def test_a_clock_set_back_behind_the_trigger_loses_nothing() -> None:
     project = ProjectFactory(documents={"facts": "1"})
     RunFactory(
         project=project,
@@ -304,7 +304,7 @@ def test_a_clock_turned_back_behind_the_trigger_loses_nothing() -> None:
     assert homes.in_sync
 
 
-def test_other_columns_are_left_alone() -> None:
+def test_other_columns_are_unchanged() -> None:
     fill([("1", None, None, None, None, '{"chat": [], "n": 0.10}')])
     project = "project-1"
     before = scenes.one(OTHER_COLUMNS, project)

@@ -51,7 +51,7 @@ def test_each_key_comes_from_the_home_that_changed_it(project: str) -> None:
     assert scenes.standing_of(project) == "agentkit_ahead"
 
 
-def test_the_merge_says_which_keys_came_from_legacy(project: str) -> None:
+def test_the_merge_names_the_keys_from_legacy(project: str) -> None:
     save(project, "facts", '"from agentkit"')
     write_columns(project, {"eligibility": "[1]", "coverage": "null"})
 
@@ -66,7 +66,7 @@ def test_the_merge_says_which_keys_came_from_legacy(project: str) -> None:
     ]
 
 
-def test_the_merged_run_tells_what_it_is(project: str) -> None:
+def test_the_merged_run_records_its_sources(project: str) -> None:
     save(project, "facts", "1")
     write_columns(project, {"coverage": "1"})
     scenes.forward()
@@ -80,7 +80,7 @@ def test_the_merged_run_tells_what_it_is(project: str) -> None:
     ) == ("succeeded", '{"source": "legacy_merge"}', None, False, True)
 
 
-def test_reverse_takes_the_merged_state_home(project: str) -> None:
+def test_reverse_writes_the_merged_state_into_the_columns(project: str) -> None:
     save(project, "facts", "1")
     write_columns(project, {"coverage": "2"})
     scenes.forward()
@@ -128,7 +128,7 @@ def test_a_fork_without_a_clash_is_merged(
     ("agentkit", "legacy"),
     [("1", "2"), ("1", None), ("1", "null"), ("null", None), ("0.1", "0.2"), ('{"a": 1}', '{"a": 1, "b": null}')],
 )
-def test_a_key_that_both_changed_differently_is_for_a_person(project: str, agentkit: str, legacy: str | None) -> None:
+def test_a_key_that_both_changed_differently_needs_a_decision(project: str, agentkit: str, legacy: str | None) -> None:
     save(project, "facts", agentkit)
     write_columns(project, {"facts": legacy, "coverage": "2"})
     rows = scenes.everything()
@@ -141,7 +141,7 @@ def test_a_key_that_both_changed_differently_is_for_a_person(project: str, agent
 
 
 @pytest.mark.parametrize(("prefer", "facts"), [("legacy", '"from legacy"'), ("agentkit", '"from agentkit"')])
-def test_a_person_settles_the_clash_and_the_rest_is_merged(project: str, prefer: str, facts: str) -> None:
+def test_a_decision_settles_the_clash_and_the_rest_is_merged(project: str, prefer: str, facts: str) -> None:
     save(project, "facts", '"from agentkit"')
     save(project, "conflictLog", "[1]")
     write_columns(project, {"facts": '"from legacy"', "coverage": "2"})
@@ -172,7 +172,7 @@ def test_only_the_named_projects_are_settled(project: str) -> None:
     assert scenes.standings() == {project: "forked", other: "agentkit_ahead"}
 
 
-def test_a_fork_can_come_again(project: str) -> None:
+def test_a_project_can_fork_again(project: str) -> None:
     for number in range(3):
         save(project, "facts", f"{number}")
         write_columns(project, {"coverage": f"{number}"})
@@ -185,7 +185,7 @@ def test_a_fork_can_come_again(project: str) -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_of_two_passes_side_by_side_one_merges(project: str) -> None:
+def test_one_of_two_concurrent_passes_merges(project: str) -> None:
     save(project, "facts", "1")
     write_columns(project, {"coverage": "2"})
     outcomes: list[Outcome] = []
@@ -219,7 +219,7 @@ def test_a_base_whose_run_moved_on_is_rebuilt_from_its_events(project: str) -> N
     assert scenes.events_of(merged.run) == [("fork.merged", '{"from": "legacy", "keys": ["coverage"]}')]
 
 
-def test_a_rebuilt_base_tells_a_clash(project: str) -> None:
+def test_a_rebuilt_base_reveals_a_clash(project: str) -> None:
     run = scenes.save(project, "facts", '"in both"')
     save(project, "facts", '"from agentkit"', run=run)
     write_columns(project, {"facts": BASE["facts"]})  # as it was before both changed it
@@ -229,7 +229,7 @@ def test_a_rebuilt_base_tells_a_clash(project: str) -> None:
     assert scenes.everything() == rows
 
 
-def test_two_live_runs_can_take_turns(project: str) -> None:
+def test_two_live_runs_alternate(project: str) -> None:
     one = scenes.save(project, "facts", "1")
     other = scenes.save(project, "conflictLog", "2")
     save(project, "facts", "3", run=one)
@@ -248,7 +248,7 @@ def test_two_live_runs_can_take_turns(project: str) -> None:
     }
 
 
-def test_a_base_that_reverse_made_is_found_after_its_run_moved_on(project: str) -> None:
+def test_a_base_made_by_reverse_is_found_after_its_run_saved_again(project: str) -> None:
     run = save(project, "facts", "1")
     scenes.reverse()
     save(project, "facts", "2", run=run)
@@ -259,7 +259,7 @@ def test_a_base_that_reverse_made_is_found_after_its_run_moved_on(project: str) 
     assert scenes.homes_of(project).newest.state == {**BASE, "facts": "2", "coverage": "3"}
 
 
-def test_without_a_base_each_difference_is_for_a_person(project: str) -> None:
+def test_without_a_base_each_difference_needs_a_decision(project: str) -> None:
     run = scenes.save(project, "facts", '"in both"')
     save(project, "conflictLog", "[1]", run=run)
     write_columns(project, {"coverage": "4"})
@@ -294,7 +294,7 @@ def test_a_legacy_change_that_looks_older_gets_a_new_clock_in_both_homes(project
     assert merged.state == {**BASE, "facts": "1", "coverage": "2"}
 
 
-def test_a_snapshot_that_stands_in_the_future_is_not_overtaken_by_it(project: str) -> None:
+def test_a_snapshot_in_the_future_stays_the_newest(project: str) -> None:
     scenes.save(project, "facts", "1", legacy=False, clock_ahead=timedelta(days=1))
     write_columns(project, {"coverage": "2"})
 
@@ -314,7 +314,7 @@ def test_a_snapshot_that_stands_in_the_future_is_not_overtaken_by_it(project: st
 # -- what looks like a fork's counterpart: unequal and emptied ones
 
 
-def test_a_person_settles_an_unequal_project_for_agentkit(project: str) -> None:
+def test_an_unequal_project_is_settled_for_agentkit(project: str) -> None:
     scenes.damage(project, facts='"damaged"')
 
     assert scenes.forward(project, prefer="agentkit").counts.merged == 1
@@ -325,7 +325,7 @@ def test_a_person_settles_an_unequal_project_for_agentkit(project: str) -> None:
     assert scenes.events_of(merged.run) == [("fork.settled", '{"from": "agentkit", "keys": ["facts"]}')]
 
 
-def test_a_person_settles_an_unequal_project_for_legacy(project: str) -> None:
+def test_an_unequal_project_is_settled_for_legacy(project: str) -> None:
     scenes.damage(project, facts='"damaged"')
     before = scenes.homes_of(project)
 
@@ -340,7 +340,7 @@ def test_a_person_settles_an_unequal_project_for_legacy(project: str) -> None:
 
 
 @pytest.mark.parametrize("prefer", ["legacy", "agentkit"])
-def test_what_emptied_the_columns_of_a_fork_clashes_in_every_key(project: str, prefer: str) -> None:
+def test_emptied_columns_of_a_fork_clash_in_every_key(project: str, prefer: str) -> None:
     save(project, "conflictLog", "[1]")
     scenes.empty_columns(project)
 
@@ -357,7 +357,7 @@ def test_what_emptied_the_columns_of_a_fork_clashes_in_every_key(project: str, p
     ]
 
 
-def test_a_run_of_a_deleted_project_that_has_the_snapshots_id_is_not_in_the_way(project: str) -> None:
+def test_a_deleted_projects_run_with_the_snapshots_id_is_renamed(project: str) -> None:
     save(project, "facts", "1")
     write_columns(project, {"coverage": "1"})
     scenes.run_sql(

@@ -62,27 +62,27 @@ def while_another_changes_the_entry(act: Callable[[], object]) -> None:
         assert errors == []
 
 
-def test_a_pass_counts_an_attempt_that_another_pass_counts_too(entry: LeftAside) -> None:
+def test_two_passes_that_count_the_same_attempt_both_succeed(entry: LeftAside) -> None:
     while_another_changes_the_entry(forward)
     entry.refresh_from_db()
     assert entry.attempts == 2
     assert set(BackfillPass.objects.values_list("outcome", flat=True)) == {"finished"}
 
 
-def test_an_entry_that_a_pass_is_counting_is_accepted(entry: LeftAside) -> None:
+def test_an_entry_is_accepted_while_a_pass_counts_it(entry: LeftAside) -> None:
     while_another_changes_the_entry(lambda: accept(entry, "Nobody misses it."))
     entry.refresh_from_db()
     assert entry.status == "accepted"
 
 
-def test_a_pass_closes_an_entry_that_another_pass_has_just_counted(entry: LeftAside) -> None:
+def test_a_pass_closes_an_entry_that_another_pass_just_counted(entry: LeftAside) -> None:
     sql('DELETE FROM "Project"')
     while_another_changes_the_entry(forward)
     entry.refresh_from_db()
     assert entry.status == "closed"
 
 
-def test_both_directions() -> None:
+def test_both_directions_run() -> None:
     for number in range(30):
         make_project(f"p{number}", facts=[number], chat=[{"role": "user", "content": "Hello"}])
     assert forward(workers=3, batch_size=2).counts.written == 30

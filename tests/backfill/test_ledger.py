@@ -32,7 +32,7 @@ def run(direction: Direction = Direction.FORWARD, **options: Any) -> BackfillPas
     return BackfillPass.objects.latest("id")
 
 
-def test_a_pass_that_finished() -> None:
+def test_a_finished_pass_is_recorded() -> None:
     before = timezone.now()
     entry = run()
 
@@ -45,7 +45,7 @@ def test_a_pass_that_finished() -> None:
     assert moments == sorted(moments)
 
 
-def test_its_options_are_kept() -> None:
+def test_its_options_are_recorded() -> None:
     assert run(batch_size=7, workers=2, selection=Selection(("p1", "p2"), 5), prefer="legacy").options == {
         "direction": "forward",
         "selection": {"projects": ["p1", "p2"], "limit": 5},
@@ -83,7 +83,7 @@ def test_a_second_pass_is_an_entry_of_its_own() -> None:
     assert (second.outcome, second.candidates, second.written) == ("finished", 0, 0)
 
 
-def test_a_pass_that_was_interrupted() -> None:
+def test_an_interrupted_pass_is_recorded() -> None:
     stop = threading.Event()
     run_pass(
         PassOptions(Direction.FORWARD, batch_size=1),
@@ -95,7 +95,7 @@ def test_a_pass_that_was_interrupted() -> None:
     assert entry.ended_at
 
 
-def test_a_pass_that_failed() -> None:
+def test_a_failed_pass_is_recorded() -> None:
     sql("""CREATE FUNCTION full_disk() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
            RAISE EXCEPTION 'disk is full' USING ERRCODE = '53100'; END $$""")
     sql('CREATE TRIGGER full_disk BEFORE INSERT ON "AgentSession" FOR EACH ROW EXECUTE FUNCTION full_disk()')
@@ -110,7 +110,7 @@ def test_a_pass_that_failed() -> None:
     assert entry.ended_at
 
 
-def test_a_pass_whose_process_is_gone_is_called_killed_by_the_next_one() -> None:
+def test_a_dead_pass_is_marked_killed_by_the_next_one() -> None:
     """test_kill.py and test_side_by_side.py kill real ones."""
     run()
     sql("""UPDATE "AgentStatePass" SET outcome = 'running', ended_at = NULL""")
@@ -132,13 +132,13 @@ def test_counts_are_written_while_it_runs(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 @pytest.mark.parametrize("direction", Direction)
-def test_a_dry_run_is_not_in_it(direction: Direction) -> None:
+def test_a_dry_run_is_not_recorded(direction: Direction) -> None:
     run_pass(PassOptions(direction, dry_run=True))
     run_pass(PassOptions(direction, dry_run=True, workers=2, batch_size=1))
     assert count("AgentStatePass") == 0
 
 
-def test_nor_is_a_pass_that_could_not_start() -> None:
+def test_a_pass_that_could_not_start_is_not_recorded() -> None:
     with pytest.raises(UnknownProjects):
         run(selection=Selection(("nobody",)))
     assert count("AgentStatePass") == 0

@@ -55,7 +55,7 @@ def delete_and_restore(project: str, **changes: object) -> None:
         sql('ALTER TABLE "Project" ENABLE ALWAYS TRIGGER zz_agentstate_state_clock')
 
 
-def test_an_id_that_is_too_long_for_an_index_row() -> None:
+def test_an_id_too_long_for_an_index_row_is_left_aside() -> None:
     make_project(LONG, facts=1)
     outcome = forward(batch_size=3)
 
@@ -73,7 +73,7 @@ def test_an_id_that_is_too_long_for_an_index_row() -> None:
     assert verify().clean
 
 
-def test_each_attempt_is_counted_and_the_first_is_remembered() -> None:
+def test_each_attempt_is_counted_and_the_first_is_kept() -> None:
     make_project(LONG, facts=1)
     forward()
     first = LeftAside.objects.get()
@@ -84,7 +84,7 @@ def test_each_attempt_is_counted_and_the_first_is_remembered() -> None:
     assert again.last_seen_at > first.last_seen_at
 
 
-def test_a_project_that_fails_in_two_steps_is_one_project_and_two_attempts() -> None:
+def test_a_project_that_fails_in_two_steps_counts_once_with_two_attempts() -> None:
     make_project(LONG, facts=1, chat=[{"role": "user", "content": "Hello"}])
     outcome = forward()
 
@@ -93,7 +93,7 @@ def test_a_project_that_fails_in_two_steps_is_one_project_and_two_attempts() -> 
     assert open_entries() == [(LONG, "ProgramLimitExceeded", 2)]
 
 
-def test_an_orphaned_run_with_the_same_content_is_adopted_again() -> None:
+def test_an_orphaned_run_with_the_same_content_is_adopted() -> None:
     forward()
     before = dump("AgentWorkflowRun", "AgentWorkflowRunEvent")
     delete_and_restore("P3")
@@ -105,7 +105,7 @@ def test_an_orphaned_run_with_the_same_content_is_adopted_again() -> None:
     assert verify().clean
 
 
-def test_an_orphaned_run_with_other_content_is_in_the_way() -> None:
+def test_an_orphaned_run_with_other_content_blocks_its_project() -> None:
     forward()
     delete_and_restore("P3", facts="other")
     make_project("P9", facts=9)
@@ -125,7 +125,7 @@ def test_an_orphaned_run_with_other_content_is_in_the_way() -> None:
     assert verify().clean
 
 
-def test_a_change_of_the_columns_is_a_way_out_too() -> None:
+def test_changing_the_columns_resolves_the_collision() -> None:
     forward()
     delete_and_restore("P3", facts="other")
     forward()
@@ -137,7 +137,7 @@ def test_a_change_of_the_columns_is_a_way_out_too() -> None:
 
 
 @pytest.mark.parametrize("column", ["snapshot_at = NULL", "result = '{\"state\": {}}'", "workflow_id = 'mine'"])
-def test_a_run_that_is_not_what_its_id_says_is_in_the_way(column: str) -> None:
+def test_a_run_with_another_snapshots_id_blocks_its_project(column: str) -> None:
     forward()
     delete_and_restore("P3")
     sql(f'UPDATE "AgentWorkflowRun" SET {column} WHERE project_id IS NULL')
@@ -145,7 +145,7 @@ def test_a_run_that_is_not_what_its_id_says_is_in_the_way(column: str) -> None:
     assert [failure.project for failure in forward().counts.failures] == ["P3"]
 
 
-def test_hundreds_of_emptied_projects() -> None:
+def test_hundreds_of_emptied_projects_are_left_aside() -> None:
     for number in range(200):
         make_project(f"empty-{number:03}", facts=[number], coverage={"score": 0.5})
     forward()

@@ -53,7 +53,7 @@ class TestMissingProjects:
         )
 
 
-def test_a_project_that_was_deleted_leaves_no_problem() -> None:
+def test_a_deleted_project_is_no_problem() -> None:
     make_project("p1", facts=1, chat=[{"role": "user", "content": "Hello"}])
     forward()
     sql('DELETE FROM "Project"')

@@ -25,7 +25,7 @@ def project() -> str:
     return project
 
 
-def test_damaged_columns_are_kept_and_the_newest_snapshot_comes_back(project: str) -> None:
+def test_damaged_columns_are_backed_up_and_the_newest_snapshot_is_restored(project: str) -> None:
     write_columns(project, {"facts": '"damaged"', "coverage": None, "eligibility": "[null]"})
     before = scenes.homes_of(project)
 
@@ -45,7 +45,7 @@ def test_damaged_columns_are_kept_and_the_newest_snapshot_comes_back(project: st
     assert homes.in_sync
 
 
-def test_the_restored_run_tells_where_its_state_is_from(project: str) -> None:
+def test_the_restored_run_records_its_source(project: str) -> None:
     newest = scenes.homes_of(project).newest
     scenes.empty_columns(project)
 
@@ -91,7 +91,7 @@ def test_only_the_named_projects_are_restored(project: str) -> None:
     assert scenes.homes_of(project).columns == {}
 
 
-def test_columns_that_a_run_holds_are_not_kept_again(project: str) -> None:
+def test_columns_in_a_run_are_not_backed_up_again(project: str) -> None:
     first = scenes.homes_of(project).snapshots[0]
 
     outcome = scenes.reverse(project, force=True, as_of=first.at)
@@ -103,7 +103,7 @@ def test_columns_that_a_run_holds_are_not_kept_again(project: str) -> None:
 # -- as of a moment
 
 
-def test_the_state_at_a_moment_comes_back(project: str) -> None:
+def test_the_state_at_a_moment_is_restored(project: str) -> None:
     first, second = scenes.homes_of(project).snapshots
 
     scenes.reverse(project, force=True, as_of=second.at - timedelta(microseconds=1))
@@ -114,7 +114,7 @@ def test_the_state_at_a_moment_comes_back(project: str) -> None:
     assert scenes.events_of(homes.newest.run) == [("snapshot.restored", json.dumps({"from": first.run}))]
 
 
-def test_a_moment_after_the_newest_snapshot_means_that_one(project: str) -> None:
+def test_a_moment_after_the_newest_snapshot_restores_that_one(project: str) -> None:
     newest = scenes.homes_of(project).newest
     scenes.empty_columns(project)
 
@@ -123,7 +123,7 @@ def test_a_moment_after_the_newest_snapshot_means_that_one(project: str) -> None
     assert scenes.homes_of(project).columns == newest.state
 
 
-def test_a_moment_before_any_snapshot_leaves_the_project_alone(project: str) -> None:
+def test_a_moment_before_any_snapshot_leaves_the_project_unchanged(project: str) -> None:
     first = scenes.homes_of(project).snapshots[0]
     scenes.empty_columns(project)
     rows = scenes.everything()
@@ -150,7 +150,7 @@ def test_a_state_between_the_saves_of_a_live_run_is_rebuilt(project: str) -> Non
     assert {"facts": '"second save"', "coverage": "null"} in [snapshot.state for snapshot in homes.snapshots]
 
 
-def test_what_was_restored_can_be_undone(project: str) -> None:
+def test_a_restore_can_be_undone(project: str) -> None:
     write_columns(project, {"facts": '"not taken in yet"'})
     scenes.reverse(project, force=True)
     kept = scenes.homes_of(project).snapshots[2]
@@ -173,7 +173,7 @@ def test_agentkit_ahead_is_restored_into_both_homes(project: str) -> None:
     assert homes.in_sync
 
 
-def test_a_snapshot_that_stands_in_the_future_is_not_overtaken(project: str) -> None:
+def test_a_snapshot_in_the_future_stays_the_newest(project: str) -> None:
     scenes.save(project, "facts", "3", legacy=False, clock_ahead=timedelta(days=1))
     write_columns(project, {"coverage": '"from legacy"'})
     before = scenes.homes_of(project)
@@ -190,14 +190,14 @@ def test_a_snapshot_that_stands_in_the_future_is_not_overtaken(project: str) -> 
     assert homes.in_sync
 
 
-def test_projects_without_an_earlier_snapshot_are_counted_and_the_first_ones_named() -> None:
+def test_projects_without_an_earlier_snapshot_are_counted_and_named() -> None:
     projects = [ProjectFactory(documents={"facts": "1"}).id for _ in range(12)]
 
     assert scenes.reverse(force=True).without_snapshot == (12, sorted(projects)[:10])
 
 
 @pytest.mark.django_db(transaction=True)
-def test_of_two_restores_side_by_side_one_writes(project: str) -> None:
+def test_one_of_two_concurrent_restores_writes(project: str) -> None:
     scenes.empty_columns(project)
     outcomes: list[Outcome] = []
 

@@ -28,7 +28,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 class TestRetrying:
-    def test_one_that_can_be_moved_now_is_closed(self, emptied: str) -> None:
+    def test_a_project_that_can_be_moved_now_closes_its_entry(self, emptied: str) -> None:
         change_columns(emptied, facts=[2])
         with acting_as("ada"):
             retried = retry([entry()])
@@ -38,7 +38,7 @@ class TestRetrying:
         # In the ledger as any pass is.
         assert scalar('SELECT requested_by FROM "AgentStatePass" ORDER BY id DESC LIMIT 1') == "ada"
 
-    def test_one_that_fails_again_is_open_also_where_it_was_accepted(self, long: str) -> None:
+    def test_a_project_that_fails_again_opens_its_entry_even_if_accepted(self, long: str) -> None:
         accept(entry(), NOTE, by="ada")
         sql("""UPDATE "AgentStateLeftAside" SET error = 'an older text'""")
         with acting_as("grace"):
@@ -54,7 +54,7 @@ class TestRetrying:
         retry([entry()])
         assert verify().standing["legacy_ahead"] == 2
 
-    def test_each_in_its_own_direction(self, refused_columns: str) -> None:
+    def test_each_entry_is_retried_in_its_direction(self, refused_columns: str) -> None:
         make_project("p2", facts=[2])
         forward()
         empty_columns("p2")
@@ -65,12 +65,12 @@ class TestRetrying:
         assert [(each.project_id, each.direction) for each in retried.closed] == [("p2", "forward"), ("p1", "reverse")]
         assert verify().standing["in_sync"] == 2
 
-    def test_one_whose_project_is_gone_is_closed(self, long: str) -> None:
+    def test_an_entry_whose_project_is_gone_is_closed(self, long: str) -> None:
         sql('DELETE FROM "Project" WHERE id = %s', long)
         assert [each.project_id for each in retry([entry()]).closed] == [long]
         assert entry().status == "closed"
 
-    def test_a_fork_is_for_a_person_to_settle(self, emptied: str) -> None:
+    def test_a_fork_needs_a_decision(self, emptied: str) -> None:
         accept(entry(), NOTE)
         change_columns(emptied, facts=["theirs"])
         save_in_agentkit(facts=["ours"])
@@ -87,7 +87,7 @@ class TestRetrying:
                 retry([entry()])
         assert dump("AgentStateLeftAside") == before
 
-    def test_one_that_it_did_not_come_to_stays_as_it_was(self, long: str) -> None:
+    def test_an_entry_that_was_not_reached_is_unchanged(self, long: str) -> None:
         accept(entry(), NOTE)
         stop = threading.Event()
         stop.set()
@@ -107,7 +107,7 @@ class TestDroppedColumns:
             with_lock_timeout(_drop)
             yield emptied
 
-    def test_the_decision_goes_on(self, dropped: str) -> None:
+    def test_the_decision_is_kept(self, dropped: str) -> None:
         assert verify().clean
         assert forward().left_aside == 0
         assert entry().status == "accepted"

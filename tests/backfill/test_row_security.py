@@ -94,7 +94,7 @@ class TestHiddenProjects:
         entry.refresh_from_db()
         assert entry.status == "open"
 
-    def test_where_the_policy_comes_during_a_pass_the_server_refuses(self) -> None:
+    def test_a_policy_added_during_a_pass_makes_the_server_refuse(self) -> None:
         options = PassOptions(Direction.FORWARD)
         with pytest.raises(DatabaseError, match="row-level security"):
             plan([TakeIn(options)])
@@ -104,7 +104,7 @@ class TestHiddenProjects:
             ledger.close_entries(Direction.FORWARD, [TakeIn(options)])
 
 
-def test_without_the_policy_all_is_as_before() -> None:
+def test_without_the_policy_everything_works_again() -> None:
     make_project("p1", facts=[1])
     assert forward().counts.written == 1
     assert verify().clean

@@ -41,7 +41,7 @@ def transcript(project: str) -> list[Any]:
     return AgentSession.objects.get(project=project).transcript_json
 
 
-def test_the_session_says_what_it_is_made_from() -> None:
+def test_the_session_records_its_source() -> None:
     project = project_with('[{"role": "user", "content": "Hello"}]')
     (chat,) = scenes.one("SELECT (meta -> 'chat')::text FROM \"Project\"")
 
@@ -92,7 +92,7 @@ def test_the_session_says_what_it_is_made_from() -> None:
         ('[{"role": "user"}]', {"role": "unknown", "content": '[{"role": "user"}]', "at": AT}),
     ],
 )
-def test_an_entry_is_kept(entry: str, kept: dict[str, Any]) -> None:
+def test_an_entry_becomes_an_entry(entry: str, kept: dict[str, Any]) -> None:
     project = project_with(f'[{entry}, {{"role": "assistant", "content": "next"}}]')
 
     scenes.forward()
@@ -117,7 +117,7 @@ def test_entries_stay_in_order() -> None:
         ("0", {"role": "unknown", "content": "0", "at": AT}),
     ],
 )
-def test_a_chat_that_is_no_list_is_one_entry(chat: str, kept: dict[str, Any]) -> None:
+def test_a_chat_that_is_not_a_list_becomes_one_entry(chat: str, kept: dict[str, Any]) -> None:
     project = project_with(chat)
 
     scenes.forward()
@@ -161,7 +161,7 @@ def test_a_second_pass_writes_nothing() -> None:
     assert scenes.everything() == rows
 
 
-def test_a_chat_that_went_on_changes_its_session() -> None:
+def test_a_longer_chat_changes_its_session() -> None:
     project = project_with('[{"role": "user", "content": "one"}]')
     scenes.forward()
     before = AgentSession.objects.get()
@@ -176,7 +176,7 @@ def test_a_chat_that_went_on_changes_its_session() -> None:
     assert scenes.forward().counts == Counts()
 
 
-def test_a_change_beside_the_chat_changes_nothing() -> None:
+def test_a_change_of_another_column_changes_nothing() -> None:
     project = project_with('["x"]')
     scenes.forward()
     scenes.run_sql("""UPDATE "Project" SET meta = meta || '{"other": 1}', name = 'new' WHERE id = %s""", project)
@@ -184,7 +184,7 @@ def test_a_change_beside_the_chat_changes_nothing() -> None:
     assert scenes.forward().counts == Counts()
 
 
-def test_a_session_that_was_written_to_is_never_overwritten() -> None:
+def test_a_session_with_new_entries_is_never_overwritten() -> None:
     project = project_with('["x"]')
     scenes.forward()
     scenes.run_sql(
@@ -201,7 +201,7 @@ def test_a_session_that_was_written_to_is_never_overwritten() -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_session_that_is_written_to_during_the_pass_is_not_overwritten() -> None:
+def test_a_session_extended_during_the_pass_is_not_overwritten() -> None:
     project = project_with('["x"]')
     scenes.forward()
     set_chat(project, '["y"]')
@@ -216,7 +216,7 @@ def test_a_session_that_is_written_to_during_the_pass_is_not_overwritten() -> No
     assert transcript(project) == ["live"]
 
 
-def test_a_chat_that_was_emptied_leaves_its_session() -> None:
+def test_an_emptied_chat_leaves_its_session() -> None:
     project = project_with('["x"]')
     scenes.forward()
     set_chat(project, "[]")
@@ -233,14 +233,14 @@ def test_sessions_can_be_left_out() -> None:
 
 
 @pytest.mark.parametrize("options", [{}, {"prefer": "legacy"}, {"force": True}])
-def test_reverse_leaves_chats_and_sessions_alone(options: dict[str, Any]) -> None:
+def test_reverse_leaves_chats_and_sessions_unchanged(options: dict[str, Any]) -> None:
     project_with('["x"]')
 
     assert scenes.reverse(**options).counts == Counts()
     assert not AgentSession.objects.exists()
 
 
-def test_a_dry_run_tells_of_sessions_and_makes_none() -> None:
+def test_a_dry_run_counts_sessions_and_makes_none() -> None:
     project_with('["x"]')
     project_with('["y"]')
 
@@ -252,7 +252,7 @@ def test_a_dry_run_tells_of_sessions_and_makes_none() -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_verification_names_a_session_that_the_pass_would_make_or_change() -> None:
+def test_verification_names_a_session_that_a_pass_would_write() -> None:
     project = project_with('["x"]')
     assert verify().offenders == [(project, "session", "meta.chat")]
     scenes.forward()

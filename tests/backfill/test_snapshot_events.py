@@ -113,7 +113,7 @@ def test_an_ordinal_of_six_digits_is_not_cut() -> None:
         ("null", []),
     ],
 )
-def test_a_coverage_makes_an_event_where_its_score_is_a_number(coverage: str, payloads: list[str]) -> None:
+def test_a_coverage_event_needs_a_numeric_score(coverage: str, payloads: list[str]) -> None:
     assert events(coverage=coverage) == [("coverage.delta", payload) for payload in payloads]
 
 
@@ -158,7 +158,7 @@ def test_each_eligibility_item_makes_an_event(eligibility: str, payloads: list[s
     assert events(eligibility=eligibility) == [("eligibility.flag", payload) for payload in payloads]
 
 
-def test_a_list_without_the_others_follows_the_first_event() -> None:
+def test_one_list_alone_follows_the_first_event() -> None:
     run = snapshot_of(eligibility='["a"]')
 
     assert list(run.events.order_by("created_at").values_list("id", flat=True)) == [
@@ -176,7 +176,7 @@ def test_a_project_without_any_document_makes_no_run() -> None:
     assert not AgentWorkflowRun.objects.exists()
 
 
-def test_a_project_with_json_nulls_only_makes_one() -> None:
+def test_a_project_with_only_json_nulls_makes_a_run() -> None:
     run = snapshot_of(facts="null", coverage="null")
 
     assert run.result == {"state": {"facts": None, "coverage": None}}
@@ -217,7 +217,7 @@ def test_a_column_that_changes_again_makes_another_snapshot() -> None:
     ],
     ids=["missing", "changed", "of another type", "superfluous"],
 )
-def test_verification_names_an_event_that_its_content_does_not_call_for(change: str, path: str) -> None:
+def test_verification_names_an_unexpected_event(change: str, path: str) -> None:
     run = snapshot_of(conflictLog='[{"key": 1}]')
     assert verify().clean
 

@@ -257,7 +257,7 @@ TABLE: dict[Callable[[], None], tuple[str, dict[str, After]]] = {
 
 @pytest.mark.parametrize("command", COMMANDS)
 @pytest.mark.parametrize("scene", TABLE, ids=lambda scene: scene.__name__)
-def test_a_command_leaves(scene: Callable[[], None], command: str) -> None:
+def test_every_command_leads_from_every_standing_to_the_expected_one(scene: Callable[[], None], command: str) -> None:
     standing, table = TABLE[scene]
     scene()
     before, rows = scenes.homes_of(PROJECT), scenes.everything()
@@ -289,7 +289,7 @@ def test_a_command_leaves(scene: Callable[[], None], command: str) -> None:
 
 
 @pytest.mark.parametrize("scene", [emptied, emptied_and_forked])
-def test_forward_leaves_an_emptied_project_aside_and_says_so(scene: Callable[[], None]) -> None:
+def test_forward_leaves_an_emptied_project_aside_and_names_it(scene: Callable[[], None]) -> None:
     scene()
 
     (failure,) = scenes.forward().counts.failures
@@ -301,21 +301,21 @@ def test_forward_leaves_an_emptied_project_aside_and_says_so(scene: Callable[[],
 
 
 @pytest.mark.parametrize("command", ["forward", "reverse"])
-def test_a_pass_names_what_stays_forked(command: str) -> None:
+def test_a_pass_names_projects_that_stay_forked(command: str) -> None:
     forked_in_the_same_key()
     ProjectFactory(documents={"facts": "1"})
 
     assert COMMANDS[command](scenes.homes_of(PROJECT).clock).forked == (1, [PROJECT])
 
 
-def test_a_forward_pass_names_no_fork_that_it_merged() -> None:
+def test_a_forward_pass_does_not_name_merged_forks() -> None:
     forked_in_different_keys()
 
     assert scenes.forward().forked == (0, [])
 
 
 @pytest.mark.parametrize("scene", [empty, never_moved])
-def test_a_forced_restore_names_what_has_no_earlier_snapshot(scene: Callable[[], None]) -> None:
+def test_a_forced_restore_names_projects_without_an_earlier_snapshot(scene: Callable[[], None]) -> None:
     scene()
 
     outcome = scenes.reverse(force=True)
@@ -337,7 +337,7 @@ def test_a_forced_restore_names_what_has_no_earlier_snapshot(scene: Callable[[],
         (emptied_behind_the_trigger, "unequal", "facts"),
     ],
 )
-def test_verification_names_what_is_not_settled(scene: Callable[[], None], kind: str, path: str) -> None:
+def test_verification_names_unsettled_projects(scene: Callable[[], None], kind: str, path: str) -> None:
     scene()
 
     found = verify()
@@ -349,7 +349,7 @@ def test_verification_names_what_is_not_settled(scene: Callable[[], None], kind:
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("scene", [empty, in_sync, agentkit_ahead])
-def test_verification_finds_the_others_clean(scene: Callable[[], None]) -> None:
+def test_verification_is_clean_for_all_other_standings(scene: Callable[[], None]) -> None:
     scene()
 
     assert verify().clean

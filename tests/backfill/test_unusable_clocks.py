@@ -67,7 +67,7 @@ class TestForward:
         assert verify().problems["clock"] == 1
         assert ("p2", "clock", "stateUpdatedAt") in verify().offenders
 
-    def test_the_way_out_that_the_error_names(self, clock: str) -> None:
+    def test_the_errors_way_out_works(self, clock: str) -> None:
         set_clock("p2", clock)
         forward()
         sql("""UPDATE "Project" SET "stateUpdatedAt" = now() WHERE id = 'p2'""")
@@ -86,7 +86,7 @@ class TestForward:
             accept(entry, "Nobody misses it.")
         assert [each.pk for each in retry([entry]).failed] == [entry.pk]
 
-    def test_a_fork(self, clock: str) -> None:
+    def test_a_fork_is_left_aside(self, clock: str) -> None:
         forward()
         save_in_agentkit("project_id = 'p2'", facts="ours")
         set_clock("p2", clock)
@@ -110,12 +110,12 @@ class TestReverse:
         outcome = reverse()
         assert (outcome.counts.written, outcome.forked) == (4, (1, ["p2"]))
 
-    def test_restoring(self, clock: str) -> None:
+    def test_a_restore_moves_all_others(self, clock: str) -> None:
         set_clock("p2", clock)
         ended = call(REVERSE, "--force", "--all")
         assert (ended.code, ended.lines[0].partition(" projects")[0]) == (1, "4 of 5")
 
-    def test_a_snapshot_with_such_a_clock(self, clock: str) -> None:
+    def test_a_snapshot_with_such_a_clock_is_left_aside(self, clock: str) -> None:
         if clock.startswith("-") or clock.endswith("BC"):
             pytest.skip("such a snapshot is not the newest")
         sql("""UPDATE "AgentWorkflowRun" SET snapshot_at = %s WHERE id LIKE 'live\\_legacy\\_p2%%'""", clock)
@@ -140,7 +140,7 @@ def test_an_older_snapshot_with_such_a_clock_is_named(clock: str) -> None:
 
 
 @pytest.mark.parametrize("created", ["infinity", "-infinity", "57123-04-05", "0044-03-15 BC"])
-def test_a_chat_of_a_project_made_in_such_a_year(created: str) -> None:
+def test_a_chat_of_a_project_created_at_such_a_time_is_moved(created: str) -> None:
     make_project("p1", chat=CHAT)
     sql('UPDATE "Project" SET "createdAt" = %s', created)
     assert forward().counts.sessions == 1

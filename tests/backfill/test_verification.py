@@ -65,7 +65,7 @@ def test_an_empty_database_is_clean() -> None:
     assert found.offenders == []
 
 
-def test_samples_are_clean_once_they_are_moved() -> None:
+def test_samples_are_clean_once_moved() -> None:
     make_samples(300)
     before = verify()
     assert before.standing["legacy_ahead"] + before.standing["empty"] == 300
@@ -100,7 +100,7 @@ def test_agentkit_ahead_is_clean(project: str) -> None:
     assert verify().clean
 
 
-def test_legacy_ahead_is_not(project: str) -> None:
+def test_legacy_ahead_is_not_clean(project: str) -> None:
     requirements = [*REQUIREMENTS[:3], {"id": "r3", "status": "drafted"}, REQUIREMENTS[4]]
     change_columns(project, coverage={"score": 0.5, "requirements": requirements})
     found = verify()
@@ -108,12 +108,12 @@ def test_legacy_ahead_is_not(project: str) -> None:
     assert found.offenders == [Offender("p1", "legacy_ahead", "coverage.requirements[3].status")]
 
 
-def test_a_project_that_was_never_moved_differs_from_its_root_on() -> None:
+def test_a_project_that_was_never_moved_differs_at_its_root() -> None:
     make_project("p1", facts=1)
     assert verify().offenders == [Offender("p1", "legacy_ahead", "")]
 
 
-def test_forked(project: str) -> None:
+def test_a_forked_project_is_named(project: str) -> None:
     make_fork(project, legacy={"facts": {"org": {"ein": 1}}}, agentkit={"facts": {"org": {"ein": 2}}})
     found = verify()
     assert not found.clean
@@ -133,7 +133,7 @@ def test_forked(project: str) -> None:
         ("eligibilityJson", "null", "eligibility"),
     ],
 )
-def test_unequal(project: str, column: str, value: str | None, path: str) -> None:
+def test_an_unequal_project_is_named_with_its_path(project: str, column: str, value: str | None, path: str) -> None:
     change_behind_the_triggers_back(project, column, value)
     found = verify()
     assert (found.clean, found.unequal, found.standing["in_sync"]) == (False, 1, 1)
@@ -142,7 +142,7 @@ def test_unequal(project: str, column: str, value: str | None, path: str) -> Non
     assert found.equal == {key.name: int(key.name != different) for key in STATE_KEYS}
 
 
-def test_a_long_way_down_to_the_first_difference(project: str) -> None:
+def test_a_deep_difference_is_found(project: str) -> None:
     deep: Any = 1
     for _ in range(200):
         deep = [deep]
@@ -155,7 +155,7 @@ def test_a_long_way_down_to_the_first_difference(project: str) -> None:
     assert verify().offenders == [Offender("p1", "unequal", "facts" + "[0]" * 200)]
 
 
-def test_numbers_that_are_equal_are_equal(project: str) -> None:
+def test_equal_numbers_of_different_scale_are_equal(project: str) -> None:
     change_behind_the_triggers_back(project, "coverageJson", None)
     sql(
         """UPDATE "AgentWorkflowRun" SET result = jsonb_set(
@@ -180,7 +180,7 @@ def test_numbers_that_are_equal_are_equal(project: str) -> None:
         ),
     ],
 )
-def test_wrong_events(project: str, damage: str, path: str) -> None:
+def test_wrong_events_are_named(project: str, damage: str, path: str) -> None:
     sql(damage.format(events='"AgentWorkflowRunEvent"', second="type = 'coverage.delta'"))
     found = verify()
     assert problems(found) == {"event": 1}
@@ -188,7 +188,7 @@ def test_wrong_events(project: str, damage: str, path: str) -> None:
     assert found.offenders == [Offender("p1", "event", f"{run}_{path}")]
 
 
-def test_events_of_a_run_whose_project_is_gone_are_checked_too(project: str) -> None:
+def test_events_of_orphaned_runs_are_checked(project: str) -> None:
     sql('DELETE FROM "Project"')
     assert verify().clean
     sql("""DELETE FROM "AgentWorkflowRunEvent" WHERE type = 'coverage.delta'""")
@@ -196,7 +196,7 @@ def test_events_of_a_run_whose_project_is_gone_are_checked_too(project: str) -> 
     assert (offender.project, offender.kind) == (None, "event")
 
 
-def test_events_of_live_runs_are_free(project: str) -> None:
+def test_events_of_live_runs_are_not_checked(project: str) -> None:
     save_in_agentkit(facts=[])
     sql(
         """INSERT INTO "AgentWorkflowRunEvent"
@@ -205,7 +205,7 @@ def test_events_of_live_runs_are_free(project: str) -> None:
     assert verify().clean
 
 
-def test_sessions_that_would_be_made_or_changed(project: str) -> None:
+def test_missing_and_outdated_sessions_are_named(project: str) -> None:
     make_project("p2", chat=CHAT)
     sql("""UPDATE "Project" SET meta = '{"chat": ["changed"]}' WHERE id = 'p1'""")
     found = verify()
@@ -216,13 +216,13 @@ def test_sessions_that_would_be_made_or_changed(project: str) -> None:
     assert verify().clean
 
 
-def test_a_session_that_somebody_has_written_to_is_right(project: str) -> None:
+def test_a_session_with_new_entries_is_right(project: str) -> None:
     sql('UPDATE "AgentSession" SET updated_at = now()')
     sql("""UPDATE "Project" SET meta = '{"chat": ["changed"]}' WHERE id = 'p1'""")
     assert verify().clean
 
 
-def test_what_is_left_aside(project: str) -> None:
+def test_left_aside_projects_are_named(project: str) -> None:
     empty_columns()
     forward()
     found = verify()
@@ -252,7 +252,7 @@ def test_ten_offenders_of_each_kind_are_named_and_all_are_counted() -> None:
     assert [sum(each.kind == kind for each in found.offenders) for kind in ("unequal", "event")] == [10, 10]
 
 
-def test_only_the_named_projects(project: str) -> None:
+def test_only_named_projects_are_verified(project: str) -> None:
     make_project("p2", facts=2, chat=CHAT)
     make_project("p3", facts=3)
     found = verify(("p1", "p3"))
@@ -263,7 +263,7 @@ def test_only_the_named_projects(project: str) -> None:
         verify(("p1", "nobody"))
 
 
-def test_it_changes_nothing_and_needs_no_right_to(project: str) -> None:
+def test_it_changes_nothing_and_needs_no_write_permission(project: str) -> None:
     change_columns(project, facts=[2])
     before = dump(*EVERYTHING)
     sql("SET default_transaction_read_only = on")
@@ -275,7 +275,7 @@ def test_it_changes_nothing_and_needs_no_right_to(project: str) -> None:
     assert dump(*EVERYTHING) == before
 
 
-def test_it_looks_at_one_moment_and_waits_for_nobody(project: str) -> None:
+def test_it_reads_one_snapshot_of_the_database_and_waits_for_no_lock(project: str) -> None:
     """A writer that moves both homes at once is never seen between them."""
     done = threading.Event()
 
@@ -304,7 +304,7 @@ def test_it_looks_at_one_moment_and_waits_for_nobody(project: str) -> None:
 
 
 class TestAudit:
-    def test_the_plans_queries_word_for_word(self, project: str) -> None:
+    def test_the_plans_queries_run_word_for_word(self, project: str) -> None:
         make_project("p'2", facts=[1])
         forward()
         save_in_agentkit("project_id = 'p1'", facts=[1])
@@ -325,7 +325,7 @@ class TestAudit:
         assert [(row[0], row[1]) for row in events.rows] == [(run, "snapshot.legacy")]
         assert events.rows[0][2] > clock
 
-    def test_without_a_snapshot_there_is_one_query(self) -> None:
+    def test_without_a_snapshot_one_query_runs(self) -> None:
         (runs,) = audit()
         assert runs.rows == []
 

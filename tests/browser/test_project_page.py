@@ -118,7 +118,7 @@ def test_an_answer_that_comes_late_does_not_move_the_slider_under_the_hand(page:
     expect_moment(page, example, 4)
 
 
-def test_the_keyboard_is_enough(page: Page) -> None:
+def test_the_page_works_by_keyboard(page: Page) -> None:
     example = worked_example()
     open_page(page, example.project)
     slider(page).focus()
@@ -142,7 +142,7 @@ def test_the_keyboard_is_enough(page: Page) -> None:
     expect(page.locator("#agentstate-facts")).to_have_attribute("open", "")
 
 
-def test_it_works_without_scripts(page: Page) -> None:
+def test_the_page_works_without_scripts(page: Page) -> None:
     example = worked_example()
     page.route("**/project.js", lambda route: route.fulfill(body="", content_type="text/javascript"))
     open_page(page, example.project)
@@ -156,7 +156,7 @@ def test_it_works_without_scripts(page: Page) -> None:
     expect_moment(page, example, 3)
 
 
-def test_a_slide_of_somebody_who_was_logged_out_leads_to_the_login(page: Page) -> None:
+def test_a_logged_out_user_who_moves_the_slider_is_sent_to_the_login(page: Page) -> None:
     open_page(page, worked_example().project)
     page.context.clear_cookies()
     slider(page).fill("2")
@@ -165,7 +165,7 @@ def test_a_slide_of_somebody_who_was_logged_out_leads_to_the_login(page: Page) -
 
 @pytest.mark.parametrize("color_scheme", ["light", "dark"])
 @pytest.mark.parametrize("screen", [DESKTOP, PHONE], ids=["desktop", "phone"])
-def test_both_homes_stand_side_by_side(page: Page, accessible: Callable[..., None]) -> None:
+def test_both_homes_are_side_by_side(page: Page, accessible: Callable[..., None]) -> None:
     project = worked_example().project
     damaged = [*REQUIREMENTS[:3], {**REQUIREMENTS[3], "status": "missing"}]
     scenes.damage(project, coverage=json.dumps({"score": 0.5, "requirements": damaged}))

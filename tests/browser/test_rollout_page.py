@@ -83,7 +83,7 @@ def fill() -> None:
 
 @SIZES
 @SCHEMES
-def test_everything_fits_and_everybody_can_read_it(page: Page, accessible: Callable[..., None]) -> None:
+def test_the_page_fits_and_passes_axe(page: Page, accessible: Callable[..., None]) -> None:
     fill()
     page.goto(PAGE)
 
@@ -96,7 +96,7 @@ def test_everything_fits_and_everybody_can_read_it(page: Page, accessible: Calla
 
 @SIZES
 @SCHEMES
-def test_a_young_database_fits_too(page: Page, accessible: Callable[..., None]) -> None:
+def test_the_page_of_an_empty_database_fits(page: Page, accessible: Callable[..., None]) -> None:
     stand_at("legacy")
     page.goto(PAGE)
 
@@ -106,7 +106,7 @@ def test_a_young_database_fits_too(page: Page, accessible: Callable[..., None]) 
 
 
 @SIZES
-def test_off_the_ladder_it_names_commands(page: Page, accessible: Callable[..., None]) -> None:
+def test_off_the_ladder_the_commands_are_named(page: Page, accessible: Callable[..., None]) -> None:
     stand_at("dual_write")
     turn("legacy_writes", everyone=False)
     page.goto(PAGE)
@@ -118,7 +118,7 @@ def test_off_the_ladder_it_names_commands(page: Page, accessible: Callable[..., 
 
 
 @SIZES
-def test_frozen_columns_are_told(page: Page, accessible: Callable[..., None]) -> None:
+def test_frozen_columns_are_reported(page: Page, accessible: Callable[..., None]) -> None:
     with columns_return():
         freeze_columns()
         page.goto(PAGE)
@@ -139,7 +139,7 @@ def test_the_index_leads_there_and_numbers_lead_to_projects(page: Page) -> None:
     expect(page.locator("#result_list").get_by_role("link", name="forked", exact=True)).to_be_visible()
 
 
-def test_counting_again_shows_the_new_number_where_it_stands(page: Page) -> None:
+def test_counting_again_updates_the_number_in_place(page: Page) -> None:
     ProjectFactory()
     page.goto(PAGE)
     standings = page.get_by_role("region", name="Standings")
@@ -156,7 +156,7 @@ def test_counting_again_shows_the_new_number_where_it_stands(page: Page) -> None
     assert Project.objects.count() == 2
 
 
-def test_a_toggle_is_one_click_away_and_seen_on_the_way_back(page: Page) -> None:
+def test_a_toggle_is_one_click_away_and_its_change_is_shown(page: Page) -> None:
     stand_at("legacy")
     page.goto(PAGE)
     page.get_by_role("link", name="Toggle agentkit_writes").click()
@@ -186,7 +186,7 @@ def test_conditions_lead_to_what_is_behind_them_by_keyboard(page: Page) -> None:
     assert page.url.endswith("#agentstate-differences")
 
 
-def test_a_bar_says_what_it_counts(page: Page) -> None:
+def test_a_bar_explains_what_it_counts(page: Page) -> None:
     fill()
     page.goto(PAGE)
     plot = page.get_by_role("img", name="Differences by the hour: 3 in 48 hours")

@@ -39,7 +39,7 @@ def make_runs() -> None:
 
 @pytest.mark.parametrize("color_scheme", ["light", "dark"])
 @pytest.mark.parametrize("screen", [PHONE, DESKTOP], ids=["phone", "desktop"])
-def test_it_fits_and_everybody_can_read_it(page: Page, accessible: Callable[..., None]) -> None:
+def test_the_list_fits_and_passes_axe(page: Page, accessible: Callable[..., None]) -> None:
     make_runs()
     page.goto(LIST)
     expect(page.locator("#result_list tbody tr")).to_have_count(5)
@@ -49,7 +49,7 @@ def test_it_fits_and_everybody_can_read_it(page: Page, accessible: Callable[...,
 
 
 @pytest.mark.parametrize("screen", [PHONE, DESKTOP], ids=["phone", "desktop"])
-def test_why_runs_failed_is_seen_at_once_however_long_their_names_are(page: Page) -> None:
+def test_errors_are_visible_beside_long_names(page: Page) -> None:
     project = ProjectFactory(name="Unbreakable" * 30)
     RunFactory(project=project, workflow_id="w" * 100, status="failed", error="FunderPortalDown: The portal is closed")
     page.goto(LIST)
@@ -62,7 +62,7 @@ def test_why_runs_failed_is_seen_at_once_however_long_their_names_are(page: Page
     assert all(box and box["x"] + box["width"] <= room["x"] + room["width"] for box in boxes)
 
 
-def test_it_is_filtered_by_keyboard_alone(page: Page) -> None:
+def test_the_list_is_filtered_by_keyboard(page: Page) -> None:
     make_runs()
     page.goto(LIST)
     for _ in range(60):
@@ -78,7 +78,7 @@ def test_it_is_filtered_by_keyboard_alone(page: Page) -> None:
     expect(page.locator("#result_list tbody tr")).to_have_count(5)
 
 
-def test_days_are_picked_and_taken_back(page: Page) -> None:
+def test_days_are_chosen_and_cleared(page: Page) -> None:
     make_runs()
     page.goto(f"{LIST}?workflow=intake")
     page.get_by_label("From:").fill("2024-05-02")
@@ -101,7 +101,7 @@ def test_a_search_keeps_the_filters_and_is_cleared(page: Page) -> None:
     expect(page.locator("#result_list tbody tr")).to_have_count(4)
 
 
-def test_one_goes_to_older_runs_and_back(page: Page) -> None:
+def test_older_runs_are_paged_to_and_back(page: Page) -> None:
     project = ProjectFactory()
     for number in range(60):
         RunFactory(id=f"run-{number:02}", project=project, started_at=MOMENT + timedelta(minutes=number))

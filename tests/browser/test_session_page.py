@@ -43,7 +43,7 @@ def said(page: Page, number: int) -> Locator:
 
 @pytest.mark.parametrize("color_scheme", ["light", "dark"])
 @pytest.mark.parametrize("screen", [PHONE, DESKTOP], ids=["phone", "desktop"])
-def test_it_fits_and_everybody_can_read_it(page: Page, accessible: Callable[..., None]) -> None:
+def test_the_page_fits_and_passes_axe(page: Page, accessible: Callable[..., None]) -> None:
     page.goto(address_of(make_session(TRANSCRIPT)))
     expect(page.get_by_role("listitem").filter(has_text="Which deadline applies?")).to_be_visible()
     expect(page.locator("#entry-3")).to_contain_text('"tool": "search"')
@@ -51,7 +51,7 @@ def test_it_fits_and_everybody_can_read_it(page: Page, accessible: Callable[...,
     accessible()
 
 
-def test_raw_items_unfold_by_keyboard_alone(page: Page) -> None:
+def test_raw_items_unfold_by_keyboard(page: Page) -> None:
     page.goto(address_of(make_session(TRANSCRIPT)))
     raw = page.locator("#entry-2 details")
     expect(raw.locator("pre")).to_be_hidden()
@@ -61,7 +61,7 @@ def test_raw_items_unfold_by_keyboard_alone(page: Page) -> None:
     expect(raw.locator("pre")).to_contain_text('"role": "assistant"')
 
 
-def test_what_is_too_long_is_shown_on_demand(page: Page, accessible: Callable[..., None]) -> None:
+def test_long_content_is_loaded_on_demand(page: Page, accessible: Callable[..., None]) -> None:
     page.goto(address_of(make_session(TRANSCRIPT)))
     page.get_by_role("link", name="Show more of entry 6").click()
     expect(page.get_by_role("link", name="Download entry 6 as JSON")).to_be_visible()
@@ -72,7 +72,7 @@ def test_what_is_too_long_is_shown_on_demand(page: Page, accessible: Callable[..
     expect(page.locator("#entry-1")).to_be_visible()
 
 
-def test_one_goes_through_a_long_conversation(page: Page) -> None:
+def test_a_long_conversation_is_paged_through(page: Page) -> None:
     entries = [{"role": "user", "content": f"entry number {number}."} for number in range(1, 121)]
     session = make_session(entries[:60])
     AgentSessionEntry.objects.bulk_create(

@@ -77,7 +77,7 @@ def recorded() -> str:
 
 @pytest.mark.parametrize("color_scheme", ["light", "dark"])
 @pytest.mark.parametrize("screen", [DESKTOP, PHONE], ids=["desktop", "phone"])
-def test_a_run_reads_as_what_happened(page: Page, recorded: str, accessible: Callable[..., None]) -> None:
+def test_a_run_reads_in_order(page: Page, recorded: str, accessible: Callable[..., None]) -> None:
     open_run(page, recorded)
 
     expect(page.get_by_role("region", name="ValueError: no page 7")).to_contain_text("Traceback")
@@ -160,7 +160,7 @@ def test_a_run_is_followed_as_it_happens(page: Page, accessible: Callable[..., N
     assert [text.split() for text in texts] == [text.split() for text in rows(page).all_inner_texts()]
 
 
-def test_following_takes_nothing_from_who_reads(page: Page) -> None:
+def test_following_does_not_move_what_is_being_read(page: Page) -> None:
     run = make_run(status="running")
     add_event(run, "note", '{"n": "first"}', 1)
     open_run(page, run.pk)
@@ -175,7 +175,7 @@ def test_following_takes_nothing_from_who_reads(page: Page) -> None:
     assert page.evaluate("window.scrollY") == 0
 
 
-def test_of_an_unfolded_call_the_result_comes_by_itself(page: Page) -> None:
+def test_the_result_of_an_unfolded_call_arrives_by_itself(page: Page) -> None:
     run = make_run(status="running")
     add_call(run, "a", 1, None)
     open_run(page, run.pk)
@@ -189,7 +189,7 @@ def test_of_an_unfolded_call_the_result_comes_by_itself(page: Page) -> None:
     expect(rows(page).first.locator("pre")).to_have_count(2)
 
 
-def test_what_a_running_run_writes_much_of_slides_by(page: Page) -> None:
+def test_a_busy_runs_events_slide_by(page: Page) -> None:
     run = make_run(status="running")
     add_events(run, 100)
     open_run(page, run.pk)
@@ -205,7 +205,7 @@ def test_what_a_running_run_writes_much_of_slides_by(page: Page) -> None:
     expect(page.get_by_role("link", name="Earlier").first).to_be_visible()
 
 
-def test_a_server_without_an_answer_is_asked_again_later(page: Page, complaints: list[str]) -> None:
+def test_following_retries_when_the_server_does_not_answer(page: Page, complaints: list[str]) -> None:
     run = make_run(status="running")
     add_event(run, "note", '"first"')
     open_run(page, run.pk)
@@ -262,7 +262,7 @@ def test_large_payloads_are_loaded_when_they_are_unfolded(page: Page, accessible
     accessible()
 
 
-def test_without_scripts_everything_is_a_link_away(page: Page) -> None:
+def test_without_scripts_everything_is_a_link(page: Page) -> None:
     run = make_run(status="running")
     add_event(run, "note", json.dumps({"text": "x" * 10_000}), 1)
     page.route("**/run.js", lambda route: route.fulfill(body="", content_type="text/javascript"))
@@ -278,7 +278,7 @@ def test_without_scripts_everything_is_a_link_away(page: Page) -> None:
 
 
 @pytest.mark.parametrize("screen", [DESKTOP, PHONE], ids=["desktop", "phone"])
-def test_whatever_a_run_holds_is_text(page: Page, accessible: Callable[..., None]) -> None:
+def test_content_is_escaped(page: Page, accessible: Callable[..., None]) -> None:
     run = make_run(workflow_id=NASTY, status="failed", error=f"{NASTY}\n{NASTY * 50}", input={NASTY: NASTY})
     add_event(run, "note", json.dumps({NASTY: NASTY, "wide": "w" * 1_900}), 1)
     add_event(run, f"{NASTY}.{'t' * 300}", json.dumps(NASTY), 2)
@@ -293,7 +293,7 @@ def test_whatever_a_run_holds_is_text(page: Page, accessible: Callable[..., None
 
 
 @pytest.mark.parametrize("screen", [{"width": width, "height": 800} for width in (320, 768, 1024)], ids=str)
-def test_what_happened_is_read_at_any_width(page: Page) -> None:
+def test_the_timeline_is_readable_at_any_width(page: Page) -> None:
     run = make_run()
     add_call(run, "a", 1, 40, status='"error"', error='"TimeoutError: no answer"')
     add_event(run, "coverage.delta", '{"from": 0.42, "to": 0.61}', 50)
@@ -306,7 +306,7 @@ def test_what_happened_is_read_at_any_width(page: Page) -> None:
 
 
 @pytest.mark.parametrize("screen", [DESKTOP, PHONE], ids=["desktop", "phone"])
-def test_names_of_any_length_and_days_stand_beside_what_is_there(page: Page) -> None:
+def test_long_names_and_days_do_not_overlap(page: Page) -> None:
     project = ProjectFactory()
     runs = [make_run(id=f"legacy_{n}{'q' * 300}", project=project, workflow_id="draft-" * 30) for n in range(3)]
     add_event(runs[1], "note", at=1)
@@ -336,7 +336,7 @@ def overlap(page: Page, one: str, other: str) -> bool:
 
 
 @pytest.mark.parametrize("screen", [DESKTOP, PHONE], ids=["desktop", "phone"])
-def test_a_keyboard_is_enough(page: Page, recorded: str) -> None:
+def test_the_page_works_by_keyboard(page: Page, recorded: str) -> None:
     open_run(page, recorded)
     reached = []
     page.get_by_role("link", name="Download JSON").focus()

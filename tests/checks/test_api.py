@@ -16,24 +16,24 @@ def reported() -> list[str]:
     return [str(message.id).removeprefix("agentstate.") for message in [*check_api_settings(), *check_api_pages()]]
 
 
-def test_the_defaults_are_fine() -> None:
+def test_the_defaults_are_accepted() -> None:
     assert reported() == []
 
 
 @pytest.mark.parametrize("value", [0, -1, "100", 1.5, None, True, 501])
-def test_a_limit_that_is_no_positive_integer_is_refused(settings: SettingsWrapper, value: object) -> None:
+def test_a_limit_must_be_a_positive_integer(settings: SettingsWrapper, value: object) -> None:
     settings.AGENTSTATE_API_JSON_DEPTH = value
     assert reported() == ["E012"]
 
 
 @pytest.mark.parametrize("origins", ["https://a.example", ["*"], ["a.example"], ["https://a.example/"], [1], None])
-def test_origins_that_no_browser_sends_are_refused(settings: SettingsWrapper, origins: object) -> None:
+def test_an_origin_that_no_browser_sends_is_refused(settings: SettingsWrapper, origins: object) -> None:
     settings.AGENTSTATE_API_ORIGINS = origins
     assert reported() == ["E013"]
 
 
 @pytest.mark.parametrize("origin", ["https://a.example", "http://localhost:3000", "http://[::1]:8000"])
-def test_an_origin_with_scheme_and_host_is_accepted(settings: SettingsWrapper, origin: str) -> None:
+def test_an_origin_of_scheme_and_host_is_accepted(settings: SettingsWrapper, origin: str) -> None:
     settings.AGENTSTATE_API_ORIGINS = [origin]
     assert reported() == []
 

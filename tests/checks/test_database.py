@@ -23,7 +23,7 @@ def reported() -> list[CheckMessage]:
     return check_database(databases=["default"])
 
 
-def test_nothing_is_reported_of_a_database_that_is_as_we_made_it() -> None:
+def test_an_unchanged_database_has_no_findings() -> None:
     assert reported() == []
 
 

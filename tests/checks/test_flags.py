@@ -109,14 +109,14 @@ ROLLOUTS: dict[str, tuple[dict[str, dict[str, Any]], set[str]]] = {
 
 
 @pytest.mark.parametrize(("flags", "ids"), ROLLOUTS.values(), ids=ROLLOUTS.keys())
-def test_contradictions_are_named_and_nothing_else(flags: dict[str, dict[str, Any]], ids: set[str]) -> None:
+def test_only_contradictions_are_reported(flags: dict[str, dict[str, Any]], ids: set[str]) -> None:
     for name, settings in flags.items():
         turn(name, **settings)
 
     assert reported().keys() == ids
 
 
-def test_members_of_a_gate_of_writes_are_named() -> None:
+def test_members_of_a_write_gate_are_named() -> None:
     turn("legacy_writes", everyone=True, users=[User.objects.create(username="ada")])
     turn("agentkit_reads", groups=[Group.objects.create(name="testers")])
 
@@ -141,7 +141,7 @@ def test_the_projects_are_named(settings: dict[str, Any], where: str) -> None:
     assert where in reported()["W001"]
 
 
-def test_state_that_readers_do_not_see_is_named() -> None:
+def test_state_hidden_from_readers_is_reported() -> None:
     turn("agentkit_writes", everyone=True)
     project = ahead()
 
@@ -149,7 +149,7 @@ def test_state_that_readers_do_not_see_is_named() -> None:
 
 
 @pytest.mark.parametrize("reads", [{"everyone": True}, {"percent": 0.1}, {"project_ids": [LOW]}], ids=str)
-def test_state_that_readers_see_is_not(reads: dict[str, Any]) -> None:
+def test_state_visible_to_readers_is_not_reported(reads: dict[str, Any]) -> None:
     turn("agentkit_writes", everyone=True)
     turn("agentkit_reads", **reads)
     ahead(id=LOW)
@@ -160,7 +160,7 @@ def test_state_that_readers_see_is_not(reads: dict[str, Any]) -> None:
         assert f"such as {HIGH}:" in reported()["W003"]
 
 
-def test_projects_of_any_other_standing_are_fine() -> None:
+def test_projects_of_other_standings_are_not_reported() -> None:
     clock = timedelta(seconds=1)
     ProjectFactory()
     ProjectFactory(documents={"facts": "[]"})
@@ -173,7 +173,7 @@ def test_projects_of_any_other_standing_are_fine() -> None:
     assert reported() == {}
 
 
-def test_missing_rows_are_named_and_how_to_make_them(capsys: pytest.CaptureFixture[str]) -> None:
+def test_missing_rows_are_named_with_the_command_that_creates_them(capsys: pytest.CaptureFixture[str]) -> None:
     Flag.objects.filter(name__in=["agentkit_reads", "legacy_writes"]).delete()
 
     messages = run_checks(databases=["default"], tags=[Tags.database])
@@ -190,19 +190,19 @@ def test_missing_rows_are_named_and_how_to_make_them(capsys: pytest.CaptureFixtu
     assert not gates.agentkit_reads("p1")
 
 
-def test_flags_that_are_no_gates_are_left_alone() -> None:
+def test_other_flags_are_ignored() -> None:
     turn("another", everyone=True, testing=True)
 
     assert reported() == {}
 
 
-def test_it_costs_few_queries(django_assert_num_queries: DjangoAssertNumQueries) -> None:
+def test_the_checks_take_few_queries(django_assert_num_queries: DjangoAssertNumQueries) -> None:
     # a savepoint and its release, flags, users, groups, whether the columns are there, projects
     with django_assert_num_queries(7):
         checks.check_flags(databases=["default"])
 
 
-def test_without_a_database_they_say_nothing(django_assert_num_queries: DjangoAssertNumQueries) -> None:
+def test_without_a_database_the_checks_are_silent(django_assert_num_queries: DjangoAssertNumQueries) -> None:
     Flag.objects.all().delete()
 
     with django_assert_num_queries(0):
@@ -231,7 +231,7 @@ def test_a_cache_that_hides_toggles_is_reported(settings: SettingsWrapper, cache
     assert all(said in message.msg and message.hint for message in messages)
 
 
-def test_a_cache_that_is_not_there_is_reported(settings: SettingsWrapper) -> None:
+def test_a_missing_cache_is_reported(settings: SettingsWrapper) -> None:
     settings.CACHES = {"default": {"BACKEND": LOCAL}}
     (message,) = run_checks(tags=[Tags.caches])
     assert message.id == "agentstate.E009"

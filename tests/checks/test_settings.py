@@ -32,7 +32,7 @@ def database() -> Iterator[dict[str, Any]]:
     connection.settings_dict.update(before)
 
 
-def test_the_site_of_this_repository_is_fine() -> None:
+def test_this_site_has_no_findings() -> None:
     assert reported() == {}
 
 
@@ -97,7 +97,7 @@ def test_malformed_prices_are_reported(settings: SettingsWrapper, prices: object
     assert reported() == {"E011": f"AGENTSTATE_PRICES is malformed: {problem}"}
 
 
-def test_prices_are_fine(settings: SettingsWrapper) -> None:
+def test_valid_prices_are_accepted(settings: SettingsWrapper) -> None:
     settings.AGENTSTATE_PRICES = {"gpt-5": {"input": 1, "cached": 0.1, "output": Decimal(2)}}
     assert reported() == {}
 
@@ -107,7 +107,7 @@ def test_prices_are_fine(settings: SettingsWrapper) -> None:
     [{"CONN_MAX_AGE": None}, {"CONN_HEALTH_CHECKS": True}, {"TIME_ZONE": "Asia/Tokyo"}, {"OPTIONS": {"pool": True}}],
     ids=str,
 )
-def test_other_settings_of_a_database_are_fine(database: dict[str, Any], settings_of_host: dict[str, Any]) -> None:
+def test_other_database_settings_are_accepted(database: dict[str, Any], settings_of_host: dict[str, Any]) -> None:
     database.update(settings_of_host)
     assert reported() == {}
 

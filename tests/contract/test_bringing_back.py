@@ -71,7 +71,7 @@ def test_the_whole_way_there_and_back_loses_nothing() -> None:
     assert scenes.homes_of(project).in_sync
 
 
-def test_what_was_saved_meanwhile_comes_into_the_columns() -> None:
+def test_saves_made_meanwhile_are_written_into_the_columns() -> None:
     made = projects()
     freeze_columns()
     drop()
@@ -91,7 +91,7 @@ def test_what_was_saved_meanwhile_comes_into_the_columns() -> None:
     assert all(moment.workflow_id != "legacy_snapshot" for moment in state.history(made["in_sync"])[1:])
 
 
-def test_killed_before_the_columns_are_there_everybody_is_ahead_and_it_goes_on() -> None:
+def test_after_a_kill_before_the_columns_exist_it_resumes() -> None:
     made = projects()
     before = scenes.all_homes()
     freeze_columns()
@@ -107,7 +107,7 @@ def test_killed_before_the_columns_are_there_everybody_is_ahead_and_it_goes_on()
     assert standings() == {"in_sync": 2, "empty": 1}
 
 
-def test_killed_before_the_content_is_there_everybody_is_ahead_and_any_reverse_pass_ends_it() -> None:
+def test_after_a_kill_before_the_content_is_back_any_reverse_pass_completes_it() -> None:
     made = projects()
     freeze_columns()
     drop()
@@ -124,7 +124,7 @@ def test_killed_before_the_content_is_there_everybody_is_ahead_and_any_reverse_p
     assert scenes.homes_of(made["in_sync"]).workflows == ["legacy_snapshot"]
 
 
-def test_killed_before_the_content_is_there_it_goes_on_at_any_stage() -> None:
+def test_after_a_kill_before_the_content_is_back_it_resumes_at_any_stage() -> None:
     made = projects()
     freeze_columns()
     drop()
@@ -140,7 +140,7 @@ def test_killed_before_the_content_is_there_it_goes_on_at_any_stage() -> None:
     assert scenes.homes_of(made["in_sync"]).in_sync
 
 
-def test_columns_that_were_given_up_come_back_with_the_state_that_there_is() -> None:
+def test_accepted_columns_come_back_with_the_newest_state() -> None:
     emptied = ProjectFactory(documents={"facts": "1"}).id
     scenes.forward()
     scenes.empty_columns(emptied)
@@ -168,7 +168,7 @@ def test_a_project_without_a_name_comes_back_too() -> None:
     assert scenes.homes_of("").columns == {"facts": "1"}
 
 
-def test_what_could_not_be_written_into_the_columns_is_nothing_to_decide_about_without_them() -> None:
+def test_an_entry_about_writing_the_columns_needs_no_decision_without_them() -> None:
     project = projects()["agentkit_ahead"]
     scenes.run_sql(f"""ALTER TABLE "Project" ADD CONSTRAINT full_up CHECK (id <> '{project}' OR "factsJson" = '1')""")
     scenes.reverse()
@@ -183,7 +183,7 @@ def test_what_could_not_be_written_into_the_columns_is_nothing_to_decide_about_w
     assert scenes.homes_of(project).columns["facts"] == '"saved afterwards"'
 
 
-def test_a_forward_pass_under_way_is_waited_for_by_a_person_and_nothing_has_changed() -> None:
+def test_it_names_a_forward_pass_that_runs_and_changes_nothing() -> None:
     made = projects()
     freeze_columns()
     drop()
@@ -222,7 +222,7 @@ def test_a_project_that_others_keep_locked_is_not_waited_for(monkeypatch: pytest
     assert standings() == {"in_sync": 2, "empty": 1}
 
 
-def test_who_interrupts_it_is_told_that_nothing_is_lost() -> None:
+def test_an_interruption_says_that_nothing_is_lost() -> None:
     made = projects()
     freeze_columns()
     drop()
@@ -238,7 +238,7 @@ def test_who_interrupts_it_is_told_that_nothing_is_lost() -> None:
     assert standings() == {"in_sync": 2, "empty": 1}
 
 
-def test_a_role_that_does_not_own_the_table_is_told_before_anything_is_changed() -> None:
+def test_a_role_that_does_not_own_the_table_is_refused_before_anything_changes() -> None:
     made = projects()
     freeze_columns()
     drop()
@@ -250,7 +250,7 @@ def test_a_role_that_does_not_own_the_table_is_told_before_anything_is_changed()
     assert scenes.standing_of(made["in_sync"]) == "in_sync"
 
 
-def test_it_is_refused_where_saves_would_run_into_the_freeze() -> None:
+def test_it_is_refused_where_a_freeze_would_refuse_saves() -> None:
     projects()
     freeze_columns()
     drop()
@@ -261,7 +261,7 @@ def test_it_is_refused_where_saves_would_run_into_the_freeze() -> None:
     assert not legacy_columns_are_there()
 
 
-def test_it_is_refused_where_the_columns_would_be_read_before_they_have_their_content() -> None:
+def test_it_is_refused_where_readers_would_see_empty_columns() -> None:
     projects()
     freeze_columns()
     drop()
@@ -272,7 +272,7 @@ def test_it_is_refused_where_the_columns_would_be_read_before_they_have_their_co
     assert not legacy_columns_are_there()
 
 
-def test_who_loads_and_saves_all_the_while_notices_nothing() -> None:
+def test_concurrent_loads_and_saves_are_undisturbed() -> None:
     made = projects()
     freeze_columns()
     errors: list[Exception] = []

@@ -54,7 +54,7 @@ def test_a_frozen_clean_database_loses_its_columns() -> None:
 
 
 @pytest.mark.parametrize("legacy_writes", [True, False])
-def test_another_stage_is_named(legacy_writes: bool) -> None:
+def test_another_stage_is_refused_and_named(legacy_writes: bool) -> None:
     projects()
     scenes.open_gates(
         agentkit_writes=True, agentkit_reads=True, agentkit_shadow_reads=True, legacy_writes=legacy_writes
@@ -64,13 +64,13 @@ def test_another_stage_is_named(legacy_writes: bool) -> None:
     assert f"the stage is {stage}, and must be frozen" in refusal()
 
 
-def test_flags_in_no_stage_are_named() -> None:
+def test_flags_outside_the_stages_are_named() -> None:
     scenes.open_gates(agentkit_writes=False, legacy_writes=False)
 
     assert "the flags match no stage, and must be frozen" in refusal()
 
 
-def test_what_verification_finds_is_named() -> None:
+def test_the_findings_of_verification_are_named() -> None:
     made = projects()
     LeftAside.objects.create(
         project_id=made["in_sync"],
@@ -91,7 +91,7 @@ def test_what_verification_finds_is_named() -> None:
     assert "frozen" not in text
 
 
-def test_columns_that_no_run_holds_are_named_and_a_reverse_pass_keeps_them() -> None:
+def test_columns_in_no_run_are_named_and_a_reverse_pass_backs_them_up() -> None:
     ahead = projects()["agentkit_ahead"]
     scenes.damage(ahead, facts='"nobody knows this"')
     freeze_columns()
@@ -103,7 +103,7 @@ def test_columns_that_no_run_holds_are_named_and_a_reverse_pass_keeps_them() -> 
     drop()
 
 
-def test_a_run_that_saved_again_holds_what_it_saved_before() -> None:
+def test_a_run_that_saved_again_still_holds_its_earlier_save() -> None:
     project = ProjectFactory(documents={"facts": "1"}).id
     scenes.forward()
     run = scenes.save(project, "facts", "2")
@@ -127,7 +127,7 @@ def test_a_view_of_the_columns_keeps_them() -> None:
         scenes.run_sql("DROP VIEW report")
 
 
-def test_a_role_that_does_not_own_the_table_is_told() -> None:
+def test_a_role_that_does_not_own_the_table_is_refused() -> None:
     projects()
     freeze_columns()
 
@@ -135,7 +135,7 @@ def test_a_role_that_does_not_own_the_table_is_told() -> None:
         assert f'- "Project" belongs to another role than {role}: migrate as its owner' in refusal()
 
 
-def test_a_freeze_that_was_lifted_is_missed() -> None:
+def test_a_lifted_freeze_is_reported() -> None:
     projects()
     freeze_columns()
     with_lock_timeout(thaw)
@@ -143,7 +143,7 @@ def test_a_freeze_that_was_lifted_is_missed() -> None:
     assert "the stage is agentkit_only, and must be frozen" in refusal()
 
 
-def test_what_is_written_while_the_lock_is_waited_for_stays() -> None:
+def test_writes_made_while_it_waits_for_the_lock_are_kept() -> None:
     project = projects()["in_sync"]
     freeze_columns()
     refused: list[NotReady] = []
@@ -169,7 +169,7 @@ def test_what_is_written_while_the_lock_is_waited_for_stays() -> None:
     assert scenes.homes_of(project).columns["facts"] == '"written"'
 
 
-def test_our_tables_stay_while_they_alone_hold_the_state(capsys: pytest.CaptureFixture[str]) -> None:
+def test_our_tables_stay_while_only_they_hold_the_state(capsys: pytest.CaptureFixture[str]) -> None:
     projects()
     freeze_columns()
     drop()

@@ -47,9 +47,7 @@ def documents(loaded: Any) -> dict[str, Any]:
 
 @pytest.mark.parametrize("agentkit_reads", [True, False])
 @pytest.mark.parametrize("shadow", [True, False])
-def test_the_snapshots_answer_whatever_the_gates_say(
-    dropped: dict[str, str], agentkit_reads: bool, shadow: bool
-) -> None:
+def test_the_snapshots_answer_for_every_gate(dropped: dict[str, str], agentkit_reads: bool, shadow: bool) -> None:
     scenes.open_gates(agentkit_reads=agentkit_reads, agentkit_shadow_reads=shadow)
 
     found = state.load_many(list(dropped.values()))
@@ -73,7 +71,7 @@ def test_a_read_takes_one_query(dropped: dict[str, str], django_assert_num_queri
         state.load(dropped["in_sync"])
 
 
-def test_a_read_that_the_snapshots_cannot_answer_fails(dropped: dict[str, str]) -> None:
+def test_a_read_without_a_usable_snapshot_fails(dropped: dict[str, str]) -> None:
     scenes.run_sql('ALTER TABLE "AgentWorkflowRun" RENAME TO "Gone"')
     try:
         with pytest.raises(DatabaseError, match="AgentWorkflowRun"):
@@ -84,7 +82,7 @@ def test_a_read_that_the_snapshots_cannot_answer_fails(dropped: dict[str, str]) 
 
 @pytest.mark.parametrize("legacy_writes", [True, False])
 @pytest.mark.parametrize("standing", ["in_sync", "agentkit_ahead", "empty"])
-def test_a_save_writes_snapshots_whatever_legacy_writes_says(
+def test_a_save_writes_snapshots_for_every_value_of_legacy_writes(
     dropped: dict[str, str], standing: str, legacy_writes: bool
 ) -> None:
     project = dropped[standing]
@@ -107,7 +105,7 @@ def test_a_save_is_refused_where_agentkit_writes_is_off(dropped: dict[str, str])
         state.save(dropped["in_sync"], facts=1)
 
 
-def test_a_save_is_not_refused_where_agentkit_writes_was_off_a_moment_ago(dropped: dict[str, str]) -> None:
+def test_a_save_uses_the_present_value_of_agentkit_writes(dropped: dict[str, str]) -> None:
     scenes.open_gates(agentkit_writes=False, legacy_writes=True)
     assert not gates.agentkit_writes(dropped["in_sync"]), "which this process remembers from now on"
     scenes.run_sql("""UPDATE "AgentStateFlag" SET everyone = true WHERE name = 'agentkit_writes'""")
@@ -125,7 +123,7 @@ def test_a_new_project_is_saved_and_loaded(dropped: dict[str, str]) -> None:
     assert AgentWorkflowRun.objects.get(pk=run.run_id).snapshot_at is not None
 
 
-def test_the_legacy_application_goes_on_with_its_other_columns(dropped: dict[str, str]) -> None:
+def test_the_legacy_application_keeps_using_its_other_columns(dropped: dict[str, str]) -> None:
     (clock,) = scenes.one('SELECT "stateUpdatedAt" FROM "Project" WHERE id = %s', dropped["in_sync"])
 
     scenes.run_sql("""UPDATE "Project" SET name = 'Renamed', "stateUpdatedAt" = now()""")
@@ -171,7 +169,7 @@ def test_verification_counts_standings_and_compares_nothing(dropped: dict[str, s
     assert "The legacy columns have been dropped, so nothing is compared." in out.getvalue()
 
 
-def test_the_checks_find_nothing(dropped: dict[str, str]) -> None:
+def test_the_checks_have_no_findings(dropped: dict[str, str]) -> None:
     call_command("check", databases=["default"], fail_level="WARNING")
 
 
@@ -184,16 +182,14 @@ def test_the_checks_find_nothing(dropped: dict[str, str]) -> None:
         ("agentkit_writes", False, "agentkit_writes is off for some projects, .* saving is refused there"),
     ],
 )
-def test_the_checks_say_which_flags_have_no_effect(
-    dropped: dict[str, str], gate: str, is_open: bool, says: str
-) -> None:
+def test_the_checks_name_flags_without_effect(dropped: dict[str, str], gate: str, is_open: bool, says: str) -> None:
     scenes.open_gates(**{gate: is_open})
 
     with pytest.raises(SystemCheckError, match=says):
         call_command("check", databases=["default"], fail_level="WARNING")
 
 
-def test_the_page_of_a_flag_says_that_it_has_no_effect(dropped: dict[str, str]) -> None:
+def test_the_page_of_a_flag_without_effect_says_so(dropped: dict[str, str]) -> None:
     client = Client()
     client.force_login(User.objects.create_superuser("ada"))
     for flag in Flag.objects.all():

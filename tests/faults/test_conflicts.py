@@ -86,7 +86,7 @@ def test_a_project_that_is_deleted_before_its_session_is_made(projects: None) ->
     assert verify().clean
 
 
-def test_a_delete_that_is_taken_back_lets_the_batch_through(projects: None) -> None:
+def test_a_rolled_back_delete_lets_the_batch_through(projects: None) -> None:
     with second_connection() as other:
         begin(other, """DELETE FROM "Project" WHERE id = 'p3'""")
         under_way = Under(Direction.FORWARD)
@@ -188,7 +188,7 @@ def test_a_save_that_reverse_waits_for_is_seen_whatever_the_default_isolation(pr
     assert verify().clean
 
 
-def test_a_lock_that_takes_longer_than_the_server_lets_it(projects: None) -> None:
+def test_a_lock_beyond_the_servers_time_out_is_retried(projects: None) -> None:
     forward()
     save_in_agentkit(facts=["new"])
     with second_connection() as other:
@@ -203,7 +203,7 @@ def test_a_lock_that_takes_longer_than_the_server_lets_it(projects: None) -> Non
     assert (outcome.counts.written, outcome.counts.failures) == (5, [])
 
 
-def test_who_keeps_one_project_locked_does_not_have_the_application_wait_for_the_others(projects: None) -> None:
+def test_one_locked_project_does_not_lock_the_others(projects: None) -> None:
     forward()
     save_in_agentkit(facts=["new"])
     with second_connection() as idle, second_connection(lock_timeout="5s") as application:
@@ -279,7 +279,7 @@ def test_a_fork_whose_columns_change_before_it_is_locked_is_merged_as_it_is_then
     )
 
 
-def test_a_change_while_forward_runs_waits_for_the_next_pass(projects: None) -> None:
+def test_a_change_during_forward_waits_for_the_next_pass(projects: None) -> None:
     with second_connection() as other:
         begin(other, """UPDATE "Project" SET "factsJson" = '["later"]' WHERE id = 'p3'""")
         assert forward().counts.runs == 5  # waits for nobody
@@ -291,7 +291,7 @@ def test_a_change_while_forward_runs_waits_for_the_next_pass(projects: None) -> 
     assert count("AgentWorkflowRun", "project_id = 'p3'") == 2
 
 
-def test_the_server_goes_away_in_the_middle_of_a_pass(projects: None) -> None:
+def test_a_server_that_stops_during_a_pass_ends_it_with_an_error(projects: None) -> None:
     with second_connection() as other:
         begin(other, 'LOCK TABLE "AgentWorkflowRunEvent" IN SHARE MODE')
         command = Command(FORWARD, "--batch-size", "2")
@@ -313,7 +313,7 @@ def test_the_server_goes_away_in_the_middle_of_a_pass(projects: None) -> None:
     assert verify().clean
 
 
-def test_a_worker_loses_its_connection(projects: None) -> None:
+def test_a_worker_that_loses_its_connection_ends_the_pass_with_an_error(projects: None) -> None:
     forward()
     save_in_agentkit(facts=["new"])
     with second_connection() as other:
@@ -333,7 +333,7 @@ def test_a_worker_loses_its_connection(projects: None) -> None:
     assert scalar("""SELECT "factsJson" FROM "Project" WHERE id = 'p5'""") == '["new"]'
 
 
-def test_the_connection_beside_the_workers_is_lost(projects: None) -> None:
+def test_a_lost_advisory_lock_connection_ends_the_pass(projects: None) -> None:
     with second_connection() as other:
         begin(other, 'LOCK TABLE "AgentWorkflowRunEvent" IN SHARE MODE')
         command = Command(FORWARD, "--batch-size", "1", "--workers", "2", "--verbosity", "0")

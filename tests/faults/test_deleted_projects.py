@@ -19,7 +19,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 @pytest.mark.parametrize("level", ["read committed", "repeatable read", "serializable"])
-def test_what_waits_for_the_deletion_does_not_find_the_project(level: str) -> None:
+def test_a_row_that_waits_for_the_deletion_raises_not_found(level: str) -> None:
     raised: list[type[Exception]] = []
 
     def attempt(begin: object, project: str, run: str) -> None:

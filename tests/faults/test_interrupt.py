@@ -28,7 +28,7 @@ def started(*command: str) -> Command:
 
 @pytest.mark.parametrize("workers", ["1", "2"])
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_forward_ends_after_its_batch_and_goes_on_later(number: signal.Signals, workers: str) -> None:
+def test_forward_ends_after_its_batch_and_resumes_later(number: signal.Signals, workers: str) -> None:
     make_samples(600)
     command = started(FORWARD, "--workers", workers)
     command.signal(number)
@@ -49,7 +49,7 @@ def test_forward_ends_after_its_batch_and_goes_on_later(number: signal.Signals, 
     assert verify().clean
 
 
-def test_reverse_ends_after_its_batch_and_goes_on_later() -> None:
+def test_reverse_ends_after_its_batch_and_resumes_later() -> None:
     make_samples(600)
     forward()
     save_in_agentkit(facts={"org": {}})
@@ -68,7 +68,7 @@ def test_reverse_ends_after_its_batch_and_goes_on_later() -> None:
     assert verify().clean
 
 
-def test_the_json_summary_says_what_was_moved_until_then() -> None:
+def test_the_json_summary_counts_what_was_moved() -> None:
     make_samples(600)
     command = started(FORWARD, "--format", "json")
     command.signal(signal.SIGINT)
@@ -78,7 +78,7 @@ def test_the_json_summary_says_what_was_moved_until_then() -> None:
     assert command.summary["written"] < command.summary["candidates"]
 
 
-def test_a_dry_run_can_be_interrupted_too() -> None:
+def test_a_dry_run_can_be_interrupted() -> None:
     make_samples(2000)
     command = Command(FORWARD, "--dry-run", "--batch-size", "1")
     wait_until(
@@ -95,7 +95,7 @@ def test_a_dry_run_can_be_interrupted_too() -> None:
 
 @pytest.mark.parametrize("workers", ["1", "2"])
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_second_time_ends_it_at_once(number: signal.Signals, workers: str) -> None:
+def test_a_second_interruption_ends_it_at_once(number: signal.Signals, workers: str) -> None:
     make_samples(60)
     with second_connection() as other:
         # A transaction that stays open keeps the batch from ending.

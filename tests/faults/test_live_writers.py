@@ -77,7 +77,7 @@ def notes() -> Iterator[None]:
     sql("DROP TABLE written_columns")
 
 
-def test_forward_beside_writers(notes: None) -> None:
+def test_forward_runs_beside_writers(notes: None) -> None:
     make_samples(500)
     with going_on(write_a_column, delete_a_project):
         for _ in range(2):
@@ -99,7 +99,7 @@ def test_forward_beside_writers(notes: None) -> None:
     )
 
 
-def test_reverse_beside_writers(notes: None) -> None:
+def test_reverse_runs_beside_writers(notes: None) -> None:
     make_samples(500)
     forward()
     save_in_agentkit(coverage={"score": 0.99})

@@ -51,14 +51,14 @@ def test_a_pass_through_a_transaction_pooler_is_refused(command: list[str], size
     assert not BackfillPass.objects.exists()
 
 
-def test_an_address_with_pgbouncer_true_is_refused_without_a_pooler_too() -> None:
+def test_an_address_with_pgbouncer_true_is_refused_without_a_pooler() -> None:
     with pooler(mode="session") as pool:
         ended = run(pool, FORWARD, pgbouncer="true")
     assert ended.process.returncode == 1
     assert ended.stderr.startswith(f"{REFUSED}the address says pgbouncer=true)")
 
 
-def test_what_only_reads_works_through_it() -> None:
+def test_reading_commands_work_through_it() -> None:
     with pooler() as pool:
         assert run(pool, FORWARD, "--dry-run").process.returncode == 0
         assert run(pool, VERIFY).process.returncode == 1
@@ -66,7 +66,7 @@ def test_what_only_reads_works_through_it() -> None:
 
 
 @pytest.mark.parametrize("workers", ["1", "3"])
-def test_a_session_pooler_is_as_good_as_the_server(workers: str) -> None:
+def test_a_session_pooler_works_like_the_server(workers: str) -> None:
     with pooler(mode="session", size=8) as pool:
         ended = run(pool, FORWARD, "--workers", workers, "--batch-size", "1")
         assert (ended.process.returncode, ended.stdout.partition(" project ")[0]) == (0, "1 of 1")

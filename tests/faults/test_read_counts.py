@@ -74,7 +74,7 @@ def counted() -> int:
     return sum(ReadCount.objects.filter(finding="compared").values_list("count", flat=True))
 
 
-def test_a_process_that_ends_loses_nothing(reader: subprocess.Popen[str]) -> None:
+def test_a_process_that_exits_loses_no_count(reader: subprocess.Popen[str]) -> None:
     tell(reader, "3")
     reader.communicate(timeout=20)
     assert (reader.returncode, counted()) == (0, 3)
@@ -88,7 +88,7 @@ def test_a_forked_process_counts_its_own_reads(reader: subprocess.Popen[str]) ->
     assert (reader.returncode, counted()) == (0, 4)
 
 
-def test_a_killed_process_loses_the_last_second_at_most(reader: subprocess.Popen[str]) -> None:
+def test_a_killed_process_loses_at_most_the_last_second(reader: subprocess.Popen[str]) -> None:
     tell(reader, "7")
     give_up_at = time.monotonic() + 20
     while counted() < 7 and time.monotonic() < give_up_at:

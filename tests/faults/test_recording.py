@@ -115,7 +115,7 @@ def test_an_agent_that_was_killed_leaves_whole_events_and_a_run_to_close() -> No
     assert AgentWorkflowRun.objects.get().status == "failed"
 
 
-def test_a_run_that_writes_all_the_while_is_never_closed() -> None:
+def test_a_run_that_keeps_writing_is_never_closed() -> None:
     """However short the time: between the look and the end of a run there is no moment for an event."""
     errors: list[BaseException] = []
     stop = threading.Event()
@@ -149,7 +149,7 @@ def test_a_run_that_writes_all_the_while_is_never_closed() -> None:
     assert scalar("""SELECT count(*) FROM "AgentWorkflowRunEvent" WHERE type = 'step'""") == 300
 
 
-def test_an_event_that_comes_between_the_look_and_the_lock_keeps_its_run_open() -> None:
+def test_an_event_before_the_lock_keeps_its_run_open() -> None:
     """Races of closers and writers: no event without a mark is in a run that was closed before it."""
     for _ in range(20):
         AgentWorkflowRun.objects.all().delete()

@@ -75,7 +75,7 @@ def both_gates() -> None:
 
 
 @pytest.mark.parametrize("writes", ["both", "agentkit", "legacy"])
-def test_savers_of_different_documents_all_win(writes: str) -> None:
+def test_savers_of_different_documents_all_succeed(writes: str) -> None:
     project = in_sync()
     scenes.open_gates(agentkit_writes=writes != "legacy", legacy_writes=writes != "agentkit")
 
@@ -93,7 +93,7 @@ def test_savers_of_different_documents_all_win(writes: str) -> None:
         assert len(state.history(project)) == 101
 
 
-def test_savers_of_one_document_are_all_in_the_history() -> None:
+def test_every_save_of_one_document_is_in_the_history() -> None:
     project = in_sync()
     saves: list[tuple[Any, int]] = []
 
@@ -109,7 +109,7 @@ def test_savers_of_one_document_are_all_in_the_history() -> None:
     assert state.load(project).facts == ["saved", last]
 
 
-def test_savers_in_one_run_and_outside_it() -> None:
+def test_savers_inside_and_outside_a_run_all_succeed() -> None:
     project = in_sync()
     run = RunFactory(project=Project.objects.get(pk=project), status="running", workflow_id="live").pk
 
@@ -127,7 +127,7 @@ def test_savers_in_one_run_and_outside_it() -> None:
     assert len(moments) == len(set(moments)) == 46
 
 
-def test_savers_of_a_project_that_no_home_knows_yet() -> None:
+def test_savers_of_an_empty_project_all_succeed() -> None:
     for _ in range(5):
         project = ProjectFactory().id
 
@@ -137,7 +137,7 @@ def test_savers_of_a_project_that_no_home_knows_yet() -> None:
         assert scenes.homes_of(project).columns == dict.fromkeys(KEYS, "1")
 
 
-def test_a_run_that_ends_while_a_save_waits_for_it_is_refused() -> None:
+def test_a_save_that_waits_for_its_ending_run_is_refused() -> None:
     project = in_sync()
     run = RunFactory(project=Project.objects.get(pk=project), status="running").pk
     before = scenes.homes_of(project)
@@ -163,7 +163,7 @@ def raised(act: Callable[[], object]) -> Exception:
 # -- beside other writers and passes
 
 
-def test_a_save_waits_for_another_writer_and_takes_in_what_it_wrote() -> None:
+def test_a_save_waits_for_another_writer_and_takes_in_its_change() -> None:
     project = in_sync()
 
     with transaction.atomic():
@@ -190,7 +190,7 @@ def test_another_writer_waits_for_a_save() -> None:
 
 
 @pytest.mark.parametrize("commits", [True, False])
-def test_a_forward_pass_writes_the_snapshot_that_a_save_is_about_to_write(commits: bool) -> None:
+def test_a_forward_pass_writes_the_snapshot_that_a_save_was_about_to_write(commits: bool) -> None:
     project = ProjectFactory().id
 
     with transaction.atomic():
@@ -206,7 +206,7 @@ def test_a_forward_pass_writes_the_snapshot_that_a_save_is_about_to_write(commit
     assert verify().clean
 
 
-def test_a_forward_pass_comes_upon_a_save() -> None:
+def test_a_forward_pass_waits_for_a_save() -> None:
     project = ProjectFactory(documents={"facts": "1"}).id
 
     with transaction.atomic():
@@ -239,7 +239,7 @@ def going_on(act: Callable[[], object]) -> Iterator[None]:
 
 @pytest.mark.parametrize("move", [scenes.forward, scenes.reverse], ids=["forward", "reverse"])
 @pytest.mark.parametrize("writes", ["both", "agentkit", "legacy", "in turns"])
-def test_savers_beside_a_pass_and_another_writer(move: Callable[..., object], writes: str) -> None:
+def test_savers_beside_a_pass_and_another_writer_lose_nothing(move: Callable[..., object], writes: str) -> None:
     """Each document has one writer, whose last word must stand in the end."""
     projects = [ProjectFactory(documents={"facts": "0"}).id for _ in range(4)]
     turns = {"both": [(True, True)], "agentkit": [(True, False)], "legacy": [(False, True)]}
@@ -308,7 +308,7 @@ def standing_still() -> list[Any]:
 
 
 @pytest.mark.parametrize("in_a_run", [False, True])
-def test_a_connection_that_breaks_between_the_homes_leaves_nothing_half_written(in_a_run: bool) -> None:
+def test_a_connection_that_breaks_between_the_homes_leaves_no_half_save(in_a_run: bool) -> None:
     project = in_sync()
     run = RunFactory(project=Project.objects.get(pk=project), status="running").pk if in_a_run else None
     before = scenes.everything()
@@ -331,7 +331,7 @@ def test_a_connection_that_breaks_while_a_fork_is_settled_leaves_the_fork() -> N
     assert scenes.everything() == before
 
 
-def test_after_a_broken_connection_the_save_is_made_as_if_it_were_the_first() -> None:
+def test_a_save_succeeds_after_a_broken_connection() -> None:
     project = in_sync()
     break_off_a_save(project)
 

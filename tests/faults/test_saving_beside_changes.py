@@ -23,9 +23,7 @@ RENAME = """UPDATE "Project" SET id = 'renamed' WHERE id = %s"""
 
 @pytest.mark.parametrize("writes", GATES)
 @pytest.mark.parametrize("make", [legacy_ahead, in_sync, agentkit_ahead, forked])
-def test_a_save_during_which_a_project_is_deleted_is_in_the_orphaned_history(
-    make: Callable[[], str], writes: str
-) -> None:
+def test_a_save_beside_a_deletion_is_in_the_orphaned_history(make: Callable[[], str], writes: str) -> None:
     project = make()
     open_gates(writes)
     with transaction.atomic():
@@ -41,7 +39,7 @@ def test_a_save_during_which_a_project_is_deleted_is_in_the_orphaned_history(
 
 @pytest.mark.parametrize("writes", GATES)
 @pytest.mark.parametrize("make", [legacy_ahead, in_sync, agentkit_ahead, forked])
-def test_a_save_during_which_a_project_gets_another_id_goes_with_it(make: Callable[[], str], writes: str) -> None:
+def test_a_save_beside_a_changed_id_follows_it(make: Callable[[], str], writes: str) -> None:
     project = make()
     open_gates(writes, reads_agentkit=writes == "agentkit")
     with transaction.atomic():
@@ -56,7 +54,7 @@ def test_a_save_during_which_a_project_gets_another_id_goes_with_it(make: Callab
 
 @pytest.mark.parametrize("statement", [DELETE, RENAME])
 @pytest.mark.parametrize("writes", GATES)
-def test_a_save_that_waits_for_the_other_says_that_the_project_is_gone(writes: str, statement: str) -> None:
+def test_a_save_that_waited_reports_that_the_project_is_gone(writes: str, statement: str) -> None:
     project = in_sync()
     open_gates(writes)
     raised: list[BaseException] = []

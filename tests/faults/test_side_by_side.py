@@ -130,7 +130,7 @@ def test_the_lock_of_a_killed_pass_is_gone_with_it() -> None:
     ]
 
 
-def test_a_pass_that_lives_is_never_called_killed() -> None:
+def test_a_live_pass_is_never_marked_killed() -> None:
     make_samples(30)
     with second_connection() as other:
         other.execute("BEGIN")
@@ -148,7 +148,7 @@ def test_a_pass_that_lives_is_never_called_killed() -> None:
     assert sql('SELECT outcome FROM "AgentStatePass" ORDER BY id') == [("finished",), ("killed",), ("finished",)]
 
 
-def test_a_refused_pass_does_not_disturb_the_one_under_way() -> None:
+def test_a_refused_pass_does_not_disturb_the_running_one() -> None:
     """It has taken its own lock for an instant, and the workers' connections must not mind."""
     make_samples(30)
     with second_connection() as other:
@@ -165,7 +165,7 @@ def test_a_refused_pass_does_not_disturb_the_one_under_way() -> None:
     assert outcome.counts.written == outcome.candidates > 0
 
 
-def test_a_pass_is_refused_before_it_is_in_the_ledger() -> None:
+def test_a_refused_pass_is_not_recorded() -> None:
     before = dump(*LEDGER)
     with second_connection() as other:
         other.execute("SELECT pg_advisory_lock_shared(%s, 2)", [NAMESPACE])

@@ -136,7 +136,7 @@ def test_another_process_sees_a_toggle_in_time_and_asks_once_a_second(
             assert asked > 10 * queries
 
 
-def test_this_process_sees_what_the_command_did_and_the_history_tells_who() -> None:
+def test_this_process_sees_the_commands_change_and_the_history_names_its_author() -> None:
     turn("agentkit_reads")
     assert not gates.agentkit_reads("p1")
 

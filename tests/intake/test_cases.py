@@ -81,7 +81,7 @@ def test_amendments_of_one_number_and_date_are_reported_as_a_tie() -> None:
         "| Question | Answer |\n|---|---|\n| Can proposals be submitted by June 30, 2025? | No. |",
     ],
 )
-def test_a_date_in_a_question_is_no_deadline(faq: str) -> None:
+def test_a_date_in_a_question_is_not_a_deadline(faq: str) -> None:
     worked = intake(
         ("RFP.md", called("Proposals are due May 6, 2025 at 5:00 PM ET.")),
         ("RFP FAQ.md", f"# Questions and answers\n\n{faq}"),
@@ -112,7 +112,7 @@ def test_a_copy_number_in_the_name_is_a_later_version() -> None:
     assert "two" in worked.conflict_log[0]["next"]["quote"]
 
 
-def test_a_version_that_only_the_first_page_tells_is_ordered_by_it() -> None:
+def test_the_first_page_can_state_the_version() -> None:
     worked = intake(
         ("b.md", "Version 1.0\n\n" + called("The narrative shall not exceed 12 pages.")),
         ("a.md", "Version 2.0\n\n" + called("The narrative shall not exceed 7 pages.")),
@@ -133,7 +133,7 @@ def test_a_standard_time_in_summer_is_kept_as_said_and_marked() -> None:
     assert "EST is not in use" in meta["deadline_note"]
 
 
-def test_a_placeholder_is_a_value_and_no_date() -> None:
+def test_a_placeholder_is_a_value_and_not_a_date() -> None:
     worked = versions("Proposals are due XXXX X, 2025.", "Proposals are due May 6, 2025.")
     assert values(worked) == [("XXXX X, 2025", "May 6, 2025")]
     assert "deadline" not in versions("Proposals are due XXXX X, 2025.").rfp_norm["meta"]
@@ -206,7 +206,7 @@ def test_a_new_section_is_one_entry() -> None:
     assert [(entry["type"], entry["change"]) for entry in worked.conflict_log] == [("section_conflict", "added")]
 
 
-def test_a_fact_that_is_said_again_is_one_entry_with_mentions() -> None:
+def test_a_repeated_fact_is_one_entry_with_mentions() -> None:
     text = (
         "Your proposal shall not exceed {0} pages.\n\nThe cover page is not included in your {0}-page limitation.\n\n"
         "Resumes are not included in your {0}-page limitation."
@@ -277,7 +277,7 @@ def test_hostile_texts_take_no_longer_than_long_ones(text: str) -> None:
     assert time.process_time() - started < 30
 
 
-def test_digits_of_any_kind_and_number_are_survived() -> None:
+def test_digits_of_any_script_and_length_are_accepted() -> None:
     intake(("²" + "9" * 5000 + ".md", called("At most " + "9" * 5000 + " pages.\n\n" + "(1)" * 5000 + " ٣ pages")))
 
 
@@ -292,5 +292,5 @@ def test_digits_of_any_kind_and_number_are_survived() -> None:
         ("Annexes are excluded from the 20-page limit.", False),
     ],
 )
-def test_who_is_excluded_is_told_from_what_is_not_counted(text: str, fatal: bool) -> None:
+def test_exclusions_and_uncounted_items_are_distinguished(text: str, fatal: bool) -> None:
     assert is_fatal(text) is fatal

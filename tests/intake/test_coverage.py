@@ -34,7 +34,7 @@ def test_requirements_come_from_required_sections_attachments_and_fatal_eligibil
 
 
 @pytest.mark.parametrize(("text", "status"), [("", "missing"), ("TBD", "stubbed"), ("word " * 30, "drafted")])
-def test_a_draft_counts_once_it_is_written(text: str, status: str) -> None:
+def test_a_draft_counts_once_written(text: str, status: str) -> None:
     covered = score_coverage(OUTLINE, [], {}, {"Approach": text})
     assert covered["requirements"][0]["status"] == status
 
@@ -51,7 +51,7 @@ def test_suggestions_are_ranked_by_value_over_effort() -> None:
     assert [one["action"] for one in suggestions] == ["draft", "upload", "answer"]
 
 
-def test_facts_are_what_labelled_lines_state() -> None:
+def test_facts_come_from_labelled_lines() -> None:
     text = "Legal name: Harbour Lights Trust\nEIN: 12-3456789\n\nOur mission is wide.\n\nProject title: ________\n"
     papers = list(ingest_bundle([Document("1", "about.md", text)]).papers.values())
     facts = mine_facts(

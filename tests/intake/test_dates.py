@@ -37,7 +37,7 @@ def test_a_moment_is_as_exact_as_it_is_stated(text: str, iso: str) -> None:
         "May the team",
     ],
 )
-def test_nothing_is_guessed(text: str) -> None:
+def test_ambiguous_dates_are_not_guessed(text: str) -> None:
     assert [moment.iso for moment in moments(text) if moment.iso] == []
 
 

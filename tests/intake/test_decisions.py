@@ -32,7 +32,7 @@ def test_a_resolution_holds_and_decides_the_outline(resolution: str, pages: int)
     assert intake(FIRST, SECOND, stored=_after(worked)).documents == worked.documents
 
 
-def test_a_later_change_of_the_same_thing_opens_it_again() -> None:
+def test_a_later_change_of_the_same_item_opens_it_again() -> None:
     log = resolve(intake(FIRST, SECOND).conflict_log, "narrative_pages", "previous")
     worked = intake(FIRST, SECOND, THIRD, stored=Stored(conflict_log=log))
     (entry,) = worked.conflict_log
@@ -51,7 +51,7 @@ def test_a_resolution_holds_when_a_document_about_something_else_comes() -> None
     assert _limit(worked) == 15
 
 
-def test_previous_puts_back_what_an_amendment_changed() -> None:
+def test_previous_restores_what_an_amendment_changed() -> None:
     base = ("RFP.md", called("Proposals are due May 6, 2025 at 5:00 PM ET."))
     amendment = ("RFP Amendment 1.md", "Amendment 1\n\nProposals are due May 20, 2025 at 5:00 PM ET.")
     log = resolve(intake(base, amendment).conflict_log, "submission_deadline", "previous")
@@ -59,7 +59,7 @@ def test_previous_puts_back_what_an_amendment_changed() -> None:
     assert worked.rfp_norm["meta"]["deadline"] == "2025-05-06T17:00-04:00"
 
 
-def test_previous_takes_an_added_rule_back_and_a_removed_one_in() -> None:
+def test_previous_removes_an_added_rule_and_restores_a_removed_one() -> None:
     without, with_map = (
         called("Bids must be signed."),
         called("Bids must be signed.\n\nBids that lack a map will be rejected."),
@@ -119,7 +119,7 @@ def test_ids_stay_when_other_text_moves() -> None:
         {"resolved": 1},
     ],
 )
-def test_odd_stored_state_is_survived(odd: object) -> None:
+def test_odd_stored_state_is_accepted(odd: object) -> None:
     assert intake(FIRST, SECOND, stored=Stored(odd, odd, odd, odd)).conflict_log == intake(FIRST, SECOND).conflict_log
 
 

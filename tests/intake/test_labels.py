@@ -29,7 +29,7 @@ def _folder() -> Path:
     return FOLDER
 
 
-def test_recall_and_precision_do_not_fall(measured: Measured) -> None:
+def test_recall_and_precision_keep_their_bounds(measured: Measured) -> None:
     assert measured.recall >= 0.96, measured.missed
     assert measured.precision >= 0.94, [entry["key"] for entry in measured.wrong]
 
@@ -39,7 +39,7 @@ def test_all_limits_dates_eligibility_and_scoring_items_are_found(measured: Meas
     assert measured.counted == []
 
 
-def test_no_place_of_noise_is_reported(measured: Measured) -> None:
+def test_noise_is_not_reported(measured: Measured) -> None:
     assert measured.noise == []
 
 

@@ -64,7 +64,7 @@ def test_texts_are_decoded(encoding: str) -> None:
         ("data.bin", bytes(range(256)) * 4, "neither text"),
     ],
 )
-def test_what_cannot_be_read_says_why(name: str, data: bytes, reason: str) -> None:
+def test_unreadable_files_are_reported_with_the_reason(name: str, data: bytes, reason: str) -> None:
     with pytest.raises(UnreadableFile, match=reason):
         read_document(name, data)
 
@@ -93,11 +93,11 @@ def test_an_encrypted_pdf_is_refused() -> None:
         read_document("locked.pdf", data)
 
 
-def test_what_postgresql_refuses_is_left_out() -> None:
+def test_characters_that_postgresql_refuses_are_removed() -> None:
     assert read_document("a.md", "one\u200b\xa0two\r\nthree\xad".encode()) == "one two\nthree"
 
 
-def test_one_unreadable_file_leaves_the_others(tmp_path: Path) -> None:
+def test_an_unreadable_file_does_not_affect_the_others(tmp_path: Path) -> None:
     (tmp_path / "good.md").write_text("Words.")
     sources = [
         load(tmp_path / "good.md"),
@@ -114,7 +114,7 @@ def test_one_unreadable_file_leaves_the_others(tmp_path: Path) -> None:
     assert seen == ["good.md", "bad.pdf", "also good.md"]
 
 
-def test_a_file_that_takes_too_long_or_too_much_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_that_takes_too_much_time_or_memory_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     # Markup that is nested this deeply takes the parser minutes, or more memory than it may have.
     hostile = SourceFile("deep.html", b"<div>" * 3_000_000)
     started = time.monotonic()

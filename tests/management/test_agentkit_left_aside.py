@@ -46,12 +46,12 @@ def listed(*options: str) -> dict[str, Any]:
 
 
 class TestList:
-    def test_nothing(self) -> None:
+    def test_an_empty_list_says_so(self) -> None:
         ended = call(LEFT_ASIDE, "list")
         assert (ended.code, ended.stdout) == (0, "0 open, 0 accepted.\n")
         assert listed() == {"open": 0, "accepted": 0, "outdated": 0, "entries": []}
 
-    def test_each_entry_with_its_error_and_decision(self, entries: list[int]) -> None:
+    def test_each_entry_shows_its_error_and_decision(self, entries: list[int]) -> None:
         accept(entries[1], "--by", "ada")
         ended = call(LEFT_ASIDE, "list")
         assert ended.code == 0
@@ -68,7 +68,7 @@ class TestList:
         assert any(line.endswith(f" by ada: {NOTE}") for line in ended.lines)
         assert ended.lines[-1] == "2 open, 1 accepted."
 
-    def test_as_json(self, entries: list[int]) -> None:
+    def test_the_list_is_printed_as_json(self, entries: list[int]) -> None:
         accept(entries[1], "--by", "ada")
         found = listed()
         assert (found["open"], found["accepted"], found["outdated"]) == (2, 1, 0)
@@ -80,7 +80,7 @@ class TestList:
         assert (decided["status"], decided["note"], decided["decided_by"]) == ("accepted", NOTE, "ada")
         assert [each["what"] for each in decided["decisions"]] == ["accepted"]
 
-    def test_closed_ones_are_listed_if_asked_for(self, entries: list[int]) -> None:
+    def test_closed_entries_are_listed_on_request(self, entries: list[int]) -> None:
         sql('UPDATE "AgentStateLeftAside" SET closed_at = now() WHERE id = %s', entries[0])
         assert entries[0] not in [each["id"] for each in listed()["entries"]]
         assert {each["id"]: each["status"] for each in listed("--all")["entries"]}[entries[0]] == "closed"
@@ -100,7 +100,7 @@ class TestList:
 
 
 class TestAccept:
-    def test_it_says_what_is_given_up_and_how_to_take_it_back(self, entries: list[int]) -> None:
+    def test_it_names_what_is_given_up_and_how_to_undo_it(self, entries: list[int]) -> None:
         ended = accept(entries[0])
         assert (ended.code, ended.stderr) == (0, "")
         first, content, project, _, last = ended.lines
@@ -127,7 +127,7 @@ class TestAccept:
         ]
         assert call(VERIFY, "--format", "json").json["accepted"] == 3
 
-    def test_one_that_nobody_accepted_is_told_as_ever(self, entries: list[int]) -> None:
+    def test_an_entry_that_was_not_accepted_is_reported_as_before(self, entries: list[int]) -> None:
         accept(entries[0])
         ended = call(FORWARD)
         assert ended.code == 1
@@ -138,14 +138,14 @@ class TestAccept:
         assert not any(LONG in line for line in ended.lines)
 
     @pytest.mark.parametrize("note", ["", "  ", "ab"])
-    def test_a_note_is_wanted(self, entries: list[int], note: str) -> None:
+    def test_a_note_is_required(self, entries: list[int], note: str) -> None:
         for options in ([], [f"--note={note}"]):
             ended = call(LEFT_ASIDE, "accept", str(entries[0]), *options)
             assert ended.code == 1
             assert "note" in ended.stderr
         assert LeftAside.objects.open().count() == 3
 
-    def test_an_unknown_or_a_closed_entry(self, entries: list[int]) -> None:
+    def test_unknown_and_closed_entries_are_refused(self, entries: list[int]) -> None:
         unknown = accept(10**30)
         assert (unknown.code, unknown.stdout) == (1, "")
         assert unknown.stderr.startswith(f"No entry has the number {10**30}. Nothing was done.")
@@ -156,7 +156,7 @@ class TestAccept:
 
 
 class TestRetry:
-    def test_what_can_be_moved_now_is_closed(self, entries: list[int]) -> None:
+    def test_a_project_that_can_be_moved_now_closes_its_entry(self, entries: list[int]) -> None:
         change_columns("p1", facts=["back"])
         ended = call(LEFT_ASIDE, "retry", str(entries[1]))
         assert ended.code == 0
@@ -166,7 +166,7 @@ class TestRetry:
         ]
         assert LeftAside.objects.open().count() == 2
 
-    def test_what_fails_again_is_open_again(self, entries: list[int]) -> None:
+    def test_a_project_that_fails_again_keeps_its_entry_open(self, entries: list[int]) -> None:
         accept(entries[0])
         ended = call(LEFT_ASIDE, "retry", str(entries[0]))
         assert ended.code == 1
@@ -175,7 +175,7 @@ class TestRetry:
         assert LeftAside.objects.open().count() == 3
         assert LeftAside.objects.get(pk=entries[0]).attempts == 2
 
-    def test_all_are_the_open_ones(self, entries: list[int]) -> None:
+    def test_all_means_the_open_entries(self, entries: list[int]) -> None:
         accept(entries[0])
         change_columns("p1", facts=["back"])
         ended = call(LEFT_ASIDE, "retry", "--all")
@@ -184,25 +184,25 @@ class TestRetry:
         assert [each.pk for each in LeftAside.objects.accepted()] == [entries[0]]
         assert [each.pk for each in LeftAside.objects.open()] == [entries[2]]
 
-    def test_a_fork_is_to_be_settled(self, entries: list[int]) -> None:
+    def test_a_fork_must_be_settled_first(self, entries: list[int]) -> None:
         save_in_agentkit("project_id = 'p1'", facts=["ours"])
         change_columns("p1", facts=["theirs"])
         ended = call(LEFT_ASIDE, "retry", str(entries[1]))
         assert ended.code == 1
         assert "still forked. Run manage.py backfill_agentkit_state --prefer" in ended.lines[0]
 
-    def test_numbers_or_all_and_not_both(self, entries: list[int]) -> None:
+    def test_numbers_and_all_exclude_each_other(self, entries: list[int]) -> None:
         for options in ([], ["--all", str(entries[0])]):
             ended = call(LEFT_ASIDE, "retry", *options)
             assert (ended.code, ended.stderr) == (2, "Name entries by their numbers, or use --all.\n")
 
-    def test_one_that_is_unknown_and_nothing_is_tried(self, entries: list[int]) -> None:
+    def test_an_unknown_number_is_refused_and_nothing_is_retried(self, entries: list[int]) -> None:
         ended = call(LEFT_ASIDE, "retry", str(entries[0]), "999999999")
         assert (ended.code, ended.stdout) == (1, "")
         assert ended.stderr.startswith("No entry has the number 999999999.")
         assert LeftAside.objects.get(pk=entries[0]).attempts == 1
 
-    def test_nothing_to_retry(self) -> None:
+    def test_nothing_to_retry_says_so(self) -> None:
         assert call(LEFT_ASIDE, "retry", "--all") == (0, "0 closed, 0 open.\n", "")
 
 
@@ -232,14 +232,14 @@ class TestVeryManyEntries:
         call(FORWARD)
         sql('UPDATE "Project" SET "factsJson" = NULL')
 
-    def test_a_pass(self) -> None:
+    def test_a_pass_prints_a_bounded_list(self) -> None:
         text, as_json = call(FORWARD), call(FORWARD, "--format", "json").json
         assert len(text.lines) == 13
         assert text.lines[1] == "1,200 projects left aside:"
         assert text.lines[-1] == "  … and 1,190 more. Run manage.py agentkit_left_aside list to see them."
         assert (as_json["left_aside"], len(as_json["failures"]), as_json["more_failures"]) == (1200, 1000, 200)
 
-    def test_the_list_and_a_retry(self) -> None:
+    def test_the_list_and_a_retry_print_a_bounded_list(self) -> None:
         call(FORWARD)
         lines = call(LEFT_ASIDE, "list").lines
         assert (len(lines), lines[-2:]) == (

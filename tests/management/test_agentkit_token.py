@@ -26,7 +26,7 @@ def test_a_new_token_is_alone_on_stdout_and_only_its_digest_is_stored() -> None:
     assert token not in scalar('SELECT t::text FROM "AgentStateApiToken" t')
 
 
-def test_a_name_is_of_one_token_in_use() -> None:
+def test_a_name_belongs_to_one_token_in_use() -> None:
     call(TOKEN, "create", "frontend", "--scope", "read")
 
     again = call(TOKEN, "create", "frontend", "--scope", "read")

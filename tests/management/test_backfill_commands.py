@@ -62,7 +62,9 @@ class TestOptions:
             (["--project", "nobody"], "No project has the id nobody. Nothing was done."),
         ],
     )
-    def test_what_they_refuse(self, projects: None, command: str, options: list[str], sentence: str) -> None:
+    def test_invalid_options_are_refused(
+        self, projects: None, command: str, options: list[str], sentence: str
+    ) -> None:
         ended = call(command, *options)
         assert (ended.code, ended.stdout) == (1, "")
         assert sentence in ended.stderr
@@ -83,13 +85,13 @@ class TestOptions:
             ),
         ],
     )
-    def test_what_reverse_refuses(self, projects: None, options: list[str], sentence: str) -> None:
+    def test_reverse_refuses_invalid_options(self, projects: None, options: list[str], sentence: str) -> None:
         ended = call(REVERSE, *options)
         assert (ended.code, ended.stdout) == (1, "")
         assert sentence in ended.stderr
 
     @pytest.mark.parametrize("option", ["--force", "--as-of", "--dry"])
-    def test_what_forward_has_not(self, option: str) -> None:
+    def test_forward_lacks_the_options_of_reverse(self, option: str) -> None:
         ended = call(FORWARD, option)
         assert ended.code == 1
         assert f"unrecognized arguments: {option}" in ended.stderr
@@ -108,7 +110,7 @@ class TestOptions:
         assert call(FORWARD, "--no-sessions", "--format", "json").json["sessions"] == 0
         assert call(FORWARD, "--format", "json").json["sessions"] == 3
 
-    def test_an_id_is_taken_as_it_is(self) -> None:
+    def test_an_id_is_taken_literally(self) -> None:
         for name in ("-x", "a b", "it's", "100%", "{x}", "ÄÖ/\\"):
             make_project(name, facts=1)
             assert call(FORWARD, f"--project={name}", "--format", "json").json["written"] == 1
@@ -124,19 +126,19 @@ class TestOptions:
 
 
 class TestSummary:
-    def test_forward(self, projects: None) -> None:
+    def test_forward_prints_its_counts(self, projects: None) -> None:
         ended = call(FORWARD, verbosity=0)
         assert ended.code == 0
         assert re.fullmatch(r"3 of 3 projects moved, 3 runs, 6 events, 3 sessions, \d+\.\d s\.\n", ended.stdout)
 
-    def test_reverse(self, projects: None) -> None:
+    def test_reverse_prints_its_counts(self, projects: None) -> None:
         call(FORWARD)
         save_in_agentkit("project_id = 'p1'", facts="new")
         ended = call(REVERSE)
         assert ended.code == 0
         assert re.fullmatch(r"1 of 1 project written back, 0 runs, 0 events, 0 sessions, \d+\.\d s\.\n", ended.stdout)
 
-    def test_a_dry_run(self, projects: None) -> None:
+    def test_a_dry_run_prints_its_counts(self, projects: None) -> None:
         ended = call(FORWARD, "--dry-run")
         assert ended.code == 0
         said, nothing_changed = ended.lines
@@ -145,7 +147,7 @@ class TestSummary:
         )
         assert nothing_changed == "Dry run: nothing was changed."
 
-    def test_a_dry_run_and_verification_need_no_right_to_write(self, projects: None) -> None:
+    def test_a_dry_run_and_verification_need_no_write_permission(self, projects: None) -> None:
         read_only = {"default_transaction_read_only": "on"}
         assert run(FORWARD, "--dry-run", "--workers", "2", "--batch-size", "1", **read_only).process.returncode == 0
         assert run("verify_agentkit_state", "--audit", **read_only).stderr == ""
@@ -179,7 +181,7 @@ class TestSummary:
             "failures": [],
         }
 
-    def test_merges_and_forks(self, projects: None) -> None:
+    def test_merges_and_forks_are_named(self, projects: None) -> None:
         call(FORWARD)
         make_fork("p0", legacy={"coverage": 1}, agentkit={"facts": 2})
         make_fork("p1", legacy={"facts": 1}, agentkit={"facts": 2})
@@ -204,14 +206,14 @@ class TestSummary:
         )
         assert call(REVERSE, "--format", "json").json["written"] == 1
 
-    def test_reverse_settles_and_seeds_at_once(self, projects: None) -> None:
+    def test_reverse_settles_and_seeds_in_one_pass(self, projects: None) -> None:
         call(FORWARD)
         make_fork("p1", legacy={"facts": 1}, agentkit={"facts": 2})
         ended = call(REVERSE, "--prefer", "agentkit", "--all", "--format", "json")
         assert (ended.json["candidates"], ended.json["written"], ended.json["merged"]) == (1, 1, 1)
         assert scalar("""SELECT "factsJson" FROM "Project" WHERE id = 'p1'""") == "2"
 
-    def test_who_is_left_aside(self, projects: None) -> None:
+    def test_left_aside_projects_are_named(self, projects: None) -> None:
         call(FORWARD)
         empty_columns()
         make_project("it's fine", facts=1)
@@ -241,7 +243,7 @@ class TestSummary:
         assert ended.lines[-1] == "  … and 2 more. Run manage.py agentkit_left_aside list to see them."
         assert len(call(FORWARD, "--format", "json").json["failures"]) == 12
 
-    def test_a_restore_names_who_has_no_earlier_snapshot(self, projects: None) -> None:
+    def test_a_restore_names_projects_without_an_earlier_snapshot(self, projects: None) -> None:
         call(FORWARD)
         empty_columns("p1")
         make_project("o'neill", facts=1)
@@ -257,7 +259,7 @@ class TestSummary:
 
 
 class TestProgress:
-    def test_a_plain_line_where_there_is_no_terminal(self, projects: None) -> None:
+    def test_without_a_terminal_it_is_a_plain_line(self, projects: None) -> None:
         ended = call(FORWARD)
         lines = ended.stderr.splitlines()
         assert [re.sub(r", [\d,]+/s, 0 s to go", "", line) for line in lines] == [
@@ -265,19 +267,19 @@ class TestProgress:
             "sessions: 3 of 3",
         ]
 
-    def test_a_line_every_few_seconds(self, projects: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_a_line_is_printed_every_few_seconds(self, projects: None, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("agentstate.management.progress.LINE_EVERY", 0)
         lines = call(FORWARD, "--batch-size", "1", "--no-sessions").stderr.splitlines()
         assert [line.split(",")[0] for line in lines] == [f"projects: {done} of 3" for done in range(4)]
         assert re.fullmatch(r"projects: 1 of 3, [\d,]+/s, \d+ s to go", lines[1])
 
-    def test_nothing_where_there_is_nothing_to_do(self) -> None:
+    def test_nothing_to_do_prints_nothing(self) -> None:
         assert call(FORWARD).stderr == ""
 
-    def test_nothing_at_verbosity_0(self, projects: None) -> None:
+    def test_verbosity_0_prints_nothing(self, projects: None) -> None:
         assert call(FORWARD, "--verbosity", "0").stderr == ""
 
-    def test_a_bar_on_a_terminal(self, projects: None) -> None:
+    def test_a_terminal_shows_a_bar(self, projects: None) -> None:
         terminal, its_end = pty.openpty()
         process = subprocess.Popen(
             [sys.executable, CLONE / "manage.py", FORWARD, "--batch-size", "1"],
@@ -312,7 +314,7 @@ class TestProgress:
 
 class TestTrouble:
     @pytest.mark.parametrize("command", [[FORWARD], [FORWARD, "--dry-run"], [REVERSE], ["verify_agentkit_state"]])
-    def test_a_database_that_was_not_migrated(self, command: list[str]) -> None:
+    def test_a_database_without_our_tables_is_reported(self, command: list[str]) -> None:
         name = connection.settings_dict["NAME"]
         ended = run(*command, database=database_url().replace(f"/{name}?", "/postgres?"))
         assert (ended.process.returncode, ended.stdout) == (1, "")
@@ -322,7 +324,7 @@ class TestTrouble:
             ended.stderr,
         )
 
-    def test_a_role_without_rights(self, projects: None) -> None:
+    def test_a_role_without_rights_is_reported(self, projects: None) -> None:
         sql("CREATE ROLE reader_of_nothing")
         try:
             ended = run(FORWARD, role="reader_of_nothing")
@@ -332,7 +334,7 @@ class TestTrouble:
         assert ended.stderr.startswith("CommandError: This role lacks a privilege (permission denied ")
         assert ended.stderr.count("\n") == 1
 
-    def test_a_server_that_is_not_there(self) -> None:
+    def test_an_unreachable_server_is_reported(self) -> None:
         ended = run(FORWARD, database="postgres://postgres@127.0.0.1:1/nothing")
         assert (ended.process.returncode, ended.stdout) == (1, "")
         assert "Connection refused" in ended.stderr

@@ -62,7 +62,7 @@ def test_silent_runs_are_closed_and_named() -> None:
     assert run.completed_at > ago(minutes=1)
 
 
-def test_a_second_time_there_is_nothing_to_close() -> None:
+def test_a_second_call_closes_nothing() -> None:
     silent_run()
     call(CLOSE, "--older-than", "1h")
     rows = sql('SELECT run::text FROM "AgentWorkflowRun" run')
@@ -104,7 +104,7 @@ def test_a_heartbeat_keeps_a_run_alive() -> None:
     assert scalar('SELECT count(*) FROM "AgentWorkflowRunEvent"') == 1
 
 
-def test_a_run_that_somebody_writes_to_is_left_alone() -> None:
+def test_a_run_with_recent_writes_is_not_closed() -> None:
     silent_run(id="silent")
     silent_run(id="other")
     with second_connection() as other:
@@ -115,7 +115,7 @@ def test_a_run_that_somebody_writes_to_is_left_alone() -> None:
     assert statuses() == {"silent": "running", "other": "failed"}
 
 
-def test_a_late_event_is_kept_and_one_after_a_true_end_is_not() -> None:
+def test_a_late_event_is_kept_and_one_after_a_real_end_is_refused() -> None:
     late = Recorder(silent_run(id="late"))
     call(CLOSE, "--older-than", "1h")
     late.event("step", {"page": 1})
@@ -133,14 +133,14 @@ def test_a_late_event_is_kept_and_one_after_a_true_end_is_not() -> None:
         ("2d", timedelta(days=2)),
     ],
 )
-def test_lengths_of_time(text: str, length: timedelta) -> None:
+def test_durations_are_parsed(text: str, length: timedelta) -> None:
     assert duration(text) == length
 
 
 @pytest.mark.parametrize(
     "text", ["", "1", "h", "0m", "-1h", "1.5h", "1w", "1h30m", "1 h", "٣h", "36501d", "999999999d"]
 )
-def test_what_is_no_length_of_time(text: str) -> None:
+def test_invalid_durations_are_refused(text: str) -> None:
     silent_run(id="silent")
     ended = call(CLOSE, f"--older-than={text}")
     assert ended.code == 1
@@ -148,11 +148,11 @@ def test_what_is_no_length_of_time(text: str) -> None:
     assert statuses() == {"silent": "running"}
 
 
-def test_the_longest_length_of_time() -> None:
+def test_the_longest_duration_is_accepted() -> None:
     assert call(CLOSE, "--older-than", "36500d").lines == ["0 runs closed as stale."]
 
 
-def test_the_length_of_time_has_to_be_given() -> None:
+def test_the_duration_is_required() -> None:
     ended = call(CLOSE)
     assert ended.code == CommandError("").returncode
     assert "--older-than" in ended.stderr

@@ -45,7 +45,7 @@ def projects() -> None:
 
 @pytest.mark.parametrize("stderr_too", [False, True])
 @pytest.mark.parametrize("output", ["text", "json"])
-def test_a_pass_goes_on_to_its_end(output: str, *, stderr_too: bool) -> None:
+def test_a_pass_completes(output: str, *, stderr_too: bool) -> None:
     code, stderr = run_unread(
         "backfill_agentkit_state", "--batch-size", "1", "--format", output, stderr_too=stderr_too
     )
@@ -74,7 +74,7 @@ def test_a_pass_goes_on_to_its_end(output: str, *, stderr_too: bool) -> None:
     ],
 )
 @pytest.mark.parametrize("stderr_too", [False, True])
-def test_each_command_ends_as_it_would(command: list[str], code: int, *, stderr_too: bool) -> None:
+def test_each_command_exits_as_usual(command: list[str], code: int, *, stderr_too: bool) -> None:
     forward()
     empty_columns("p1")
     forward()

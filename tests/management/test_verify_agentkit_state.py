@@ -31,7 +31,7 @@ def trouble(projects: None) -> None:
     sql("""DELETE FROM "AgentWorkflowRunEvent" WHERE run_id LIKE 'legacy_p0%'""")
 
 
-def test_clean(projects: None) -> None:
+def test_a_clean_database_says_so(projects: None) -> None:
     ended = call(VERIFY)
     assert (ended.code, ended.stderr) == (0, "")
     assert ended.lines[-1] == "Clean."
@@ -42,7 +42,7 @@ def test_clean(projects: None) -> None:
     assert "What is wrong" not in ended.stdout
 
 
-def test_not_clean(trouble: None) -> None:
+def test_findings_are_printed_and_the_exit_code_is_1(trouble: None) -> None:
     ended = call(VERIFY)
     assert ended.code == 1
     words = [line.split() for line in ended.lines]
@@ -59,7 +59,7 @@ def test_not_clean(trouble: None) -> None:
     assert verdict[2].endswith("then settle the rest with --prefer legacy or --prefer agentkit")
 
 
-def test_json_when_clean(projects: None) -> None:
+def test_json_of_a_clean_database(projects: None) -> None:
     ended = call(VERIFY, "--format", "json")
     assert ended.code == 0
     assert ended.json == {
@@ -72,7 +72,7 @@ def test_json_when_clean(projects: None) -> None:
     }
 
 
-def test_json_when_not_clean(trouble: None) -> None:
+def test_json_of_findings(trouble: None) -> None:
     ended = call(VERIFY, "--format", "json")
     found = ended.json
     assert (ended.code, found["clean"]) == (1, False)
@@ -87,7 +87,7 @@ def test_json_when_not_clean(trouble: None) -> None:
     ]
 
 
-def test_only_the_named_projects(trouble: None) -> None:
+def test_only_named_projects_are_verified(trouble: None) -> None:
     assert call(VERIFY, "--project", "p1", "--format", "json").json["standing"]["forked"] == 1
     change_columns("p0", facts=1)
     call(FORWARD)
@@ -99,7 +99,7 @@ def test_only_the_named_projects(trouble: None) -> None:
     assert unknown.stderr == "No project has the id nobody. Nothing was done.\n"
 
 
-def test_audit_in_words(projects: None) -> None:
+def test_an_audit_prints_its_rows(projects: None) -> None:
     ended = call(VERIFY, "--audit")
     assert ended.code == 0
     assert AUDIT_RUNS in ended.lines
@@ -107,7 +107,7 @@ def test_audit_in_words(projects: None) -> None:
     assert ended.lines[-1] == "Clean."
 
 
-def test_audit_in_json(projects: None) -> None:
+def test_an_audit_prints_json(projects: None) -> None:
     sql("""DELETE FROM "Project" WHERE id = 'p1'""")
     ended = call(VERIFY, "--audit", "--format", "json")
     runs, events = ended.json["audit"]
@@ -136,7 +136,7 @@ def test_a_process_says_the_same() -> None:
     assert run(VERIFY).process.returncode == 0
 
 
-def test_writes_that_bypassed_us_are_counted_and_are_no_problem_once_taken_in(projects: None) -> None:
+def test_bypassing_writes_are_counted_and_are_no_problem_once_taken_in(projects: None) -> None:
     open_gates(agentkit_writes=True)
     change_columns("p1", facts=["bypassed"])
     call(FORWARD)

@@ -120,7 +120,7 @@ def test_our_tables_are_those_of_any_database(taken_over: Database, adopted: Dat
     assert not [line for line in taken_over.schema() - ours if "_prisma" not in line and "leaves_no_room" not in line]
 
 
-def test_runs(taken_over: Database) -> None:
+def test_runs_are_copied(taken_over: Database) -> None:
     rows = taken_over.rows(
         """
         SELECT id, workflow_id, project_id, status, input::text, result, error, started_at, completed_at, snapshot_at
@@ -159,7 +159,7 @@ def test_runs(taken_over: Database) -> None:
     )
 
 
-def test_events(taken_over: Database) -> None:
+def test_events_are_copied(taken_over: Database) -> None:
     query = """
         SELECT id, type, payload::text, created_at FROM "AgentWorkflowRunEvent" WHERE run_id = '{}' ORDER BY created_at
         """
@@ -176,7 +176,7 @@ def test_events(taken_over: Database) -> None:
     assert crowded[-1][3] == TEN + timedelta(milliseconds=1, microseconds=1500)
 
 
-def test_sessions(taken_over: Database) -> None:
+def test_sessions_are_copied(taken_over: Database) -> None:
     rows = taken_over.rows(
         """
         SELECT id, project_id, agent_run_id, memory_id, transcript_json, metadata, created_at, updated_at
@@ -210,7 +210,7 @@ def test_sessions(taken_over: Database) -> None:
     assert rows[0][6:] == (TEN + timedelta(milliseconds=123), TEN + timedelta(hours=1, milliseconds=456))
 
 
-def test_what_follows_works_on_the_copies(taken_over: Database) -> None:
+def test_later_changes_work_on_the_copies(taken_over: Database) -> None:
     for command in (
         ("backfill_agentkit_state",),
         ("verify_agentkit_state",),
@@ -231,7 +231,7 @@ def test_copying_again_changes_nothing_and_adds_what_is_missing(taken_over: Data
     assert copied(taken_over) == before
 
 
-def test_zero_gives_the_tables_back_and_up_again_takes_them_over(runs: Database) -> None:
+def test_zero_restores_the_tables_and_migrating_again_takes_them_over(runs: Database) -> None:
     schema, columns = runs.schema(), runs.columns()
     content = runs.content(columns)
     take_over(runs)
@@ -248,7 +248,7 @@ def test_zero_gives_the_tables_back_and_up_again_takes_them_over(runs: Database)
     assert copied(runs) == mine
 
 
-def test_without_sessions(runs: Database) -> None:
+def test_a_database_without_sessions_is_copied(runs: Database) -> None:
     runs.execute('DROP TABLE "AgentSession" CASCADE')
     assert take_over(runs).count("Copied") == 2
     assert runs.value('SELECT count(*) FROM "AgentSession"') == 0
@@ -256,7 +256,7 @@ def test_without_sessions(runs: Database) -> None:
     assert "AgentSession" not in runs.columns()
 
 
-def test_a_project_of_another_collation(runs: Database) -> None:
+def test_projects_of_another_collation_are_copied(runs: Database) -> None:
     runs.execute(
         'DROP VIEW "RecentProject"; ALTER TABLE "AgentWorkflowRun" DROP CONSTRAINT "AgentWorkflowRun_projectId_fkey"; '
         'ALTER TABLE "Project" ALTER id TYPE text COLLATE "POSIX"'
@@ -264,7 +264,7 @@ def test_a_project_of_another_collation(runs: Database) -> None:
     assert "Copied 5 of 6" in take_over(runs)
 
 
-def test_a_row_that_changes_on_the_way_is_refused(runs: Database) -> None:
+def test_a_row_that_cannot_be_copied_unchanged_is_refused(runs: Database) -> None:
     runs.manage("migrate", "agentstate", "0019", settings=ADOPT)
     runs.execute(
         """

@@ -122,7 +122,7 @@ def test_a_document_that_differs_as_jsonb_is_a_change(old: str, new: str) -> Non
 
 
 @pytest.mark.parametrize("written", [LONG_AGO, LONG_AGO - timedelta(days=1), None], ids=["same", "stale", "NULL"])
-def test_a_clock_that_is_not_later_counts_as_not_set(written: datetime | None) -> None:
+def test_a_clock_that_is_not_later_counts_as_unset(written: datetime | None) -> None:
     add(factsJson="1")
 
     kept = update('name = %s, "stateUpdatedAt" = %s', "other", written)
@@ -132,7 +132,7 @@ def test_a_clock_that_is_not_later_counts_as_not_set(written: datetime | None) -
     assert moved > LONG_AGO + timedelta(days=1)
 
 
-def test_a_stale_row_that_is_written_back_does_not_turn_it_back() -> None:
+def test_a_stale_row_that_is_written_back_does_not_set_it_back() -> None:
     add(factsJson="1")
     stale = Project.objects.get()
     moved = update("\"factsJson\" = '2'")
@@ -177,7 +177,7 @@ def test_writers_with_the_replica_role_move_it() -> None:
 
 
 @pytest.mark.parametrize("name", ["Audit", "zz_a_late_one"])
-def test_it_sees_what_another_trigger_changed(name: str) -> None:
+def test_it_sees_the_changes_of_other_triggers(name: str) -> None:
     execute(
         f"""
         CREATE FUNCTION pg_temp.normalize() RETURNS trigger LANGUAGE plpgsql AS
@@ -234,7 +234,7 @@ def store_unreadable(clock: str) -> None:
 
 
 @pytest.mark.parametrize("written", UNREADABLE)
-def test_a_clock_that_python_cannot_read_counts_as_not_set(written: str) -> None:
+def test_a_clock_that_python_cannot_read_counts_as_unset(written: str) -> None:
     add(factsJson="1")
 
     kept = update('"stateUpdatedAt" = %s', written)
@@ -263,7 +263,7 @@ def test_any_update_of_a_row_with_such_a_clock_gives_it_the_servers_time(stored:
     assert before < update(change) < value("SELECT clock_timestamp()")
 
 
-def test_a_new_row_keeps_a_clock_that_can_be_read_and_needs_none() -> None:
+def test_a_new_row_keeps_a_readable_clock_and_needs_none() -> None:
     add(clock=LONG_AGO)
     execute("""INSERT INTO "Project" (id, "userId", name, "stateUpdatedAt") VALUES ('q', 'u', 'n', NULL)""")
 

@@ -40,7 +40,7 @@ def run_id() -> str:
     return scenes.one("""SELECT id FROM "AgentWorkflowRun" WHERE workflow_id = 'rfp_intake'""")[0]
 
 
-def test_a_summary_for_people(files: list[str]) -> None:
+def test_people_get_a_summary(files: list[str]) -> None:
     ended = call("ingest_rfp", PROJECT, *files)
     assert ended.code == 0
     assert ended.lines[-3:] == [
@@ -81,7 +81,7 @@ def test_arguments_that_cannot_be_stored_are_refused(arguments: tuple[str, ...])
     assert "has characters that cannot be stored" in ended.stderr
 
 
-def test_a_summary_for_machines(files: list[str]) -> None:
+def test_machines_get_json(files: list[str]) -> None:
     ended = call("ingest_rfp", PROJECT, *files, "--format", "json", "--verbosity", "0")
     assert ended.stderr == ""
     assert ended.json == {
@@ -111,7 +111,7 @@ def test_a_summary_for_machines(files: list[str]) -> None:
     }
 
 
-def test_the_same_files_again(files: list[str]) -> None:
+def test_the_same_files_again_record_nothing(files: list[str]) -> None:
     call("ingest_rfp", PROJECT, *files)
     again = call("ingest_rfp", PROJECT, *files)
     assert (again.code, again.lines[-1]) == (0, "Nothing is new: the state is unchanged, and no run was recorded.")
@@ -128,12 +128,12 @@ def test_files_that_cannot_be_read_are_named(files: list[str], tmp_path: Path) -
     assert ended.json["conflicts"] == 2
 
 
-def test_wrong_usage() -> None:
+def test_wrong_usage_is_refused() -> None:
     ended = call("ingest_rfp", PROJECT)
     assert (ended.code, ended.stderr) == (2, "No document is named. Name files, or give --uploads.\n")
 
 
-def test_an_unknown_project(files: list[str]) -> None:
+def test_an_unknown_project_is_refused(files: list[str]) -> None:
     ended = call("ingest_rfp", "nowhere", *files)
     assert (ended.code, ended.stdout) == (1, "")
     assert "nowhere" in ended.stderr
@@ -153,7 +153,7 @@ def test_closed_gates_are_named(files: list[str]) -> None:
     assert "agentkit_writes" in ended.stderr
 
 
-def test_uploads_of_the_legacy_application() -> None:
+def test_uploads_of_the_legacy_application_are_read() -> None:
     scenes.run_sql('CREATE TABLE "Upload" (id text, "projectId" text, kind text, filename text, text text)')
     scenes.run_sql(
         """INSERT INTO "Upload" VALUES
@@ -170,7 +170,7 @@ def test_uploads_of_the_legacy_application() -> None:
     }
 
 
-def test_a_database_without_uploads() -> None:
+def test_a_database_without_uploads_says_so() -> None:
     ended = call("ingest_rfp", PROJECT, "--uploads")
     assert ended.code == 1
     assert ended.stderr == 'This database has no table "Upload". Name files instead of --uploads.\n'

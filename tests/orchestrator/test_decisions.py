@@ -96,7 +96,7 @@ def test_latest_keeps_the_latest_value() -> None:
 
 
 @pytest.mark.parametrize("key", ["nothing", "", "limit_conflict:nothing"])
-def test_an_unknown_key_is_refused_with_those_that_are_there(key: str) -> None:
+def test_an_unknown_key_is_refused_with_the_known_ones(key: str) -> None:
     with pytest.raises(UnknownDecision, match="submission_deadline"):
         resolve_conflict(PROJECT, key, "latest")
     assert not AgentWorkflowRun.objects.filter(workflow_id="rfp_decision").exists()
@@ -114,12 +114,12 @@ def test_an_override_outlives_the_next_intake() -> None:
     assert (made["fatal"], made["note"], made["by"]) == (False, "We apply with a fiscal sponsor.", "ada")
 
 
-def test_an_override_says_why() -> None:
+def test_an_override_records_its_reason() -> None:
     with pytest.raises(ValueError, match="Say why"):
         override_eligibility(PROJECT, items()[0]["id"], False, " ")
 
 
-def test_an_unknown_item_is_refused_with_those_that_are_there() -> None:
+def test_an_unknown_item_is_refused_with_the_known_ones() -> None:
     with pytest.raises(UnknownDecision, match=items()[0]["id"]):
         override_eligibility(PROJECT, "nothing", True, "A note")
 
@@ -137,7 +137,7 @@ def test_overrides_of_the_legacy_application_are_kept(overrides: dict[str, Any])
     assert state.load(PROJECT).eligibility["overrides"]["a"]["fatal"] is False
 
 
-def test_an_entry_of_the_legacy_application_is_resolved_without_consequences() -> None:
+def test_a_legacy_entry_is_resolved_without_consequences() -> None:
     ProjectFactory(id="legacy")
     entry = {"type": "section_conflict", "key": "budget", "previous": {"version": "v1"}, "next": {"version": "v2"}}
     state.save("legacy", conflict_log=[entry, "something odd"])

@@ -65,7 +65,7 @@ def test_one_intake_is_one_run_with_a_call_for_each_step() -> None:
     assert ingested.changed == ("rfpNorm", "facts", "coverage", "conflictLog", "eligibility")
 
 
-def test_the_addendum_changes_what_the_call_says() -> None:
+def test_the_addendum_changes_the_calls_values() -> None:
     take_in(FAQ, ADDENDUM, CALL)
     found = conflicts()
     assert found["project_narrative_pages"] == ("15 pages", "5 pages")
@@ -104,7 +104,7 @@ def test_an_addendum_may_come_alone_later() -> None:
     assert AgentWorkflowRun.objects.filter(workflow_id="rfp_intake").count() == 2
 
 
-def test_an_unreadable_file_does_not_keep_others_out() -> None:
+def test_an_unreadable_file_does_not_affect_the_others() -> None:
     broken, empty = SourceFile("broken.pdf", pdf(["text"])[:200]), SourceFile("empty.md", b"")
     ingested = ingest(PROJECT, [SOURCES[0], broken, empty])
     assert [file.name for file in ingested.unread] == ["broken.pdf", "empty.md"]
@@ -152,7 +152,7 @@ def test_a_failure_leaves_a_failed_run_the_documents_and_the_state(monkeypatch: 
     assert take_in(ADDENDUM).changed, "the next intake works from the documents that were kept"
 
 
-def test_a_state_that_somebody_saves_meanwhile_is_worked_from_again(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_concurrent_save_makes_the_intake_start_again(monkeypatch: pytest.MonkeyPatch) -> None:
     saves = iter([{"org": {"legal_name": "Rivers"}}])
     score = intake_state.score_coverage
 
@@ -166,7 +166,7 @@ def test_a_state_that_somebody_saves_meanwhile_is_worked_from_again(monkeypatch:
     assert state.load(PROJECT).facts["org"]["legal_name"] == "Rivers"
 
 
-def test_a_project_that_others_keep_saving_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_intake_gives_up_on_a_project_that_keeps_changing(monkeypatch: pytest.MonkeyPatch) -> None:
     score, numbers = intake_state.score_coverage, iter(range(1000))
 
     def score_beside_a_save(*args: Any) -> object:
@@ -179,14 +179,14 @@ def test_a_project_that_others_keep_saving_is_given_up(monkeypatch: pytest.Monke
     assert AgentWorkflowRun.objects.get(workflow_id="rfp_intake").status == "failed"
 
 
-def test_texts_that_were_read_before_are_taken_in_too() -> None:
+def test_texts_read_earlier_are_taken_in() -> None:
     text = "# Call\n\nThe narrative must not exceed 7 pages.\n"
     ingested = ingest(PROJECT, texts=[ReadFile("call.md", "0" * 64, len(text), text)])
     assert [file.name for file in ingested.files] == ["call.md"]
     assert AgentDocument.objects.get().text == text
 
 
-def test_a_deleted_project_takes_its_documents_along() -> None:
+def test_a_deleted_project_deletes_its_documents() -> None:
     take_in(CALL)
     scenes.run_sql('DELETE FROM "Project" WHERE id = %s', PROJECT)
     assert not AgentDocument.objects.exists()

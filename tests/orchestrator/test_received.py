@@ -31,7 +31,7 @@ def run_of(run_id: str) -> AgentWorkflowRun:
     return AgentWorkflowRun.objects.get(pk=run_id)
 
 
-def test_files_wait_until_a_worker_reads_them_and_are_gone_then() -> None:
+def test_files_wait_until_a_worker_reads_them() -> None:
     received = receive(PROJECT, [CALL, EMPTY, NEWER])
     assert received.is_new
     assert run_of(received.run_id).status == "pending"
@@ -71,7 +71,7 @@ def test_the_same_files_again_are_the_same_run_unless_it_was_lost() -> None:
     )
 
 
-def test_an_id_of_the_callers_stands_for_one_intake() -> None:
+def test_a_callers_id_names_one_intake() -> None:
     assert receive(PROJECT, [CALL], "my-intake") == ("my-intake", True)
     assert receive(PROJECT, [CALL], "my-intake") == ("my-intake", False)
     with pytest.raises(IdTaken, match="my-intake"):
@@ -81,7 +81,7 @@ def test_an_id_of_the_callers_stands_for_one_intake() -> None:
         receive("project-2", [CALL], "my-intake")
 
 
-def test_nothing_is_taken_in_for_an_unknown_project_or_with_closed_gates() -> None:
+def test_an_unknown_project_or_closed_gates_take_nothing_in() -> None:
     with pytest.raises(ProjectNotFound):
         receive("nowhere", [CALL])
     received = receive(PROJECT, [CALL])

@@ -9,12 +9,12 @@ if TYPE_CHECKING:
     from pytest_django import Settings
 
 
-def test_says_nothing_about_a_plain_url(settings: Settings) -> None:
+def test_a_plain_url_has_no_findings(settings: Settings) -> None:
     settings.DATABASE = database_from_url("postgres://h/db?schema=app&pgbouncer=true&sslmode=require")
     assert dropped_parameters() == []
 
 
-def test_mentions_what_only_prisma_knows(settings: Settings) -> None:
+def test_prismas_own_parameters_are_mentioned(settings: Settings) -> None:
     settings.DATABASE = database_from_url("postgres://h/db?pool_timeout=2&connection_limit=5")
     [message] = dropped_parameters()
     assert message.id == "project.I001"
@@ -22,7 +22,7 @@ def test_mentions_what_only_prisma_knows(settings: Settings) -> None:
     assert "ignored: connection_limit, pool_timeout." in message.msg
 
 
-def test_warns_about_what_nobody_knows(settings: Settings) -> None:
+def test_unknown_parameters_are_warned_about(settings: Settings) -> None:
     settings.DATABASE = database_from_url("postgres://h/db?sslmod=require")
     [message] = dropped_parameters()
     assert message.id == "project.W001"

@@ -20,26 +20,26 @@ def failure(manage: Manage, url: str) -> str:
     return result.stderr
 
 
-def test_a_bad_url(manage: Manage) -> None:
+def test_a_bad_url_is_reported(manage: Manage) -> None:
     assert failure(manage, "mysql://u:hidden@h/db") == (
         "DATABASE_URL does not start with postgres:// or postgresql://, "
         "as postgres://user:password@host:5432/name does.\n"
     )
 
 
-def test_nobody_listens(manage: Manage) -> None:
+def test_a_refused_connection_is_reported(manage: Manage) -> None:
     assert failure(manage, "postgres://u:hidden@127.0.0.1:1/db") == (
         "Could not connect to the database 'db' at 127.0.0.1, port 1: Connection refused. Check DATABASE_URL.\n"
     )
 
 
-def test_no_such_socket(manage: Manage) -> None:
+def test_a_missing_socket_is_reported(manage: Manage) -> None:
     assert failure(manage, "postgres://u:hidden@localhost/db?host=/nowhere") == (
         "Could not connect to the database 'db' at /nowhere: No such file or directory. Check DATABASE_URL.\n"
     )
 
 
-def test_no_such_host(manage: Manage) -> None:
+def test_an_unknown_host_is_reported(manage: Manage) -> None:
     sentence = failure(manage, "postgres://u:hidden@nowhere.invalid/db")
     assert sentence.startswith("Could not connect to the database 'db' at nowhere.invalid: ")
     assert sentence.count("\n") == 1
@@ -61,7 +61,7 @@ def socket_folder(manage: Manage, data_dir: Path) -> Iterator[Path]:
     session.leave()
 
 
-def test_a_server_that_answers(manage: Manage, socket_folder: Path) -> None:
+def test_a_servers_refusal_is_reported(manage: Manage, socket_folder: Path) -> None:
     def url(login: str, database: str) -> str:
         return f"postgres://{login}@localhost/{database}?host={socket_folder}&schema=My%20App"
 

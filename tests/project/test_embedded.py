@@ -123,7 +123,7 @@ def test_is_made_once_by_processes_that_start_together(data_dir: Path) -> None:
     assert answers.pop().startswith("agentstate ")
 
 
-def test_is_made_anew_where_its_making_was_interrupted(manage: Manage, data_dir: Path) -> None:
+def test_is_created_again_after_an_interrupted_creation(manage: Manage, data_dir: Path) -> None:
     half = data_dir / "postgres.new"
     half.mkdir(parents=True)
     (half / "PG_VERSION").write_text("18\n")
@@ -213,7 +213,7 @@ def test_is_refused_for_data_of_another_user(manage: Manage, data_dir: Path, pgd
     assert "belongs to the user with id" in refusal(manage, data_dir)
 
 
-def test_tells_in_one_sentence_why_it_does_not_start(manage: Manage, data_dir: Path, pgdata: Path) -> None:
+def test_reports_in_one_sentence_why_it_does_not_start(manage: Manage, data_dir: Path, pgdata: Path) -> None:
     sentence = refusal(manage, data_dir)
     assert sentence.startswith("The embedded PostgreSQL's pg_ctl failed: ")
     assert "postgresql.conf" in sentence

@@ -10,7 +10,7 @@ from tests.admin.viewers import superuser, viewer
 pytestmark = pytest.mark.django_db
 
 
-def test_what_is_not_there_is_said_in_the_admins_clothes() -> None:
+def test_a_missing_page_looks_like_the_admin() -> None:
     response = superuser().get("/admin/agentstate/agentdocument/nowhere/change/")
 
     text = response.content.decode()
@@ -26,7 +26,7 @@ def test_an_unknown_address_is_not_found() -> None:
     assert "There is no page at this address." in response.content.decode()
 
 
-def test_what_is_not_permitted_names_who_asked() -> None:
+def test_a_forbidden_page_names_the_user() -> None:
     response = viewer().get(reverse("admin:agentstate_agentworkflowrun_changelist"))
 
     text = response.content.decode()

@@ -78,7 +78,7 @@ def test_does_not_take_the_root_of_the_file_system_for_a_home() -> None:
 
 
 @only_root
-def test_names_what_it_opens_when_the_server_starts(manage: Manage, closed: Path) -> None:
+def test_names_the_folders_it_opens_when_the_server_starts(manage: Manage, closed: Path) -> None:
     result = manage("dbshell", "--", "-Atc", "SELECT 1", AGENTSTATE_DATA_DIR=str(closed / "data"))
     assert (result.stdout, result.returncode) == ("1\n", 0)
     assert result.stderr == f"Note: the embedded PostgreSQL, run by root, lets every user enter {closed}.\n"
@@ -96,7 +96,7 @@ def closed_home() -> Iterator[Path]:
 
 
 @only_root
-def test_refuses_to_open_roots_home_and_leaves_everything_as_it_was(manage: Manage, closed_home: Path) -> None:
+def test_refuses_to_open_roots_home_and_changes_nothing(manage: Manage, closed_home: Path) -> None:
     before = mode(closed_home.parent)
     result = manage("migrate", AGENTSTATE_DATA_DIR=str(closed_home / "data"), AGENTSTATE_OPEN_PARENT_FOLDERS="")
     assert (result.stdout, result.returncode) == ("", 1)

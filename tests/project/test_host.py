@@ -101,7 +101,7 @@ def test_a_bare_project_migrates_backfills_and_shows_every_page(host: Host, data
     assert "shared.css" in host.manage("findstatic", "agentstate/shared.css").stdout
 
 
-def test_what_a_host_may_set_for_its_database_changes_nothing_that_users_see(host: Host) -> None:
+def test_a_hosts_database_settings_change_no_result(host: Host) -> None:
     host.add_settings(lines_of_the_readme())
     host.add_settings('INSTALLED_APPS += ["agentstate.samples"]')
     tours = []

@@ -24,7 +24,7 @@ from tests.recording.recorded import events_of, read_page, the_run
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-def test_an_asynchronous_run() -> None:
+def test_an_asynchronous_run_is_recorded() -> None:
     turn("agentkit_writes", everyone=True)
     project = ProjectFactory()
 
@@ -53,7 +53,7 @@ def test_an_asynchronous_run() -> None:
     assert types == ["a", "b", "c", "tool.invocation", "tool.result", "state.changed", "heartbeat"]
 
 
-def test_an_asynchronous_run_under_asyncio_itself() -> None:
+def test_an_asynchronous_run_works_under_asyncio_itself() -> None:
     async def work() -> None:
         try:
             async with arecord("intake") as recorder:
@@ -67,7 +67,7 @@ def test_an_asynchronous_run_under_asyncio_itself() -> None:
     assert numbers == list(range(20))
 
 
-def test_an_asynchronous_error() -> None:
+def test_an_asynchronous_error_fails_the_run() -> None:
     async def work() -> None:
         async with arecord("intake") as recorder, recorder.tool("search"):
             read_page(9)
@@ -79,7 +79,7 @@ def test_an_asynchronous_error() -> None:
     assert events_of(the_run().pk)[1][1]["status"] == "error"
 
 
-def test_an_asynchronous_run_of_an_unknown_project() -> None:
+def test_an_asynchronous_run_of_an_unknown_project_is_refused() -> None:
     async def work() -> None:
         async with arecord("intake", "no-such-project"):
             pytest.fail("the block began")
@@ -107,7 +107,7 @@ def test_a_canceled_task_cancels_its_run_and_its_tool() -> None:
     assert events_of(the_run().pk)[1][1]["status"] == "canceled"
 
 
-def test_a_task_that_runs_out_of_time() -> None:
+def test_a_task_that_times_out_cancels_its_run() -> None:
     async def work() -> None:
         async with asyncio.timeout(0.2), arecord("intake"):
             await asyncio.sleep(60)
@@ -117,7 +117,7 @@ def test_a_task_that_runs_out_of_time() -> None:
     assert the_run().status == "canceled"
 
 
-def test_a_task_that_is_canceled_again_and_again_ends_its_run_all_the_same() -> None:
+def test_a_task_that_is_canceled_repeatedly_still_ends_its_run() -> None:
     """As task groups of some libraries do: they cancel until the task gives in."""
 
     async def work() -> None:
@@ -139,7 +139,7 @@ def test_a_task_that_is_canceled_again_and_again_ends_its_run_all_the_same() -> 
     assert numbers == list(range(len(numbers)))
 
 
-def test_a_task_that_is_canceled_while_its_run_begins_leaves_none_running() -> None:
+def test_a_task_canceled_while_its_run_begins_leaves_none_running() -> None:
     async def work() -> None:
         async with arecord("intake"):
             await asyncio.sleep(60)

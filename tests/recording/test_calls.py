@@ -48,7 +48,7 @@ def test_a_call_is_settled_later_by_itself_or_by_its_id() -> None:
         ({"status": "error"}, "error", None),
     ],
 )
-def test_a_result_has_the_status_that_is_given_or_follows_from_the_error(
+def test_a_result_has_the_given_status_or_the_one_of_its_error(
     given: dict[str, Any], status: str, error: str | None
 ) -> None:
     with record("intake") as run:
@@ -56,13 +56,13 @@ def test_a_result_has_the_status_that_is_given_or_follows_from_the_error(
     assert outcomes(run.run_id)[1] == ("1", status, None, error)
 
 
-def test_a_status_that_no_call_has_is_refused() -> None:
+def test_an_unknown_status_is_refused() -> None:
     with record("intake") as run, run.tool("search") as call, pytest.raises(ValueError, match="'done'"):
         run.settle(call, status="done")
     assert outcomes(run.run_id)[1][1] == "ok"
 
 
-def test_an_id_that_is_used_again_gives_two_pairs() -> None:
+def test_a_reused_id_gives_two_pairs() -> None:
     with record("intake") as run:
         run.invoke("search", call_id="1")
         second = run.invoke("search", call_id="1")
@@ -76,7 +76,7 @@ def test_an_id_that_is_used_again_gives_two_pairs() -> None:
     ]  # fmt: skip
 
 
-def test_a_call_that_is_not_open_is_not_settled() -> None:
+def test_an_unknown_call_is_not_settled() -> None:
     with record("intake") as run:
         with run.tool("search", call_id="1") as call:
             run.settle(call, output="early")
@@ -87,7 +87,7 @@ def test_a_call_that_is_not_open_is_not_settled() -> None:
 
 
 @pytest.mark.parametrize("error", [None, ValueError("no page")])
-def test_a_call_that_is_open_when_its_run_ends_is_canceled(error: Exception | None) -> None:
+def test_the_end_of_a_run_cancels_its_open_calls(error: Exception | None) -> None:
     def work() -> None:
         with record("intake") as run:
             run.invoke("search", call_id="1")
@@ -137,7 +137,7 @@ def test_an_output_may_be_large_or_an_object() -> None:
     assert read == {"$unstorable": f"{__name__}.Page", "value": {"number": 7}}
 
 
-def test_an_asynchronous_call_in_two_halves() -> None:
+def test_an_asynchronous_call_is_recorded_in_two_halves() -> None:
     async def work() -> None:
         async with arecord("intake") as run:
             first = await run.invoke("search", call_id="1", agent="Planner")
@@ -153,7 +153,7 @@ def test_an_asynchronous_call_in_two_halves() -> None:
     assert {payload["agent"] for _, payload in events_of(the_run().pk)} == {"Planner"}
 
 
-def test_an_asynchronous_call_that_is_canceled_at_its_very_start_has_its_result() -> None:
+def test_an_asynchronous_call_canceled_at_its_start_has_a_result() -> None:
     async def work() -> None:
         async with arecord("intake") as run:
             starting = asyncio.ensure_future(run.invoke("search", call_id="1"))

@@ -32,7 +32,7 @@ def test_the_innermost_block_is_the_current_run() -> None:
         current()
 
 
-def test_a_block_that_fails_is_not_current_afterwards() -> None:
+def test_a_failed_block_is_not_current_afterwards() -> None:
     with pytest.raises(ValueError, match="no page"), record("intake"):
         raise ValueError("no page")
     with pytest.raises(LookupError):
@@ -60,7 +60,7 @@ def test_concurrent_runs_keep_apart_and_their_tasks_and_threads_inherit_them() -
         assert events_of(AgentWorkflowRun.objects.get(workflow_id=name).pk) == [(name, {})] * 2
 
 
-def test_a_thread_of_the_callers_own_is_outside() -> None:
+def test_a_callers_own_thread_is_outside() -> None:
     seen: list[Exception] = []
 
     def look() -> None:

@@ -36,7 +36,7 @@ def test_an_event_is_on_disk_when_the_call_returns() -> None:
     assert len(event_id) == 24
 
 
-def test_the_payload_is_an_object_where_there_is_none() -> None:
+def test_a_missing_payload_is_an_empty_object() -> None:
     with record("intake") as recorder:
         recorder.event("a")
         recorder.event("b", [])
@@ -44,7 +44,7 @@ def test_the_payload_is_an_object_where_there_is_none() -> None:
     assert events_of(recorder.run_id) == [("a", {}), ("b", []), ("c", {}), ("d", 0)]
 
 
-def test_events_inside_a_transaction_share_its_fate() -> None:
+def test_events_inside_a_transaction_are_rolled_back_with_it() -> None:
     with record("intake") as recorder:
         with rolled_back():
             recorder.event("undone")
@@ -68,7 +68,7 @@ def test_one_event_is_one_round_to_the_database(django_assert_num_queries: Any) 
         recorder.event("a")
 
 
-def test_order_holds_where_the_clock_was_set_back() -> None:
+def test_order_holds_when_the_clock_is_set_back() -> None:
     with record("intake") as recorder:
         ahead = timezone.now() + timedelta(days=1)
         EventFactory(run=recorder.run, type="ahead", created_at=ahead)
@@ -176,7 +176,7 @@ def test_the_last_event_is_found_in_the_index() -> None:
     assert "AgentWorkflowRunEvent_run_created_key" in plan
 
 
-def test_events_that_are_too_large_for_one_statement_are_written_by_several(
+def test_events_too_large_for_one_statement_take_several(
     monkeypatch: pytest.MonkeyPatch, django_assert_num_queries: Any
 ) -> None:
     monkeypatch.setattr(storable, "LARGEST", 1000)

@@ -28,7 +28,7 @@ def read(run_id: str, after: datetime | None = None) -> NewEvents:
 
 
 @pytest.mark.django_db
-def test_events_after_a_position_are_those_that_follow_it() -> None:
+def test_events_after_a_position_follow_it() -> None:
     with record("draft") as run:
         run.events(("note", {"n": number}) for number in range(5))
         whole = read(run.run_id)

@@ -36,7 +36,7 @@ def odd_server(request: pytest.FixtureRequest) -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("odd_server")
-def test_a_run_with_all_that_it_can_have() -> None:
+def test_a_run_with_every_feature_is_recorded() -> None:
     turn("agentkit_writes", everyone=True)
     project = ProjectFactory()
     with record("intake", project.id, input={"pages": 1}) as recorder:
@@ -54,7 +54,7 @@ def test_a_run_with_all_that_it_can_have() -> None:
 
 
 @pytest.mark.usefixtures("odd_server")
-def test_many_write_to_one_run() -> None:
+def test_many_writers_share_one_run() -> None:
     turn("agentkit_writes", everyone=True)
     project = ProjectFactory()
     with record("intake", project.id) as recorder:
@@ -76,7 +76,7 @@ def test_many_write_to_one_run() -> None:
 
 
 @pytest.mark.usefixtures("odd_server")
-def test_a_run_that_others_end_while_it_is_written_to() -> None:
+def test_a_run_ended_by_another_process_refuses_events() -> None:
     for _ in range(5):
         recorders: list[Recorder] = []
 
@@ -98,7 +98,7 @@ def test_a_run_that_others_end_while_it_is_written_to() -> None:
 
 
 @pytest.mark.usefixtures("odd_server")
-def test_conversations_are_opened_once_and_lose_no_entry() -> None:
+def test_sessions_open_once_and_lose_no_entry() -> None:
     project = ProjectFactory()
     with record("chat", project.id) as recorder:
         for memory in ("a", "b", "c"):
@@ -118,7 +118,7 @@ def test_conversations_are_opened_once_and_lose_no_entry() -> None:
 
 
 @pytest.mark.usefixtures("odd_server")
-def test_closing_beside_writers() -> None:
+def test_stale_runs_are_closed_beside_writers() -> None:
     with record("intake") as recorder:
 
         def act(place: int) -> None:
@@ -135,7 +135,7 @@ def test_closing_beside_writers() -> None:
 
 
 @pytest.mark.usefixtures("odd_server")
-def test_flags_that_many_change_at_once() -> None:
+def test_many_processes_change_flags_at_once() -> None:
     turn("agentkit_reads", percent=1)
 
     def change(place: int) -> None:
@@ -150,7 +150,7 @@ def test_flags_that_many_change_at_once() -> None:
 
 
 @pytest.mark.parametrize("level", STRICTER)
-def test_a_stricter_transaction_of_the_callers_is_refused_where_it_would_be_wrong(level: str) -> None:
+def test_a_callers_stricter_transaction_is_refused_where_it_would_be_wrong(level: str) -> None:
     project = ProjectFactory()
     session = open_for(project.id, "a")
     with record("intake", project.id) as recorder:

@@ -64,7 +64,7 @@ def test_a_run_that_waits_with_a_state_is_resumed_and_not_started() -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_of_many_workers_that_start_a_run_at_once_one_does() -> None:
+def test_one_of_many_workers_starts_a_run() -> None:
     run_id = enqueue("intake")
 
     def work(place: int) -> bool:

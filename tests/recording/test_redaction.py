@@ -85,7 +85,7 @@ def test_events_input_output_and_error_are_redacted() -> None:
     assert arguments == {"key": SECRET}
 
 
-def test_what_is_not_redacted_is_stored_as_it_is_without_a_redaction(settings: SettingsWrapper) -> None:
+def test_without_a_redaction_values_are_stored_unchanged(settings: SettingsWrapper) -> None:
     odd = {
         "nul": "a\0b",
         "nan": float("nan"),

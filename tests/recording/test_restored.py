@@ -56,13 +56,13 @@ def test_json_from_python_comes_back_equal(value: object) -> None:
     assert round_trip(value) == value
 
 
-def test_nan_comes_back() -> None:
+def test_nan_is_restored() -> None:
     assert math.isnan(round_trip([math.nan])[0])
     assert math.isnan(round_trip({"\0": Decimal("NaN")})["\0"])
 
 
 @pytest.mark.parametrize("value", [{1, 2}, b"bytes", Decimal, [[]] * 3], ids=repr)
-def test_other_marks_stay(value: object) -> None:
+def test_other_marks_are_kept(value: object) -> None:
     text = scalar("SELECT %s::jsonb::text", storable(value))
     assert restored(json.loads(text)) == json.loads(text)
 
@@ -82,7 +82,7 @@ def test_other_marks_stay(value: object) -> None:
     ],
     ids=repr,
 )
-def test_a_mark_that_means_nothing_stays(mark: dict[str, object]) -> None:
+def test_a_mark_without_meaning_is_kept(mark: dict[str, object]) -> None:
     assert restored([mark]) == [mark]
 
 

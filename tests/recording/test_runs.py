@@ -133,7 +133,7 @@ def test_an_error_whose_text_cannot_be_stored(error: Exception, text: str) -> No
     assert the_run().error.partition("\n")[0] == text
 
 
-def test_the_error_goes_on_where_its_end_cannot_be_recorded(caplog: pytest.LogCaptureFixture) -> None:
+def test_an_error_is_raised_even_where_its_end_cannot_be_recorded(caplog: pytest.LogCaptureFixture) -> None:
     def work() -> None:
         with record("intake"):
             sql('DELETE FROM "AgentWorkflowRun"')
@@ -152,13 +152,13 @@ def lose_the_connection() -> None:
         other.execute("SELECT pg_terminate_backend(%s, 10000)", [pid])
 
 
-def test_a_connection_that_was_lost_meanwhile_does_not_keep_a_run_from_its_end() -> None:
+def test_a_lost_connection_does_not_keep_a_run_from_ending() -> None:
     with record("intake"):
         lose_the_connection()
     assert the_run().status == "succeeded"
 
 
-def test_a_connection_that_was_lost_meanwhile_does_not_hide_an_error() -> None:
+def test_a_lost_connection_does_not_hide_an_error() -> None:
     def work() -> None:
         with record("intake") as recorder, recorder.tool("search"):
             lose_the_connection()
@@ -170,7 +170,7 @@ def test_a_connection_that_was_lost_meanwhile_does_not_hide_an_error() -> None:
     assert [type_ for type_, _ in events_of(the_run().pk)] == ["tool.invocation", "tool.result"]
 
 
-def test_a_caller_who_manages_transactions_keeps_that_connection() -> None:
+def test_a_caller_who_manages_transactions_keeps_the_connection() -> None:
     def work() -> None:
         with record("intake"):
             sql("SELECT 1 / 0")
@@ -187,7 +187,7 @@ def test_a_caller_who_manages_transactions_keeps_that_connection() -> None:
     assert AgentWorkflowRun.objects.count() == 0
 
 
-def test_a_run_inside_a_transaction_shares_its_fate() -> None:
+def test_a_run_inside_a_transaction_is_rolled_back_with_it() -> None:
     with rolled_back(), record("intake") as recorder:
         recorder.event("seen")
     assert not AgentWorkflowRun.objects.exists()
@@ -263,7 +263,7 @@ def test_starting_says_when_a_run_began() -> None:
     assert run.started_at > recorded + timedelta(hours=23)
 
 
-def test_of_many_that_end_a_run_at_once_one_does() -> None:
+def test_one_of_many_that_end_a_run_succeeds() -> None:
     run = RunFactory(status="running", completed_at=None)
 
     def end(place: int) -> bool:
@@ -284,7 +284,7 @@ def test_a_deleted_run_changes_no_status() -> None:
         run.succeed()
 
 
-def test_a_run_that_was_canceled_accepts_nothing_more() -> None:
+def test_a_canceled_run_accepts_nothing_more() -> None:
     def work() -> None:
         with record("intake") as recorder:
             the_run().cancel("enough")
@@ -318,7 +318,7 @@ def test_a_finished_run_accepts_no_events() -> None:
     assert events_of(recorder.run_id) == []
 
 
-def test_a_run_that_is_gone_takes_nothing() -> None:
+def test_a_deleted_run_accepts_nothing() -> None:
     def work() -> None:
         with record("intake") as recorder:
             sql('DELETE FROM "AgentWorkflowRun"')

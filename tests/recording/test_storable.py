@@ -193,7 +193,7 @@ HERE = "tests.recording.test_storable"
         (OddName(), marked("?.Odd\\u0000\\ud800", "odd")),
     ],
 )
-def test_what_is_no_json_is_kept_and_marked(value: object, expected: object) -> None:
+def test_what_is_not_json_is_kept_and_marked(value: object, expected: object) -> None:
     assert json.loads(stored(value)) == expected
 
 
@@ -203,7 +203,7 @@ def test_a_marked_text_can_be_read_back() -> None:
     assert json.loads(f'"{kept}"') == text
 
 
-def test_what_holds_itself() -> None:
+def test_a_cycle_is_cut_and_marked() -> None:
     inner: dict[str, Any] = {"name": "inner"}
     outer = {"list": [inner]}
     inner["outer"] = outer
@@ -213,13 +213,13 @@ def test_what_holds_itself() -> None:
     }
 
 
-def test_the_same_thing_twice_is_no_cycle() -> None:
+def test_the_same_object_twice_is_not_a_cycle() -> None:
     shared = [float("nan")]
     assert json.loads(stored([shared, shared])) == [[marked("number", "NaN")]] * 2
 
 
 @pytest.mark.parametrize("levels", [501, 900, 5_000, 50_000])
-def test_what_is_too_deep_is_kept_as_text(levels: int) -> None:
+def test_excessive_depth_is_kept_as_text(levels: int) -> None:
     value: object = "the bottom"
     for _ in range(levels):
         value = [value]
@@ -230,14 +230,14 @@ def test_what_is_too_deep_is_kept_as_text(levels: int) -> None:
     assert '"$unstorable": "depth"' in text
 
 
-def test_as_deep_as_it_may_be() -> None:
+def test_the_greatest_depth_is_stored() -> None:
     value: object = {}
     for _ in range(499):
         value = [value]
     assert MARK not in stored(value)
 
 
-def test_what_is_too_large_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_large_value_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "LARGEST", 1000)
     monkeypatch.setattr(module, "CUT_TO", 10)
     assert json.loads(stored("ä" * 490)) == "ä" * 490
@@ -278,7 +278,7 @@ def test_an_error_of_an_odd_class_is_described() -> None:
     assert module.described(OddError("no page")) == "OddError: no page"
 
 
-def test_text_for_a_text_column() -> None:
+def test_text_is_made_storable() -> None:
     assert storable_text("a\0\ud800ä") == "a\\u0000\\ud800ä"
 
 
@@ -307,7 +307,7 @@ def test_nothing_is_refused(value: object) -> None:
 
 
 @given(anything)
-def test_the_long_way_and_the_short_way_agree(value: object) -> None:
+def test_the_fast_and_the_slow_path_agree(value: object) -> None:
     short = module._plain(value)
     if short is not None:
         assert json.loads("".join(module._Writer().write(value))) == json.loads(short)

@@ -40,7 +40,7 @@ def test_a_tool_leaves_its_call_and_its_result() -> None:
     ("error", "status", "run_status"),
     [(ValueError("no page"), "error", "failed"), (KeyboardInterrupt(), "canceled", "canceled")],
 )
-def test_a_tool_that_breaks(error: BaseException, status: str, run_status: str) -> None:
+def test_a_failing_tool_is_recorded(error: BaseException, status: str, run_status: str) -> None:
     with pytest.raises(type(error)), record("intake") as recorder, recorder.tool("search"):
         raise error
     (_, invocation), (_, result) = events_of(recorder.run_id)
@@ -50,7 +50,7 @@ def test_a_tool_that_breaks(error: BaseException, status: str, run_status: str) 
     assert the_run().status == run_status
 
 
-def test_a_tool_that_breaks_and_is_coped_with() -> None:
+def test_a_failing_tool_that_is_handled_is_recorded() -> None:
     with record("intake") as recorder:
         with pytest.raises(ValueError, match="no page"), recorder.tool("search"):
             raise ValueError("no page")
@@ -162,7 +162,7 @@ def test_a_type_and_a_tool_that_cannot_be_stored_are_marked() -> None:
     assert invocation["arguments"]["x"] == {"$unstorable": "set", "value": [1, 2]}
 
 
-def test_what_comes_late_for_a_run_closed_as_stale_is_kept_and_marked() -> None:
+def test_late_events_of_a_run_closed_as_stale_are_kept_and_marked() -> None:
     with record("intake") as recorder:
         recorder.event("in.time", {"a": 1})
         close_as_stale(recorder.run_id)
@@ -212,7 +212,7 @@ def test_a_run_closed_as_stale_saves_no_more() -> None:
     assert load(project).facts == 1
 
 
-def test_a_run_closed_as_stale_that_fails_late_tells_why() -> None:
+def test_a_run_closed_as_stale_that_fails_late_records_why() -> None:
     def work() -> None:
         with record("intake") as recorder:
             close_as_stale(recorder.run_id)

@@ -66,7 +66,7 @@ def test_usage_adds_up_in_the_run_by_model_and_in_all() -> None:
         ("broken", {}, None),
     ],
 )
-def test_a_cost_is_given_or_comes_from_the_price_table_or_is_not_known(
+def test_a_cost_is_given_or_computed_or_unknown(
     settings: SettingsWrapper, model: str, given: dict[str, Any], cost: Decimal | None
 ) -> None:
     settings.AGENTSTATE_PRICES = PRICES
@@ -113,14 +113,14 @@ def test_a_run_that_has_ended_takes_usage_and_marks_it_as_late(status: str) -> N
 @pytest.mark.parametrize(
     "given", [{"input_tokens": -1}, {"output_tokens": 1.5}, {"requests": True}, {"cost_usd": -0.1}, {"cost_usd": "1"}]
 )
-def test_a_number_that_is_none_is_refused(given: dict[str, Any]) -> None:
+def test_an_invalid_number_is_refused(given: dict[str, Any]) -> None:
     with record("intake") as run, pytest.raises(ValueError, match=next(iter(given))):
         run.usage(model="a", **given)
     assert (the_run().usage, events_of(run.run_id)) == (None, [])
 
 
 @pytest.mark.parametrize("usage", ["5", "[]", '{"input_tokens": "many"}'])
-def test_an_odd_total_is_added_to_as_if_it_were_none(usage: str) -> None:
+def test_an_odd_total_counts_as_none(usage: str) -> None:
     with record("intake") as run:
         sql('UPDATE "AgentWorkflowRun" SET usage = %s::jsonb', usage)
         run.usage(model="a\0", input_tokens=7)
@@ -128,7 +128,7 @@ def test_an_odd_total_is_added_to_as_if_it_were_none(usage: str) -> None:
     assert the_run().usage["models"].keys() == {"a\\u0000"}
 
 
-def test_a_run_that_is_gone_has_no_usage() -> None:
+def test_a_deleted_run_has_no_usage() -> None:
     with record("intake") as run:
         sql('DELETE FROM "AgentWorkflowRun"')
         run.run.status = "canceled"  # nothing is left to end

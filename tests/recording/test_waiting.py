@@ -61,7 +61,7 @@ def test_the_waiting_state_of_an_unknown_run_is_an_error() -> None:
 
 
 @pytest.mark.parametrize(("status", "error"), [("canceled", RunFinished), ("pending", IllegalStatusChange)])
-def test_a_run_that_is_not_running_any_more_does_not_wait(status: str, error: type[Exception]) -> None:
+def test_a_run_that_is_not_running_cannot_wait(status: str, error: type[Exception]) -> None:
     def work() -> None:
         with record("intake") as run:
             sql('UPDATE "AgentWorkflowRun" SET status = %s', status)
@@ -88,7 +88,7 @@ def test_events_waiting_state_and_status_are_written_together_or_not_at_all() ->
 
 
 @pytest.mark.django_db(transaction=True)
-def test_of_many_that_resume_a_run_at_once_one_does() -> None:
+def test_one_of_many_that_resume_a_run_succeeds() -> None:
     with record("intake") as run:
         run.interrupt(WAITING)
 

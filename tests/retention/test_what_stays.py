@@ -135,7 +135,7 @@ def test_the_base_of_a_fork_stays() -> None:
     assert scenes.homes_of(project).newest.state == {"facts": "2", "coverage": "3", "eligibility": "true"}
 
 
-def test_what_came_after_the_first_save_of_a_run_that_stays_stays_too() -> None:
+def test_saves_after_the_first_kept_one_of_a_run_are_kept() -> None:
     project, runs = play("begin", "save", "save", "event")
     first_save = state.history(project)[1].at
     AgentWorkflowRun.objects.filter(pk=runs[0]).update(workflow_id="kept")
@@ -149,7 +149,7 @@ def test_what_came_after_the_first_save_of_a_run_that_stays_stays_too() -> None:
     assert {at: state.at(project, at) for at in before} == before
 
 
-def test_what_the_rollout_counts_stays_until_the_columns_are_dropped() -> None:
+def test_the_rollouts_evidence_is_kept_until_the_columns_are_dropped() -> None:
     play("save", "write columns", "save", "save")
     sql("UPDATE \"AgentStateFlagChange\" SET changed_at = changed_at - interval '1 day'")
     bypassed = count_bypassing_writes()
@@ -233,7 +233,7 @@ def test_events_alone_can_go_and_come_back(tmp_path: Path) -> None:
     assert dump(RUNS, EVENTS) == whole
 
 
-def test_an_archive_that_ends_within_a_batch_gives_what_it_has(tmp_path: Path) -> None:
+def test_an_archive_that_ends_within_a_batch_is_loaded_as_far_as_it_goes(tmp_path: Path) -> None:
     play("save", "save")
     archive = prune(PruneOptions(timezone.now(), archive=tmp_path, batch_size=1)).archive
     assert archive is not None
@@ -255,7 +255,7 @@ def test_an_archive_that_ends_within_a_batch_gives_what_it_has(tmp_path: Path) -
     ],
     ids=["empty", "no gzip", "no manifest", "another format"],
 )
-def test_what_is_no_archive_is_refused(tmp_path: Path, content: bytes, problem: str) -> None:
+def test_an_invalid_archive_is_refused(tmp_path: Path, content: bytes, problem: str) -> None:
     (tmp_path / "file").write_bytes(content)
 
     ended = call("load_agentkit_archive", str(tmp_path / "file"))
@@ -264,7 +264,7 @@ def test_what_is_no_archive_is_refused(tmp_path: Path, content: bytes, problem: 
     assert problem in ended.stderr
 
 
-def test_the_commands_count_delete_and_bring_back(tmp_path: Path) -> None:
+def test_the_commands_count_prune_and_load(tmp_path: Path) -> None:
     play("save", "event", "save")
     hour = "interval '1 hour'"
     sql(

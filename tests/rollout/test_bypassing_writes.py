@@ -51,7 +51,7 @@ def kinds() -> list[tuple[str, str]]:
 # -- what is one
 
 
-def test_a_foreign_write_is_an_escape_that_the_next_pass_catches_up() -> None:
+def test_a_foreign_write_is_a_bypassing_write_until_a_pass_takes_it_in() -> None:
     project = in_sync()
     stand_at("dual_write")
     assert count_bypassing_writes() == BypassingWriteCounts()
@@ -67,7 +67,7 @@ def test_a_foreign_write_is_an_escape_that_the_next_pass_catches_up() -> None:
     assert newest_bypassing_writes() == [BypassingWrite(project, at, "legacy_snapshot")]
 
 
-def test_a_save_of_ours_catches_it_up_too() -> None:
+def test_our_own_save_takes_it_in() -> None:
     project = in_sync()
     stand_at("dual_write")
     write_columns(project, {"facts": "2"})
@@ -77,7 +77,7 @@ def test_a_save_of_ours_catches_it_up_too() -> None:
     assert kinds() == [(project, "legacy_snapshot")]
 
 
-def test_a_fork_is_one_escape_before_and_after_it_is_merged() -> None:
+def test_a_fork_is_one_bypassing_write_before_and_after_its_merge() -> None:
     project = in_sync()
     stand_at("agentkit_only")
     state.save(project, coverage=3)
@@ -90,7 +90,7 @@ def test_a_fork_is_one_escape_before_and_after_it_is_merged() -> None:
     assert newest_bypassing_writes() == [BypassingWrite(project, at, "legacy_merge")]
 
 
-def test_a_merged_fork_stays_one_escape_of_its_time_when_the_columns_are_seeded() -> None:
+def test_a_merged_fork_stays_one_bypassing_write_when_the_columns_are_seeded() -> None:
     project = in_sync()
     stand_at("agentkit_only")
     state.save(project, coverage=3)
@@ -105,7 +105,7 @@ def test_a_merged_fork_stays_one_escape_of_its_time_when_the_columns_are_seeded(
     assert count_bypassing_writes() == BypassingWriteCounts(1, 0, at)
 
 
-def test_a_project_that_others_made_with_documents_is_one() -> None:
+def test_a_project_created_elsewhere_with_documents_is_one() -> None:
     stand_at("dual_write")
     project = ProjectFactory().id
     write_columns(project, {"facts": "1"})
@@ -113,7 +113,7 @@ def test_a_project_that_others_made_with_documents_is_one() -> None:
     assert kinds() == [(project, "legacy_ahead")]
 
 
-def test_the_newest_come_first_and_as_many_as_are_asked_for() -> None:
+def test_the_newest_come_first_up_to_the_limit() -> None:
     projects = [in_sync() for _ in range(3)]
     stand_at("dual_write")
     for project in projects:
@@ -122,7 +122,7 @@ def test_the_newest_come_first_and_as_many_as_are_asked_for() -> None:
     assert [escape.project for escape in newest_bypassing_writes(limit=2)] == [projects[2], projects[1]]
 
 
-def test_what_a_person_gave_up_is_counted_and_not_open() -> None:
+def test_accepted_ones_are_counted_as_not_open() -> None:
     project = in_sync()
     stand_at("dual_write")
     scenes.empty_columns(project)
@@ -137,7 +137,7 @@ def test_what_a_person_gave_up_is_counted_and_not_open() -> None:
 # -- what is none
 
 
-def test_what_was_written_before_the_gate_was_open_is_none() -> None:
+def test_writes_before_the_gate_opened_are_not_counted() -> None:
     project = in_sync()
     write_columns(project, {"facts": "2"})
     stand_at("dual_write")
@@ -149,7 +149,7 @@ def test_what_was_written_before_the_gate_was_open_is_none() -> None:
 
 
 @pytest.mark.parametrize("stage", ["dual_write", "agentkit_only"])
-def test_our_saves_are_none(stage: str) -> None:
+def test_our_saves_are_not_counted(stage: str) -> None:
     stand_at(stage)
     for project in (in_sync(), ProjectFactory().id):
         state.save(project, facts=2)
@@ -161,7 +161,7 @@ def test_our_saves_are_none(stage: str) -> None:
     assert [kind for _, kind in kinds()] == ["legacy_snapshot"]
 
 
-def test_a_new_project_that_begins_with_nothing_is_none() -> None:
+def test_an_empty_new_project_is_not_counted() -> None:
     stand_at("dual_write")
     project = ProjectFactory().id
     state.save(project, facts=1)
@@ -170,7 +170,7 @@ def test_a_new_project_that_begins_with_nothing_is_none() -> None:
     assert found() == (0, 0)
 
 
-def test_columns_that_somebody_emptied_are_one() -> None:
+def test_emptied_columns_are_one() -> None:
     project = in_sync()
     stand_at("dual_write")
     scenes.empty_columns(project)
@@ -179,7 +179,7 @@ def test_columns_that_somebody_emptied_are_one() -> None:
     assert kinds() == [(project, "legacy_snapshot")]
 
 
-def test_columns_that_a_save_of_ours_had_written_are_none_when_they_are_kept() -> None:
+def test_backed_up_columns_of_our_save_are_not_counted() -> None:
     """The run that wrote them saved again, so that no run holds their content any more."""
     project = in_sync()
     stand_at("dual_write")
@@ -196,7 +196,7 @@ def test_columns_that_a_save_of_ours_had_written_are_none_when_they_are_kept() -
 # -- since when
 
 
-def test_nobody_escapes_while_the_gate_is_shut() -> None:
+def test_nothing_is_counted_while_the_gate_is_closed() -> None:
     project = in_sync()
     stand_at("dual_write")
     write_columns(project, {"facts": "2"})
@@ -205,7 +205,7 @@ def test_nobody_escapes_while_the_gate_is_shut() -> None:
     assert found() == (0, 0)
 
 
-def test_a_gate_that_was_shut_in_between_counts_from_when_it_was_last_opened() -> None:
+def test_a_gate_that_was_reopened_counts_from_then() -> None:
     project = in_sync()
     stand_at("dual_write")
     write_columns(project, {"facts": "2"})
@@ -218,7 +218,7 @@ def test_a_gate_that_was_shut_in_between_counts_from_when_it_was_last_opened() -
     assert found() == (1, 1)
 
 
-def test_each_project_counts_from_when_the_gate_reached_its_bucket_or_its_name() -> None:
+def test_each_project_counts_from_when_the_gate_reached_it() -> None:
     low, high = in_sync(LOW), in_sync(HIGH)
     turn("agentkit_writes", percent=10)
     for project in (low, high):
@@ -235,7 +235,7 @@ def test_each_project_counts_from_when_the_gate_reached_its_bucket_or_its_name()
     assert kinds() == [(high, "legacy_snapshot"), (low, "legacy_snapshot")]
 
 
-def test_a_deleted_project_has_no_escape() -> None:
+def test_a_deleted_project_has_none() -> None:
     project = in_sync()
     stand_at("dual_write")
     write_columns(project, {"facts": "2"})
@@ -262,7 +262,7 @@ def explained(query: str, parameters: dict[str, Any]) -> list[dict[str, Any]]:
     return nodes
 
 
-def test_a_hundred_thousand_runs_are_not_read_through() -> None:
+def test_a_hundred_thousand_runs_are_not_scanned() -> None:
     scenes.run_sql(
         """
         INSERT INTO "Project" (id, "userId", name)

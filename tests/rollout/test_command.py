@@ -41,7 +41,7 @@ def in_sync() -> str:
 # -- status
 
 
-def test_status_says_the_stage_and_what_is_missing() -> None:
+def test_status_names_the_stage_and_unmet_conditions() -> None:
     stand_at("shadow_read")
     let_time_pass(30)
     found_by_reads("compared", 12, ago=4)
@@ -59,7 +59,7 @@ def test_status_says_the_stage_and_what_is_missing() -> None:
     ]
 
 
-def test_status_says_what_is_open() -> None:
+def test_status_names_met_conditions() -> None:
     ended = rollout("status")
 
     assert ended.code == 0
@@ -68,7 +68,7 @@ def test_status_says_what_is_open() -> None:
 
 
 @pytest.mark.parametrize("stage", FLAGS)
-def test_status_in_json(stage: str) -> None:
+def test_status_prints_json(stage: str) -> None:
     stand_at(stage)
 
     ended = rollout("--format", "json")
@@ -111,7 +111,7 @@ def test_a_frozen_database_is_open_for_the_migration_that_drops_the_columns() ->
     assert ended.lines[-1] == "Open. Run AGENTSTATE_CONTRACT=1 manage.py migrate agentstate_contract to take the step."
 
 
-def test_pilots_are_told() -> None:
+def test_pilots_are_named() -> None:
     stand_at("dual_write")
     turn("agentkit_reads", project_ids=["p1"], staff=True)
 
@@ -119,7 +119,7 @@ def test_pilots_are_told() -> None:
     assert rollout("--format", "json").json["pilots"] == [{"gate": "agentkit_reads", "projects": 1, "users": True}]
 
 
-def test_escapes_are_counted_and_listed() -> None:
+def test_bypassing_writes_are_counted_and_listed() -> None:
     project = in_sync()
     stand_at("dual_write")
     write_columns(project, {"facts": "2"})
@@ -135,7 +135,7 @@ def test_escapes_are_counted_and_listed() -> None:
     }
 
 
-def test_off_the_ladder_the_nearest_stages_are_told() -> None:
+def test_off_the_ladder_the_nearest_stages_are_named() -> None:
     stand_at("dual_write")
     turn("legacy_writes", percent=40)
 
@@ -157,7 +157,7 @@ def test_off_the_ladder_the_nearest_stages_are_told() -> None:
         assert "Nothing was changed." in ended.stderr
 
 
-def test_the_command_that_is_told_leads_back_to_the_ladder() -> None:
+def test_the_named_command_leads_back_to_the_ladder() -> None:
     stand_at("agentkit_read", 10)
     turn("agentkit_writes", percent=40)
     (nearest,) = rollout("--format", "json").json["nearest"]
@@ -193,7 +193,7 @@ def test_advance_in_json() -> None:
     ]
 
 
-def test_a_closed_step_is_not_taken() -> None:
+def test_a_step_whose_conditions_are_not_met_is_refused() -> None:
     stand_at("shadow_read")
 
     ended = rollout("advance", "--percent", "5")
@@ -213,7 +213,7 @@ def test_a_closed_step_is_not_taken() -> None:
     assert position() == ("shadow_read", 0)
 
 
-def test_an_override_is_shouted_about_while_its_stage_lasts() -> None:
+def test_an_override_is_shown_while_its_stage_lasts() -> None:
     stand_at("shadow_read")
     because = "A throwaway database, and I want to see the end"
 
@@ -237,7 +237,7 @@ def test_an_override_is_shouted_about_while_its_stage_lasts() -> None:
     assert "override" not in rollout().stdout
 
 
-def test_flags_that_were_changed_by_hand_since_are_nobodys_override() -> None:
+def test_flags_changed_by_hand_since_end_an_override() -> None:
     stand_at("shadow_read")
     rollout("advance", "--override", "Because")
     turn("agentkit_reads", percent=7)
@@ -260,7 +260,7 @@ def test_flags_that_were_changed_by_hand_since_are_nobodys_override() -> None:
         (["advance", "--percent", "a few"], "is not a percent above 0"),
     ],
 )
-def test_what_makes_no_sense_is_refused_at_the_door(arguments: list[str], error: str) -> None:
+def test_invalid_arguments_are_refused(arguments: list[str], error: str) -> None:
     ended = rollout(*arguments)
 
     assert ended.code == 1
@@ -286,7 +286,7 @@ def test_retreat_from_the_bottom() -> None:
     assert ended.stderr.startswith("legacy is the first stage.")
 
 
-def test_retreat_names_who_is_forked(impatient: None) -> None:
+def test_retreat_names_forked_projects(impatient: None) -> None:
     project = in_sync()
     stand_at("agentkit_only")
     state.save(project, facts=2)
@@ -317,7 +317,7 @@ def test_a_process_answers_the_same() -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupted_retreat_says_where_it_stands_and_goes_on_when_it_is_started_again(
+def test_an_interrupted_retreat_names_its_stage_and_resumes(
     number: signal.Signals,
 ) -> None:
     projects = [in_sync() for _ in range(3)]
@@ -347,7 +347,7 @@ def test_an_interrupted_retreat_says_where_it_stands_and_goes_on_when_it_is_star
     assert all(scenes.homes_of(project).in_sync for project in projects)
 
 
-def test_a_connection_that_breaks_is_told_with_its_cause() -> None:
+def test_a_broken_connection_is_reported_with_its_cause() -> None:
     project = in_sync()
     stand_at("agentkit_only")
     state.save(project, facts=2)
@@ -362,7 +362,7 @@ def test_a_connection_that_breaks_is_told_with_its_cause() -> None:
     assert "Traceback" not in command.stderr
 
 
-def test_a_killed_retreat_goes_on_when_it_is_started_again() -> None:
+def test_a_killed_retreat_resumes() -> None:
     project = in_sync()
     stand_at("agentkit_only")
     state.save(project, facts=2)

@@ -91,7 +91,7 @@ def test_projects_may_be_legacy_ahead_for_a_while(minutes: float, too_long: list
     assert missing("shadow_read") == too_long
 
 
-def test_a_fork_may_not_wait() -> None:
+def test_a_fork_is_not_allowed() -> None:
     project = in_sync()
     scenes.save(project, "facts", "2", legacy=False)
     write_columns(project, {"coverage": "3"})
@@ -99,7 +99,7 @@ def test_a_fork_may_not_wait() -> None:
     assert missing("shadow_read") == ["verification_problems"]
 
 
-def test_nothing_open_may_be_left_aside() -> None:
+def test_no_open_entry_is_allowed() -> None:
     entry = leave_aside(in_sync())
     assert missing("shadow_read") == ["left_aside_open"]
 
@@ -109,7 +109,7 @@ def test_nothing_open_may_be_left_aside() -> None:
     assert missing("shadow_read") == []
 
 
-def test_what_a_person_gave_up_is_not_waited_for() -> None:
+def test_accepted_projects_are_not_waited_for() -> None:
     project = legacy_ahead_for(7)
     clock = scenes.homes_of(project).clock
     entry = leave_aside(project, accepted_at=timezone.now(), accepted_clock=clock, note="Not wanted any more")
@@ -169,7 +169,7 @@ def test_without_shadow_reads_for_everyone_there_is_no_evidence() -> None:
     assert missing("agentkit_read", 1) == ["shadow_reads_compared", "hours_without_difference"]
 
 
-def test_a_difference_begins_the_time_anew() -> None:
+def test_a_difference_restarts_the_time() -> None:
     stand_at("shadow_read")
     let_time_pass(50)
     found_by_reads("compared", 1000, ago=40)
@@ -188,7 +188,7 @@ def test_a_difference_begins_the_time_anew() -> None:
     assert found["shadow_reads_compared"].figure == 10
 
 
-def test_a_difference_in_the_hour_in_which_shadow_reads_began_counts() -> None:
+def test_a_difference_in_the_first_hour_of_shadow_reads_counts() -> None:
     stand_at("shadow_read")
     found_by_reads("difference", ago=0, reason="facts")
 
@@ -206,7 +206,7 @@ def test_a_difference_from_before_shadow_reads_were_on_for_everyone_does_not_cou
     assert missing("agentkit_read", 1) == []
 
 
-def test_no_hours_can_be_asked_for(settings: Any) -> None:
+def test_zero_hours_can_be_required(settings: Any) -> None:
     settings.AGENTSTATE_ROLLOUT_HOURS = 0
     stand_at("shadow_read")
     assert missing("agentkit_read", 1) == ["shadow_reads_compared"]
@@ -232,7 +232,7 @@ def test_agentkit_alone_needs_everyones_reads_for_long_enough() -> None:
     assert conditions("agentkit_only")["hours_at_100_percent"][2:] == (25.0, 24, 25 * 3600)
 
 
-def test_a_fallback_begins_the_time_anew() -> None:
+def test_a_fallback_restarts_the_time() -> None:
     stand_at("agentkit_read")
     let_time_pass(100)
     found_by_reads("fallback", ago=30, reason="no_snapshot")
@@ -244,7 +244,7 @@ def test_a_fallback_begins_the_time_anew() -> None:
     assert 9 <= conditions("agentkit_only")["hours_without_fallback"].figure < 10
 
 
-def test_a_fallback_that_a_person_accepted_holds_nobody_up() -> None:
+def test_an_accepted_projects_fallback_is_ignored() -> None:
     stand_at("agentkit_read")
     let_time_pass(100)
     found_by_reads("fallback", ago=10, reason="given_up")
@@ -252,7 +252,7 @@ def test_a_fallback_that_a_person_accepted_holds_nobody_up() -> None:
     assert missing("agentkit_only") == []
 
 
-def test_a_project_of_others_needs_no_settings_for_the_steps(settings: Any) -> None:
+def test_a_host_without_our_settings_can_take_steps(settings: Any) -> None:
     for name in ("LAG_MINUTES", "COMPARED", "HOURS"):
         delattr(settings, f"AGENTSTATE_ROLLOUT_{name}")
     stand_at("shadow_read")
@@ -262,7 +262,7 @@ def test_a_project_of_others_needs_no_settings_for_the_steps(settings: Any) -> N
     assert missing("shadow_read") == []
 
 
-def test_an_escape_keeps_the_step_closed_while_it_is_open_and_for_hours_after(settings: Any) -> None:
+def test_a_bypassing_write_closes_the_step_while_open_and_for_hours_after(settings: Any) -> None:
     project = in_sync()
     stand_at("agentkit_read")
     let_time_pass(100)
@@ -276,7 +276,7 @@ def test_an_escape_keeps_the_step_closed_while_it_is_open_and_for_hours_after(se
     assert missing("agentkit_only") == []
 
 
-def test_an_open_escape_closes_even_the_step_that_asks_for_no_hours(settings: Any) -> None:
+def test_an_open_bypassing_write_closes_even_a_step_of_zero_hours(settings: Any) -> None:
     settings.AGENTSTATE_ROLLOUT_HOURS = 0
     project = in_sync()
     stand_at("agentkit_read")
@@ -288,7 +288,7 @@ def test_an_open_escape_closes_even_the_step_that_asks_for_no_hours(settings: An
 # -- to frozen
 
 
-def test_the_freeze_needs_hours_without_an_escape() -> None:
+def test_the_freeze_needs_hours_without_a_bypassing_write() -> None:
     project = in_sync()
     stand_at("agentkit_only")
     let_time_pass(23)
@@ -316,13 +316,13 @@ def test_dropping_the_columns_needs_clean_homes() -> None:
     assert missing("contracted") == ["left_aside_open"]
 
 
-def test_dropping_the_columns_lets_no_project_be_legacy_ahead() -> None:
+def test_dropping_the_columns_allows_no_legacy_ahead() -> None:
     write_columns(in_sync(), {"facts": "2"})
 
     assert missing("contracted") == ["verification_problems"]
 
 
-def test_hours_are_cut_and_not_rounded(settings: Any) -> None:
+def test_hours_are_rounded_down(settings: Any) -> None:
     settings.AGENTSTATE_ROLLOUT_HOURS = 0.5
     stand_at("agentkit_read")
     let_time_pass(0.499)

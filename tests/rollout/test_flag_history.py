@@ -75,7 +75,7 @@ def test_without_history_nothing_is_known() -> None:
     assert history.reached(AGENTKIT_WRITES).earliest is None
 
 
-def test_the_change_that_made_a_gate_what_it_is_is_told_with_who_made_it() -> None:
+def test_the_change_that_gave_a_gate_its_value_is_named_with_its_author() -> None:
     with acting_as("ada"):
         made = toggle(percent=20)
     toggle(note="Only a note")

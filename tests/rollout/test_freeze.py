@@ -66,7 +66,7 @@ def test_sql_null_and_json_null_are_not_the_same(project: str) -> None:
     refused(lambda: write_columns(project, {"eligibility": "null"}))
 
 
-def test_a_new_project_with_a_document_is_refused_and_one_without_is_not(project: str) -> None:
+def test_a_new_project_with_a_document_is_refused_and_an_empty_one_is_not(project: str) -> None:
     insert = "INSERT INTO \"Project\" (id, \"userId\", name, {column}) VALUES ('new', 'u', 'n', {value})"
     for column in COLUMNS.values():
         refused(lambda column=column: scenes.run_sql(insert.format(column=f'"{column}"', value="'null'")))
@@ -92,7 +92,7 @@ def test_the_replica_role_is_refused_too(project: str) -> None:
         other.execute('UPDATE "Project" SET "factsJson" = %s', ["3"])
 
 
-def test_a_role_that_knows_our_tables_not_at_all_is_refused_and_told(project: str) -> None:
+def test_a_role_without_rights_on_our_tables_is_refused_with_the_same_error(project: str) -> None:
     with transaction.atomic():
         scenes.run_sql('CREATE ROLE legacy_app_frozen; GRANT SELECT, UPDATE ON "Project" TO legacy_app_frozen')
         scenes.run_sql("SET LOCAL ROLE legacy_app_frozen")
@@ -101,7 +101,7 @@ def test_a_role_that_knows_our_tables_not_at_all_is_refused_and_told(project: st
         transaction.set_rollback(True)
 
 
-def test_the_error_says_why_and_whom_to_ask(project: str) -> None:
+def test_the_error_names_the_reason_and_the_command(project: str) -> None:
     with second_connection() as other, pytest.raises(ObjectNotInPrerequisiteState) as refusal:
         other.execute('UPDATE "Project" SET "factsJson" = %s', ["3"])
 
@@ -121,7 +121,7 @@ def test_the_error_says_why_and_whom_to_ask(project: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["o'hara", "100 % sure %s", "$$ $function$", "größe\\"])
-def test_any_name_can_freeze(name: str) -> None:
+def test_any_name_can_be_the_author_of_a_freeze(name: str) -> None:
     project = ProjectFactory().id
     with acting_as(name):
         freeze()
@@ -140,7 +140,7 @@ def test_other_columns_and_equal_documents_pass(project: str) -> None:
     scenes.run_sql('DELETE FROM "Project"')
 
 
-def test_what_passes_does_not_even_call_the_function(project: str) -> None:
+def test_allowed_writes_do_not_call_the_function(project: str) -> None:
     scenes.run_sql("DROP FUNCTION agentstate_freeze CASCADE")
     assert not is_frozen()
     freeze()
@@ -154,7 +154,7 @@ def test_what_passes_does_not_even_call_the_function(project: str) -> None:
     scenes.run_sql("""UPDATE "Project" SET name = 'Renamed', "factsJson" = "factsJson" """)
 
 
-def test_our_own_moves_of_state_pass_in_their_transaction_only(project: str) -> None:
+def test_our_passes_write_in_their_own_transaction_only(project: str) -> None:
     with transaction.atomic():
         scenes.run_sql(MOVES_STATE)
         write_columns(project, {"facts": "3"})
@@ -163,7 +163,7 @@ def test_our_own_moves_of_state_pass_in_their_transaction_only(project: str) -> 
     assert scenes.homes_of(project).columns["facts"] == "3"
 
 
-def test_the_agentkit_home_is_saved_and_taken_in_as_ever(project: str) -> None:
+def test_the_agentkit_home_works_as_before(project: str) -> None:
     thaw()
     stand_at("frozen")
 
@@ -201,9 +201,7 @@ def test_frozen_is_what_is_frozen(project: str) -> None:
 
 
 @pytest.mark.parametrize("trigger", ["agentstate_freeze", "agentstate_freeze_insert"])
-def test_columns_whose_trigger_somebody_disabled_are_not_frozen_until_they_are_frozen_again(
-    project: str, trigger: str
-) -> None:
+def test_a_disabled_trigger_means_not_frozen_until_frozen_again(project: str, trigger: str) -> None:
     scenes.run_sql(f'ALTER TABLE "Project" DISABLE TRIGGER {trigger}')
     assert not is_frozen()
 
@@ -230,7 +228,7 @@ def test_a_locked_table_is_waited_for_in_short_attempts(project: str, monkeypatc
     assert not is_frozen()
 
 
-def test_other_columns_are_written_hardly_slower() -> None:
+def test_other_columns_are_written_about_as_fast() -> None:
     scenes.run_sql(
         """
         INSERT INTO "Project" (id, "userId", name, "factsJson", "rfpNormJson", "coverageJson")

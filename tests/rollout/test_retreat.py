@@ -56,7 +56,7 @@ def test_the_whole_ladder_down() -> None:
     assert not RolloutStep.objects.filter(completed_at=None).exists()
 
 
-def test_from_agentkit_only_everybody_comes_home_before_the_step_is_done() -> None:
+def test_from_agentkit_only_all_projects_are_reversed_before_the_step() -> None:
     projects = saved_in_agentkit_only()
     moved: list[Progress] = []
 
@@ -87,7 +87,7 @@ def test_fewer_can_read_from_the_agentkit_home() -> None:
 
 @pytest.mark.parametrize("percent", [None, 10])
 @pytest.mark.parametrize("stage", ["agentkit_read", "dual_write"])
-def test_nobody_is_left_behind_by_a_gate_that_closes(stage: str, percent: int | None) -> None:
+def test_a_closing_gate_leaves_no_project_behind(stage: str, percent: int | None) -> None:
     project = saved_in_agentkit_only(1)[0]
     stand_at(stage)
 
@@ -108,7 +108,7 @@ def test_pilots_do_not_read_from_the_agentkit_home_after_its_reads_are_taken_bac
 
 
 @pytest.mark.parametrize("change", ["ENABLE TRIGGER ALL", "DISABLE TRIGGER agentstate_freeze"])
-def test_what_is_left_of_a_freeze_goes_before_legacy_writes_come_back(change: str) -> None:
+def test_a_leftover_freeze_is_lifted_before_legacy_writes_open(change: str) -> None:
     project = in_sync()
     stand_at("frozen")
     scenes.run_sql(f'ALTER TABLE "Project" {change}')
@@ -155,7 +155,7 @@ def test_the_retreat_waits_until_every_process_has_seen_legacy_writes(monkeypatc
     assert 1.0 <= time.monotonic() - began < 5
 
 
-def test_the_retreat_waits_for_older_transactions_which_may_still_save_into_the_agentkit_home_only() -> None:
+def test_the_retreat_waits_for_older_transactions() -> None:
     project = saved_in_agentkit_only(1)[0]
     recorder = WaitRecorder()
     saved, go_on = threading.Event(), threading.Event()
@@ -184,7 +184,7 @@ def test_the_retreat_waits_for_older_transactions_which_may_still_save_into_the_
     assert scenes.homes_of(project).columns == {"facts": "3"}
 
 
-def test_the_retreat_waits_for_them_too_where_somebody_switched_legacy_writes_on_by_hand() -> None:
+def test_the_retreat_waits_for_them_where_legacy_writes_was_opened_by_hand() -> None:
     project = saved_in_agentkit_only(1)[0]
     recorder = WaitRecorder()
     with second_connection() as other:
@@ -201,7 +201,7 @@ def test_the_retreat_waits_for_them_too_where_somebody_switched_legacy_writes_on
     assert scenes.homes_of(project).columns == {"facts": "2"}
 
 
-def test_a_role_without_rights_on_others_statistics_waits_for_whoever_may_be_older() -> None:
+def test_a_role_without_statistics_rights_waits_for_every_older_transaction() -> None:
     role = "rollout_operator"
     scenes.run_sql(f"DROP ROLE IF EXISTS {role}; CREATE ROLE {role}")
     try:
@@ -219,7 +219,7 @@ def test_a_role_without_rights_on_others_statistics_waits_for_whoever_may_be_old
 # -- interrupted, and gone on with
 
 
-def test_an_interrupted_retreat_stands_at_a_safe_stage_and_goes_on_later() -> None:
+def test_an_interrupted_retreat_is_at_a_safe_stage_and_resumes() -> None:
     projects = saved_in_agentkit_only()
     recorder = WaitRecorder()
     with second_connection() as older:
@@ -243,7 +243,7 @@ def test_an_interrupted_retreat_stands_at_a_safe_stage_and_goes_on_later() -> No
     assert position() == ("shadow_read", 0)
 
 
-def test_who_thinks_better_of_an_interrupted_retreat_can_go_up_again() -> None:
+def test_after_an_interrupted_retreat_the_operator_can_advance_again() -> None:
     projects = saved_in_agentkit_only()
     recorder = WaitRecorder()
     recorder.monitor.stop.set()

@@ -51,7 +51,7 @@ def test_forks_are_merged_on_the_way() -> None:
     assert scenes.homes_of(project).columns == {"facts": "2", "coverage": "3"}
 
 
-def test_a_clash_needs_a_person_who_is_told_the_names_and_the_retreat_goes_on_afterwards() -> None:
+def test_a_clash_needs_a_decision_and_the_retreat_resumes_afterwards() -> None:
     clashing, other = saved_in_agentkit_only(2)
     write_columns(clashing, {"facts": "3"})
 
@@ -100,7 +100,7 @@ def test_a_project_that_cannot_be_moved_is_named_and_keeps_the_reads_where_they_
     assert position() == ("agentkit_read", 100)
 
 
-def test_a_trigger_of_others_that_swallows_updates_is_told_of_and_not_tried_for_ever() -> None:
+def test_a_foreign_trigger_that_swallows_updates_is_reported() -> None:
     project = saved_in_agentkit_only(1)[0]
     scenes.run_sql(
         """
@@ -118,7 +118,7 @@ def test_a_trigger_of_others_that_swallows_updates_is_told_of_and_not_tried_for_
     assert position() == ("agentkit_read", 100)
 
 
-def test_a_project_that_a_person_gave_up_is_not_waited_for(unmovable: str) -> None:
+def test_an_accepted_project_is_not_waited_for(unmovable: str) -> None:
     with pytest.raises(NeedsPerson):
         retreat()
     entry = LeftAside.objects.get(project_id=unmovable, direction="reverse")
@@ -131,7 +131,7 @@ def test_a_project_that_a_person_gave_up_is_not_waited_for(unmovable: str) -> No
     assert scenes.standing_of(unmovable) == "agentkit_ahead"
 
 
-def test_a_forward_pass_under_way_keeps_the_retreat_waiting_for_another_time() -> None:
+def test_a_running_forward_pass_makes_the_retreat_give_up() -> None:
     saved_in_agentkit_only(1)
     with second_connection() as other:
         other.execute("SELECT pg_advisory_lock_shared(%s, 1)", [NAMESPACE])
@@ -143,7 +143,7 @@ def test_a_forward_pass_under_way_keeps_the_retreat_waiting_for_another_time() -
     assert steps_taken()[-1] == ("agentkit_only", 100, "agentkit_read", 100, "")
 
 
-def test_no_forward_pass_gets_between_the_last_look_and_the_gate(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_forward_pass_runs_between_the_last_check_and_the_gate(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(waiting, "SECONDS_UNTIL_SEEN", 0)
     stand_at("agentkit_read")
     with second_connection() as other:

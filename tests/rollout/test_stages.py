@@ -69,7 +69,7 @@ def test_a_share_of_the_reads_is_part_of_the_stage(percent: float) -> None:
     assert position() == ("agentkit_read", percent)
 
 
-def test_a_hundred_percent_is_everyone() -> None:
+def test_one_hundred_percent_is_everyone() -> None:
     stand_at("agentkit_only")
     turn("agentkit_writes", percent=100)
     turn("agentkit_reads", percent=100)
@@ -106,7 +106,7 @@ def test_named_projects_and_users_of_the_read_gates_are_pilots() -> None:
     assert RolloutState.read().pilots == [("agentkit_reads", 2, True), ("agentkit_shadow_reads", 0, True)]
 
 
-def test_nobody_is_a_pilot_of_a_gate_that_everyone_overrules() -> None:
+def test_a_gate_that_is_on_for_everyone_has_no_pilots() -> None:
     stand_at("dual_write")
     turn("agentkit_reads", everyone=False, project_ids=["p1"], staff=True)
     turn("agentkit_shadow_reads", everyone=True, project_ids=["p1"], staff=True)
@@ -119,14 +119,14 @@ def test_nobody_is_a_pilot_of_a_gate_that_everyone_overrules() -> None:
 
 @pytest.mark.parametrize("gate", ["agentkit_writes", "legacy_writes"])
 @pytest.mark.parametrize("settings", [{"percent": 50}, {"percent": 0, "project_ids": ["p1"]}])
-def test_a_part_of_the_writes_is_no_stage(gate: str, settings: dict[str, Any]) -> None:
+def test_a_share_of_the_writes_is_no_stage(gate: str, settings: dict[str, Any]) -> None:
     stand_at("dual_write")
     turn(gate, **settings)
 
     assert position() is None
 
 
-def test_a_part_of_the_shadow_reads_is_no_stage() -> None:
+def test_a_share_of_the_shadow_reads_is_no_stage() -> None:
     stand_at("shadow_read")
     turn("agentkit_shadow_reads", percent=20)
 
@@ -134,7 +134,7 @@ def test_a_part_of_the_shadow_reads_is_no_stage() -> None:
     assert [nearest.position for nearest in RolloutState.read().nearest] == [at("dual_write", 0), at("shadow_read", 0)]
 
 
-def test_the_nearest_stages_are_told_with_the_commands_that_lead_there() -> None:
+def test_the_nearest_stages_are_named_with_their_commands() -> None:
     stand_at("dual_write")
     turn("agentkit_writes", percent=30, project_ids=["p1"])
 
@@ -156,7 +156,7 @@ def test_reads_without_shadow_reads_are_near_the_same_share_with_them() -> None:
     ]
 
 
-def test_a_missing_row_is_made_by_the_command_that_is_told() -> None:
+def test_the_named_command_creates_a_missing_row() -> None:
     stand_at("dual_write")
     Flag.objects.filter(name="legacy_writes").delete()
     turn("agentkit_reads", everyone=True)
@@ -186,7 +186,7 @@ def test_with_the_freeze_set_only_frozen_is_near_since_a_retreat_from_there_lift
 # -- one step
 
 
-def test_the_ladder_is_climbed_rung_by_rung() -> None:
+def test_the_ladder_is_climbed_one_rung_at_a_time() -> None:
     climbed = [LADDER[0]]
     while (higher := above(climbed[-1])) is not None:
         climbed.append(higher)
@@ -194,7 +194,7 @@ def test_the_ladder_is_climbed_rung_by_rung() -> None:
     assert climbed == LADDER
 
 
-def test_the_way_down_leaves_reads_by_percent_at_once() -> None:
+def test_the_way_down_leaves_reads_by_percent_in_one_step() -> None:
     descended = [LADDER[-1]]
     while (lower := below(descended[-1])) is not None:
         descended.append(lower)

@@ -132,7 +132,7 @@ def test_a_step_that_fails_at_its_end_changes_no_flag() -> None:
 # -- what is kept
 
 
-def test_a_step_is_kept_with_its_conditions() -> None:
+def test_a_step_is_recorded_with_its_conditions() -> None:
     stand_at("shadow_read")
     let_time_pass(30)
     found_by_reads("compared", 5000, ago=4)
@@ -164,7 +164,7 @@ def test_a_step_is_kept_with_its_conditions() -> None:
         ("agentkit_only", ["hours_without_escape"]),
     ],
 )
-def test_a_step_whose_conditions_do_not_hold_changes_nothing_and_names_them(stage: str, names: list[str]) -> None:
+def test_a_step_whose_conditions_are_not_met_changes_nothing_and_names_them(stage: str, names: list[str]) -> None:
     scenes.damage(in_sync(), facts="2")
     stand_at(stage)
     before = FlagChange.objects.count(), position()
@@ -204,7 +204,7 @@ def test_a_migration_takes_the_last_step() -> None:
 # -- override
 
 
-def test_an_override_takes_a_step_that_is_not_open_and_is_kept() -> None:
+def test_an_override_takes_the_step_and_is_recorded() -> None:
     stand_at("shadow_read")
     assert missing("agentkit_read", 1) != []
 
@@ -218,7 +218,7 @@ def test_an_override_takes_a_step_that_is_not_open_and_is_kept() -> None:
     assert did_not_hold == missing("agentkit_read", 1)
 
 
-def test_an_override_that_is_not_needed_is_none() -> None:
+def test_an_unneeded_override_is_not_recorded() -> None:
     assert conditions("dual_write")["unapplied_migrations"].holds
 
     advance(override="To be on the safe side")
@@ -241,7 +241,7 @@ def test_every_step_can_be_overridden_but_for_the_migrations(stage: str, monkeyp
 
 
 @pytest.mark.usefixtures("impatient")
-def test_of_four_advances_from_the_same_stage_one_takes_one_step(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_of_four_concurrent_advances_takes_a_step(monkeypatch: pytest.MonkeyPatch) -> None:
     have_seen_the_stage, ended, take_the_lock = threading.Barrier(4), [], steps._one_at_a_time
 
     def wait_for_the_others() -> AbstractContextManager[None]:
@@ -270,7 +270,7 @@ def test_of_four_advances_from_the_same_stage_one_takes_one_step(monkeypatch: py
 
 
 @pytest.mark.usefixtures("impatient")
-def test_a_step_that_another_operator_takes_keeps_ours_out() -> None:
+def test_another_operators_step_keeps_ours_out() -> None:
     with second_connection() as other:
         other.execute("SELECT pg_advisory_lock(%s, %s)", steps._LOCK)
         with pytest.raises(StepInProgress, match="Another operator is taking a step"):
@@ -281,7 +281,7 @@ def test_a_step_that_another_operator_takes_keeps_ours_out() -> None:
 
 
 @pytest.mark.usefixtures("impatient")
-def test_a_flag_that_is_changed_between_the_look_and_the_step_keeps_the_step_from_being_taken(
+def test_a_flag_changed_between_the_check_and_the_step_refuses_the_step(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     look_at_evidence = steps.Evidence.conditions
@@ -315,7 +315,7 @@ def test_a_flag_that_somebody_keeps_locked_is_not_waited_for(monkeypatch: pytest
 
 @pytest.mark.usefixtures("impatient")
 @pytest.mark.parametrize("stage", ["dual_write", "shadow_read", "agentkit_only"])
-def test_who_interrupts_while_the_conditions_are_looked_at_gets_no_step(stage: str) -> None:
+def test_an_interruption_while_conditions_are_checked_takes_no_step(stage: str) -> None:
     stand_at(stage)
     before, monitor = position(), StepMonitor()
     monitor.stop.set()

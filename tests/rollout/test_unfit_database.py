@@ -56,7 +56,7 @@ def documents(database: Database) -> list[object]:
         (("stateUpdatedAt",), 'Another tool dropped "stateUpdatedAt" from "Project"'),
     ],
 )
-def test_what_another_tool_dropped_is_an_error_everywhere_and_can_be_undone(
+def test_a_dropped_part_is_an_error_everywhere_and_can_be_repaired(
     database: Database, dropped: tuple[str, ...], fact: str
 ) -> None:
     before = documents(database)
@@ -157,7 +157,7 @@ def test_no_step_is_taken_where_a_policy_hides_projects(database: Database) -> N
         assert "Traceback" not in result.err
 
 
-def test_a_flag_without_its_table_is_refused_in_a_sentence(database: Database) -> None:
+def test_a_missing_flag_table_is_reported_in_one_sentence(database: Database) -> None:
     database.execute('DROP TABLE "AgentStateFlag" CASCADE')
 
     result = database.manage("waffle_flag", "agentkit_writes", "--everyone")

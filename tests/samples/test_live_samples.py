@@ -47,7 +47,7 @@ class TestTheScene:
         assert "maintenance until 06:00 UTC" in (failed.error or "")
         assert "Traceback" in (failed.error or "")
 
-    def test_a_run_tells_of_tools_a_conflict_and_a_fatal_item(self) -> None:
+    def test_a_run_has_tools_a_conflict_and_a_fatal_item(self) -> None:
         scene = make_live_runs(SEED, pace=0)
 
         run = AgentWorkflowRun.objects.get(project=scene.succeeded, workflow_id="wf_normalize_rfp")
@@ -74,7 +74,7 @@ class TestTheScene:
         homes = scenes.homes_of(scene.forked)
         assert {key for key in homes.columns if homes.columns[key] != homes.newest.state[key]} == {"coverage"}
 
-    def test_conversations_name_the_runs_that_they_belong_to(self) -> None:
+    def test_conversations_name_their_runs(self) -> None:
         scene = make_live_runs(SEED, pace=0)
 
         chat = AgentSession.objects.get(project=scene.succeeded, memory_id="chat-amendment")
@@ -82,7 +82,7 @@ class TestTheScene:
         assert chat.agent_run is not None
         assert chat.agent_run.workflow_id == "wf_normalize_rfp"
 
-    def test_the_flags_are_as_they_were(self) -> None:
+    def test_the_flags_are_unchanged(self) -> None:
         before = list(Flag.objects.order_by("name").values())
 
         make_live_runs(SEED, pace=0)
@@ -90,7 +90,7 @@ class TestTheScene:
         after = list(Flag.objects.order_by("name").values())
         assert [{**row, "modified": None} for row in after] == [{**row, "modified": None} for row in before]
 
-    def test_it_happens_to_other_projects_the_next_time(self) -> None:
+    def test_a_second_call_uses_other_projects(self) -> None:
         first, second = make_live_runs(SEED, pace=0), make_live_runs(SEED, pace=0)
 
         assert not set(vars(first).values()) & set(vars(second).values())
@@ -98,7 +98,7 @@ class TestTheScene:
 
 @pytest.mark.usefixtures("samples")
 class TestRefusal:
-    def test_a_database_with_a_project_that_nobody_seeded_is_left_alone(self) -> None:
+    def test_a_database_with_a_foreign_project_is_refused(self) -> None:
         Project.objects.create(id="cm1fffffffffffffffffffff0", user_id="u", name="not a sample")
 
         with pytest.raises(ProjectsNotSamples, match="holds 1 rows that are not samples of seed 3") as refusal:
@@ -107,11 +107,11 @@ class TestRefusal:
         assert (refusal.value.count, refusal.value.seed) == (1, SEED)
         assert live_runs() == 0
 
-    def test_samples_of_another_seed_are_left_alone(self) -> None:
+    def test_samples_of_another_seed_are_refused(self) -> None:
         with pytest.raises(ProjectsNotSamples, match="holds 150 rows that are not samples of seed 4"):
             make_live_runs(4, pace=0)
 
-    def test_a_legacy_applications_table_is_left_alone(self) -> None:
+    def test_a_legacy_applications_table_is_refused(self) -> None:
         scenes.run_sql("""
             CREATE TABLE "User" (id text PRIMARY KEY);
             ALTER TABLE "Project" ADD FOREIGN KEY ("userId") REFERENCES "User" (id) NOT VALID;
@@ -137,7 +137,7 @@ class TestRefusal:
 
 @pytest.mark.usefixtures("samples")
 class TestMakeLiveRuns:
-    def test_it_says_which_projects_to_look_at(self) -> None:
+    def test_it_names_projects_to_open(self) -> None:
         stdout = StringIO()
 
         call_command("make_live_runs", f"--seed={SEED}", "--pace=0", stdout=stdout)
@@ -157,6 +157,6 @@ class TestMakeLiveRuns:
             call_command("make_live_runs", "--seed=9", "--pace=0")
 
     @pytest.mark.parametrize("pace", ["-1", "nan", "inf"])
-    def test_the_pace_must_be_a_length(self, pace: str) -> None:
+    def test_the_pace_must_be_a_number(self, pace: str) -> None:
         with pytest.raises(CommandError, match="is not a number from 0 on"):
             call_command("make_live_runs", f"--pace={pace}")

@@ -136,14 +136,14 @@ class TestSeed:
         assert len(ours) == len(others) == 50
         assert not ours & others
 
-    def test_a_row_is_the_same_however_many_are_made_at_once(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_a_row_does_not_depend_on_the_number_of_rows(self, monkeypatch: pytest.MonkeyPatch) -> None:
         at_once = rows_of(60, 3)
 
         monkeypatch.setattr(samples, "CHUNK", 7)
 
         assert rows_of(60, 3) == at_once
 
-    def test_the_servers_settings_do_not_matter(self) -> None:
+    def test_a_row_does_not_depend_on_the_servers_settings(self) -> None:
         usual = {row[0]: row[2] for row in rows_of(100, 3)}
 
         execute("""
@@ -157,7 +157,7 @@ class TestSeed:
 
         assert {row[0]: row[2] for row in rows_of(100, 3)} == usual
 
-    def test_it_says_how_many_it_made_and_how_far_it_is(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_it_reports_its_count_and_progress(self, monkeypatch: pytest.MonkeyPatch) -> None:
         heard: list[int] = []
         monkeypatch.setattr(samples, "CHUNK", 20)
 
@@ -200,7 +200,7 @@ class TestAppend:
         assert at_once < {row[0] for row in rows("id")}
         assert len(rows("id")) == 51
 
-    def test_deleted_rows_are_no_trap(self) -> None:
+    def test_deleted_rows_do_not_affect_the_numbering(self) -> None:
         sampled = {row[0] for row in rows_of(120, 3)}
         make_projects(60, 3)
         execute("""DELETE FROM "Project" WHERE id ~ '^cm'""")
@@ -223,7 +223,7 @@ class TestAppend:
 
 @pytest.mark.django_db
 class TestRefusal:
-    def test_rows_are_not_added_to_unasked(self) -> None:
+    def test_adding_rows_needs_the_option(self) -> None:
         make_projects(1, 3)
 
         with pytest.raises(ProjectTableNotEmpty, match=r"already holds rows.*--append"):
@@ -231,13 +231,13 @@ class TestRefusal:
 
         assert len(rows("id")) == 1
 
-    def test_a_table_must_be_there(self) -> None:
+    def test_a_missing_table_is_refused(self) -> None:
         execute('ALTER TABLE "Project" RENAME TO "Elsewhere"')
 
         with pytest.raises(ProjectTableMissing, match=r'no table "Project".*manage\.py migrate'):
             make_projects(1, 3)
 
-    def test_a_legacy_applications_table_is_left_alone(self) -> None:
+    def test_a_legacy_applications_table_is_refused(self) -> None:
         execute("""
             CREATE TABLE "User" (id text PRIMARY KEY);
             ALTER TABLE "Project" ADD FOREIGN KEY ("userId") REFERENCES "User" (id) ON DELETE CASCADE;

@@ -19,7 +19,7 @@ def run(*arguments: str) -> tuple[str, str]:
 
 @pytest.mark.django_db
 class TestSeedLegacyProjects:
-    def test_it_says_what_it_made(self) -> None:
+    def test_it_reports_what_it_made(self) -> None:
         stdout, stderr = run("--count=12", "--seed=3")
 
         assert stdout.startswith("Made 12 sample projects in ")
@@ -56,7 +56,7 @@ class TestSeedLegacyProjects:
         with pytest.raises(CommandError, match="--count is 0, and must be at least 1"):
             run("--count=0", "--seed=3")
 
-    def test_an_interruption_leaves_nothing_and_says_so(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_an_interruption_leaves_nothing(self, monkeypatch: pytest.MonkeyPatch) -> None:
         def interrupted(*args: object, **kwargs: object) -> int:
             raise KeyboardInterrupt
 

@@ -82,7 +82,7 @@ def test_entries_go_with_their_session_and_follow_its_id(full: Any) -> None:
     assert not AgentSession.objects.exists()
 
 
-def test_taking_from_the_end_passes_from_rows_to_the_array(full: Any) -> None:
+def test_popping_continues_from_rows_into_the_array(full: Any) -> None:
     assert [sessions.pop(full)["content"] for _ in range(2)] == ["c", "b"]
     assert one(PLACES) == (0, 1, None)
     sessions.append(full, "user", "again")
@@ -166,7 +166,7 @@ class Model:
 
 
 @pytest.mark.parametrize("seed", range(2))
-def test_a_transcript_is_a_list_whatever_is_done_to_it(seed: int) -> None:
+def test_a_transcript_behaves_like_a_list(seed: int) -> None:
     model = Model(seed)
     acts = [model.extend, model.extend, model.extend, model.put, model.pop, model.truncate, model.remove]
     for _ in range(40):
@@ -179,7 +179,7 @@ def test_a_transcript_is_a_list_whatever_is_done_to_it(seed: int) -> None:
 # -- items
 
 
-def test_a_replaced_item_keeps_its_time_unless_it_brings_one(full: Any) -> None:
+def test_a_replaced_item_keeps_its_time_unless_it_has_one(full: Any) -> None:
     sessions.put(full, "i", entries({"id": "i", "n": 1})[0])
     at = sessions.item(full, "i")["at"]
     sessions.put(full, "i", entries({"id": "i", "n": 2})[0])
@@ -208,14 +208,14 @@ def test_items_come_back_as_they_were_given() -> None:
         ({"role": "user"}, None),
     ],
 )
-def test_an_entry_that_would_not_be_found_or_has_other_keys_is_refused(entry: Any, item_id: str | None) -> None:
+def test_an_invalid_entry_is_refused(entry: Any, item_id: str | None) -> None:
     session = SessionFactory()
     with pytest.raises(ValueError, match=r"item|role, content and at"):
         sessions.extend(session, [entry], item_ids=[item_id])
     assert sessions.length(session) == 0
 
 
-def test_an_id_is_one_entrys(full: Any) -> None:
+def test_an_id_belongs_to_one_entry(full: Any) -> None:
     sessions.put(full, "i", entries({"id": "i"})[0])
     with pytest.raises(IntegrityError, match="AgentSessionEntry_item_key"), transaction.atomic():
         sessions.extend(full, entries({"id": "i"}), item_ids=["i"])
@@ -239,7 +239,7 @@ def test_an_id_is_one_entrys(full: Any) -> None:
         lambda: sessions.page("nothing", 1, after="i"),
     ],
 )
-def test_a_session_that_is_not_there_is_not_found(act: Any) -> None:
+def test_an_unknown_session_is_not_found(act: Any) -> None:
     with pytest.raises(SessionNotFound, match="'nothing"):
         act()
 

@@ -43,7 +43,7 @@ def in_threads(act: Callable[[int], Any], number: int, threads: int) -> list[Any
 # -- opening
 
 
-def test_a_new_session() -> None:
+def test_a_new_session_is_opened() -> None:
     project = ProjectFactory()
     with record("chat", project.id) as recorder:
         session = open_for(project.id, "thread-1", recorder.run_id)
@@ -65,7 +65,7 @@ def test_the_same_memory_opens_the_same_session() -> None:
     assert open_for(project.id).pk == open_for(project.id, None).pk
 
 
-def test_the_newest_of_several() -> None:
+def test_the_newest_of_several_is_opened() -> None:
     project = ProjectFactory()
     now = datetime.now(UTC)
     newest = SessionFactory(project=project, memory_id="a", created_at=now)
@@ -105,7 +105,7 @@ def test_another_projects_run_opens_no_session(django_assert_num_queries: Any) -
     assert session.agent_run_id == without_project.pk
 
 
-def test_unknown_projects_and_runs() -> None:
+def test_unknown_projects_and_runs_are_refused() -> None:
     project = ProjectFactory()
     with pytest.raises(ProjectNotFound, match="'no-such-project'"):
         open_for("no-such-project")
@@ -114,14 +114,14 @@ def test_unknown_projects_and_runs() -> None:
     assert not AgentSession.objects.exists()
 
 
-def test_two_that_open_at_once_make_one_row() -> None:
+def test_two_concurrent_openings_make_one_row() -> None:
     project = ProjectFactory()
     opened = in_threads(lambda _: open_for(project.id, "a").pk, 8, 8)
     assert len(set(opened)) == 1
     assert AgentSession.objects.count() == 1
 
 
-def test_an_opening_waits_for_one_that_is_not_committed() -> None:
+def test_an_opening_waits_for_an_uncommitted_one() -> None:
     project = ProjectFactory()
     opened: list[str] = []
     with transaction.atomic():
@@ -131,7 +131,7 @@ def test_an_opening_waits_for_one_that_is_not_committed() -> None:
     assert opened == [first.pk]
 
 
-def test_a_found_session_costs_one_query(django_assert_num_queries: Any) -> None:
+def test_finding_a_session_takes_one_query(django_assert_num_queries: Any) -> None:
     project = ProjectFactory()
     open_for(project.id, "a")
     with django_assert_num_queries(1):
@@ -141,7 +141,7 @@ def test_a_found_session_costs_one_query(django_assert_num_queries: Any) -> None
 # -- appending
 
 
-def test_entries_in_their_order() -> None:
+def test_entries_keep_their_order() -> None:
     session = open_for(ProjectFactory().id)
     before = datetime.now(UTC) - timedelta(minutes=1)
     assert append(session, "user", "Hello") == 1
@@ -163,7 +163,7 @@ def test_a_time_without_a_zone_is_refused() -> None:
     assert transcript(session) == []
 
 
-def test_the_session_at_hand_reads_its_transcript_again() -> None:
+def test_an_open_session_reads_its_transcript_again() -> None:
     session = open_for(ProjectFactory().id)
     opened_at = session.updated_at
     append(session, "user", "Hello")
@@ -180,7 +180,7 @@ def test_content_that_cannot_be_stored_is_marked() -> None:
     assert second["content"] == {"score": {"$unstorable": "number", "value": "NaN"}}
 
 
-def test_a_hundred_at_once_are_a_hundred_entries() -> None:
+def test_a_hundred_concurrent_appends_make_a_hundred_entries() -> None:
     session = open_for(ProjectFactory().id)
     counts = in_threads(lambda place: append(session.pk, "user", place), 100, 20)
     assert sorted(counts) == list(range(1, 101))
@@ -191,7 +191,7 @@ def test_a_hundred_at_once_are_a_hundred_entries() -> None:
         assert mine == sorted(mine)
 
 
-def test_an_entry_is_undone_with_the_transaction_around_it() -> None:
+def test_an_entry_is_rolled_back_with_its_transaction() -> None:
     session = open_for(ProjectFactory().id)
     with rolled_back():
         append(session, "user", "Hello")
@@ -199,7 +199,7 @@ def test_an_entry_is_undone_with_the_transaction_around_it() -> None:
 
 
 @pytest.mark.parametrize("created", ["now() - interval '1 year'", "now() + interval '1 year'"])
-def test_the_backfill_leaves_a_legacy_chat_alone_once_it_was_written_to(created: str) -> None:
+def test_the_backfill_ignores_a_legacy_chat_with_new_entries(created: str) -> None:
     make_project("p", chat=[{"role": "user", "content": "Hello"}])
     sql(f'UPDATE "Project" SET "createdAt" = {created}')
     forward()
@@ -213,7 +213,7 @@ def test_the_backfill_leaves_a_legacy_chat_alone_once_it_was_written_to(created:
 # -- reading
 
 
-def test_the_last_entries() -> None:
+def test_the_last_entries_are_read() -> None:
     session = open_for(ProjectFactory().id)
     assert transcript(session, 3) == []
     for number in range(5):
@@ -233,7 +233,7 @@ def test_numbers_keep_their_digits() -> None:
     assert str(entry["content"]) == "0.10"
 
 
-def test_unknown_sessions() -> None:
+def test_unknown_sessions_are_not_found() -> None:
     with pytest.raises(SessionNotFound, match="'nothing'") as refused:
         append("nothing", "user", "Hello")
     assert refused.value.session_id == "nothing"

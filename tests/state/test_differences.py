@@ -38,7 +38,7 @@ def test_every_difference_is_named_with_both_values() -> None:
         ('{"a": 1, "b": 2}', '{"b": 2, "a": 1}'),
     ],
 )
-def test_what_jsonb_takes_for_equal_is_equal(one: str, other: str) -> None:
+def test_values_equal_as_jsonb_are_equal(one: str, other: str) -> None:
     assert paths(one, other) == []
 
 
@@ -46,7 +46,7 @@ def test_what_jsonb_takes_for_equal_is_equal(one: str, other: str) -> None:
     ("one", "other"),
     [("1", "true"), ("0", "false"), ("null", "false"), ('"1"', "1"), ("[]", "{}"), ("0.1", "0.10000000000000001")],
 )
-def test_what_python_might_take_for_equal_differs(one: str, other: str) -> None:
+def test_values_equal_only_in_python_differ(one: str, other: str) -> None:
     assert paths(one, other) == [""]
 
 

@@ -41,7 +41,7 @@ def live_run(project: str) -> str:
 # -- at and history
 
 
-def test_before_anything_was_saved() -> None:
+def test_before_any_save_there_is_no_history() -> None:
     project = ProjectFactory(documents={"facts": "1"}).id
 
     past = state.at(project, datetime(2020, 1, 1, tzinfo=UTC))
@@ -52,7 +52,7 @@ def test_before_anything_was_saved() -> None:
     assert state.history(project) == []
 
 
-def test_no_such_project() -> None:
+def test_an_unknown_project_has_no_history() -> None:
     with pytest.raises(ProjectNotFound, match="'nobody'"):
         state.at("nobody", datetime.now(UTC))
     with pytest.raises(ProjectNotFound, match="'nobody'"):
@@ -76,7 +76,7 @@ def test_a_time_in_any_zone_is_the_same_moment() -> None:
     assert state.at(project, elsewhere - MICROSECOND).facts is ABSENT
 
 
-def test_as_it_was_between_two_moments() -> None:
+def test_a_time_between_two_moments_gives_the_earlier_state() -> None:
     project = ProjectFactory(documents={"facts": "0.10", "coverage": "null"}).id
     scenes.forward(project, sessions=False)
     scenes.open_gates(agentkit_writes=True)
@@ -126,7 +126,7 @@ def test_another_projects_history_is_its_own() -> None:
 
 
 @pytest.mark.parametrize("writes", ["both", "agentkit"])
-def test_columns_that_were_seeded_and_kept_do_not_show_twice(writes: str) -> None:
+def test_backed_up_columns_are_not_a_second_moment(writes: str) -> None:
     """What a live run saved in both homes, and saved over in one, is kept again before the columns are seeded."""
     project = ProjectFactory().id
     run = live_run(project)
@@ -159,7 +159,7 @@ FATAL = {"items": [{"id": "us", "text": "must be in the US", "fatal": True}]}
     ],
     ids=["usual shapes", "odd shapes"],
 )
-def test_five_moments(coverage: Any, conflicts: Any, later_coverage: Any, later_conflicts: Any) -> None:
+def test_five_moments_are_returned(coverage: Any, conflicts: Any, later_coverage: Any, later_conflicts: Any) -> None:
     documents = {"coverage": encode(coverage, ""), "conflictLog": encode(conflicts, "")}
     project = ProjectFactory(documents=documents).id
     scenes.forward(project, sessions=False)

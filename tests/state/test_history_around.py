@@ -28,7 +28,7 @@ def project_with_saves(number: int) -> str:
     return project
 
 
-def test_the_newest_moment_is_chosen_unless_told() -> None:
+def test_the_newest_moment_is_the_default() -> None:
     project = project_with_saves(8)
     whole = state.history(project)
 
@@ -59,7 +59,7 @@ def test_a_moment_is_chosen_by_its_time() -> None:
         assert around(project, when=when).chosen == chosen
 
 
-def test_no_history() -> None:
+def test_a_project_without_history_has_no_moments() -> None:
     assert around(ProjectFactory().id) == ({}, 0, 0)
     with pytest.raises(ProjectNotFound):
         around("nobody")
@@ -105,7 +105,7 @@ def test_an_enormous_text_is_no_score() -> None:
 @pytest.mark.parametrize(
     "payload", ["coverage", ["coverage"], [1], 7, None, {"absent": "coverage"}, {"absent": {"coverage": 1}}], ids=repr
 )
-def test_a_damaged_event_tells_no_score(payload: object) -> None:
+def test_a_damaged_event_has_no_score(payload: object) -> None:
     project = project_with_saves(2)
     run = RunFactory(project=Project.objects.get(pk=project))
     EventFactory(run=run, type="state.changed", payload=Value(payload, JSONField()))

@@ -42,7 +42,7 @@ OF_A_PROJECT: dict[str, Callable[[str], Any]] = {
 
 @IMPOSSIBLE
 @pytest.mark.parametrize("act", OF_A_PROJECT.values(), ids=OF_A_PROJECT)
-def test_no_project_has_such_an_id(act: Callable[[str], Any], impossible: str) -> None:
+def test_a_project_with_such_an_id_is_not_found(act: Callable[[str], Any], impossible: str) -> None:
     with pytest.raises(ProjectNotFound) as refused:
         act(impossible)
     assert refused.value.project_id == impossible
@@ -51,7 +51,7 @@ def test_no_project_has_such_an_id(act: Callable[[str], Any], impossible: str) -
 
 
 @IMPOSSIBLE
-def test_it_is_left_out_of_many(impossible: str) -> None:
+def test_such_an_id_is_left_out_of_many(impossible: str) -> None:
     project = ProjectFactory()
     assert list(state.load_many([impossible, project.id])) == [project.id]
     assert state.load_many([impossible]) == {}
@@ -66,7 +66,7 @@ def test_gates_answer_for_it(impossible: str) -> None:
 
 
 @IMPOSSIBLE
-def test_no_run_has_such_an_id(impossible: str) -> None:
+def test_a_run_with_such_an_id_is_not_found(impossible: str) -> None:
     project = ProjectFactory()
     with pytest.raises(UnsuitableRun, match="there is no such run"):
         state.save(project.id, run=impossible, facts=1)
@@ -77,7 +77,7 @@ def test_no_run_has_such_an_id(impossible: str) -> None:
 
 
 @IMPOSSIBLE
-def test_no_session_has_such_an_id(impossible: str) -> None:
+def test_a_session_with_such_an_id_is_not_found(impossible: str) -> None:
     for limit in (None, 1):
         with pytest.raises(SessionNotFound):
             sessions.transcript(impossible, limit)

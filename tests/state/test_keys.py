@@ -5,7 +5,7 @@ from agentstate.state.keys import STATE_KEYS
 from tests.factories import COLUMNS
 
 
-def test_the_keys_stand_in_the_order_of_the_first_event() -> None:
+def test_the_keys_are_in_the_order_of_the_first_event() -> None:
     assert [key.name for key in STATE_KEYS] == ["rfpNorm", "facts", "coverage", "conflictLog", "eligibility"]
 
 
@@ -21,5 +21,5 @@ def test_no_key_is_a_column_of_the_project_model() -> None:
     assert columns.isdisjoint(key.column for key in STATE_KEYS)
 
 
-def test_the_tests_know_the_same_keys() -> None:
+def test_the_tests_use_the_same_keys() -> None:
     assert {key.name: key.column for key in STATE_KEYS} == COLUMNS

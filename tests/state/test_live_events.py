@@ -53,7 +53,7 @@ def told_beside_the_change(project: str, before: Any, after: Any, name: str) -> 
 # -- state.changed
 
 
-def test_only_what_changed_is_told(project: str) -> None:
+def test_only_changes_are_recorded(project: str) -> None:
     state.save(project, facts=1, rfp_norm=None, coverage={"score": 1})
 
     assert told(project, facts=2, rfp_norm=None, coverage=ABSENT, eligibility=ABSENT) == [
@@ -75,7 +75,7 @@ def test_the_payload_has_the_digits_that_were_saved(project: str) -> None:
     ]
 
 
-def test_columns_that_are_taken_in_first_are_told_as_a_legacy_snapshot() -> None:
+def test_columns_taken_in_first_are_recorded_as_a_legacy_snapshot() -> None:
     project = ProjectFactory(documents={"coverage": '{"score": 0.2}', "conflictLog": "[1]"}).id
     scenes.open_gates(agentkit_writes=True)
 
@@ -112,7 +112,7 @@ def test_columns_that_are_taken_in_first_are_told_as_a_legacy_snapshot() -> None
     ],
     ids=repr,
 )
-def test_a_delta_where_the_score_moves(
+def test_a_changed_score_has_a_delta(
     project: str, before: Any, after: Any, delta: tuple[float | None, float | None] | None
 ) -> None:
     expected = [] if delta is None else [("coverage.delta", {"from": delta[0], "to": delta[1]})]
@@ -166,7 +166,7 @@ BY_LATEST = {"resolved": "latest"}
     ],
     ids=lambda value: str(len(str(value))),
 )
-def test_conflicts_that_are_new(project: str, before: Any, after: Any, expected: list[Event]) -> None:
+def test_new_conflicts_are_events(project: str, before: Any, after: Any, expected: list[Event]) -> None:
     assert told_beside_the_change(project, before, after, "conflict_log") == expected
 
 
@@ -193,7 +193,7 @@ def test_conflicts_that_are_new(project: str, before: Any, after: Any, expected:
     ],
     ids=repr,
 )
-def test_items_that_are_new(project: str, before: Any, after: Any, flagged: list[Any]) -> None:
+def test_new_items_are_events(project: str, before: Any, after: Any, flagged: list[Any]) -> None:
     expected = [("eligibility.flag", item) for item in flagged]
 
     assert told_beside_the_change(project, before, after, "eligibility") == expected
@@ -214,7 +214,7 @@ def everything_new(number: int) -> dict[str, Any]:
 KINDS = ["state.changed", "coverage.delta", *["conflict.found"] * 3, "eligibility.flag"]
 
 
-def test_a_microsecond_apart_from_the_clock_value_on(project: str) -> None:
+def test_events_are_a_microsecond_apart_from_the_clock_value_on(project: str) -> None:
     saved = state.save(project, **everything_new(0))
 
     assert saved.run_id is not None
@@ -224,7 +224,7 @@ def test_a_microsecond_apart_from_the_clock_value_on(project: str) -> None:
     ]
 
 
-def test_a_run_that_saves_again_and_again(project: str) -> None:
+def test_a_run_can_save_repeatedly(project: str) -> None:
     run = RunFactory(project=Project.objects.get(pk=project), status="running").pk
 
     saves = [state.save(project, run=run, **everything_new(number)) for number in range(10)]
@@ -239,7 +239,7 @@ def test_a_run_that_saves_again_and_again(project: str) -> None:
 
 
 @pytest.mark.parametrize("ahead", [timedelta(hours=1), timedelta(microseconds=2)])
-def test_a_run_that_has_later_events(project: str, ahead: timedelta) -> None:
+def test_a_run_can_have_later_events(project: str, ahead: timedelta) -> None:
     run = RunFactory(project=Project.objects.get(pk=project), status="running").pk
     earlier = [
         EventFactory(run=AgentWorkflowRun.objects.get(pk=run), created_at=timezone.now() + ahead * place)
@@ -252,7 +252,7 @@ def test_a_run_that_has_later_events(project: str, ahead: timedelta) -> None:
     assert [event.type for event in events(run)][5:] == KINDS
 
 
-def test_another_runs_events_do_not_matter(project: str) -> None:
+def test_other_runs_events_do_not_matter(project: str) -> None:
     later: datetime = EventFactory(created_at=timezone.now() + timedelta(hours=1)).created_at
 
     saved = state.save(project, facts=1)
@@ -261,7 +261,7 @@ def test_another_runs_events_do_not_matter(project: str) -> None:
     assert saved.at < later
 
 
-def test_columns_alone_tell_nothing() -> None:
+def test_a_save_into_the_columns_alone_has_no_events() -> None:
     project = ProjectFactory(documents={"facts": "1"}).id
     scenes.forward(project, sessions=False)
     before = AgentWorkflowRunEvent.objects.count()
@@ -272,7 +272,7 @@ def test_columns_alone_tell_nothing() -> None:
     assert AgentWorkflowRunEvent.objects.count() == before
 
 
-def test_ids_are_cuids_of_their_own(project: str) -> None:
+def test_ids_are_unique_cuids(project: str) -> None:
     run = state.save(project, **everything_new(0)).run_id
 
     assert run is not None
@@ -282,7 +282,7 @@ def test_ids_are_cuids_of_their_own(project: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["conflict_log", "eligibility"])
-def test_a_long_list_that_grows_is_told_in_no_time(project: str, name: str) -> None:
+def test_a_long_growing_list_is_compared_quickly(project: str, name: str) -> None:
     entries = [BUDGET | {"key": f"section {number}"} for number in range(3000)]
     state.save(project, **{name: entries})
     scenes.run_sql("SET LOCAL statement_timeout = '2s'")
@@ -290,7 +290,7 @@ def test_a_long_list_that_grows_is_told_in_no_time(project: str, name: str) -> N
     assert len(told(project, **{name: [*entries, "new"]})) == 2
 
 
-def test_a_long_list_that_is_resolved_at_once_is_told_in_no_time(project: str) -> None:
+def test_a_long_list_resolved_at_once_is_compared_quickly(project: str) -> None:
     entries = [BUDGET | {"key": f"section {number}"} for number in range(3000)]
     state.save(project, conflict_log=entries)
     scenes.run_sql("SET LOCAL statement_timeout = '2s'")
@@ -300,7 +300,7 @@ def test_a_long_list_that_is_resolved_at_once_is_told_in_no_time(project: str) -
     assert [type_ for type_, _ in others] == ["conflict.resolved"] * 3000
 
 
-def test_what_is_told_is_what_the_snapshots_differ_in(project: str) -> None:
+def test_events_record_the_difference_of_the_snapshots(project: str) -> None:
     documents = {"facts": {"a": [1, {"b": None}]}, "rfp_norm": "x"}
 
     ((_, payload),) = told(project, **documents)

@@ -52,7 +52,7 @@ AGENTKIT = {"facts": "snapshot", "eligibility": None}
         ("forked", True, "agentkit", AGENTKIT, None, True),
     ],
 )
-def test_the_home_that_answers(
+def test_the_gate_decides_which_home_answers(
     standing: str,
     reads_agentkit: bool,
     source: str,
@@ -96,7 +96,7 @@ def test_reads_fall_back_while_the_columns_are_ahead_of_a_snapshot() -> None:
 
 
 @pytest.mark.django_db
-def test_a_fork_in_which_the_columns_are_the_older_ones() -> None:
+def test_a_fork_with_older_columns_answers_from_the_snapshot() -> None:
     project = project_that_is("agentkit_ahead")
     scenes.write_with_clock_set_back(project, {"coverage": '"columns"'})
     assert scenes.standing_of(project) == "forked"
@@ -108,7 +108,7 @@ def test_a_fork_in_which_the_columns_are_the_older_ones() -> None:
 
 
 @pytest.mark.django_db
-def test_a_snapshot_that_holds_nothing_is_an_answer() -> None:
+def test_an_empty_snapshot_is_an_answer() -> None:
     project = project_that_is("empty")
     scenes.save(project, "facts", "1")
     scenes.open_gates(agentkit_reads=True)
@@ -122,7 +122,7 @@ def test_a_snapshot_that_holds_nothing_is_an_answer() -> None:
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("reads_agentkit", [False, True])
-def test_absent_and_null_are_two_things(reads_agentkit: bool) -> None:
+def test_absent_and_null_are_distinguished(reads_agentkit: bool) -> None:
     project = project_that_is("in_sync")
     scenes.open_gates(agentkit_reads=reads_agentkit)
 
@@ -134,7 +134,7 @@ def test_absent_and_null_are_two_things(reads_agentkit: bool) -> None:
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("reads_agentkit", [False, True])
-def test_digits_are_loaded_as_they_stand(reads_agentkit: bool) -> None:
+def test_digits_are_loaded_unchanged(reads_agentkit: bool) -> None:
     project = ProjectFactory(documents={"coverage": '{"score": 0.10, "was": 0.30000000000000004, "big": 1e400}'})
     scenes.forward(project.id, sessions=False)
     scenes.open_gates(agentkit_reads=reads_agentkit)
@@ -146,7 +146,7 @@ def test_digits_are_loaded_as_they_stand(reads_agentkit: bool) -> None:
 
 
 @pytest.mark.django_db
-def test_a_loaded_state_cannot_be_changed() -> None:
+def test_a_loaded_state_is_immutable() -> None:
     loaded = state.load(project_that_is("in_sync"))
 
     with pytest.raises(AttributeError):
@@ -154,7 +154,7 @@ def test_a_loaded_state_cannot_be_changed() -> None:
 
 
 @pytest.mark.django_db
-def test_no_such_project() -> None:
+def test_an_unknown_project_is_not_found() -> None:
     with pytest.raises(ProjectNotFound, match="No project has the id 'nobody'") as unknown:
         state.load("nobody")
 
@@ -163,7 +163,7 @@ def test_no_such_project() -> None:
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("project_id", ["", 'o\'neill/%s "ünïcode" \\ {}', "x" * 2000])
-def test_a_project_with_an_odd_id(project_id: str) -> None:
+def test_a_project_with_an_odd_id_is_loaded(project_id: str) -> None:
     ProjectFactory(id=project_id, documents={"facts": "1"})
 
     assert state.load(project_id).facts == 1
@@ -182,7 +182,7 @@ def test_other_columns_of_the_legacy_table_do_not_matter(name: str) -> None:
 
 
 @pytest.mark.django_db
-def test_the_user_of_a_request_counts() -> None:
+def test_the_requests_user_counts() -> None:
     project = project_that_is("agentkit_ahead")
     turn("agentkit_reads", staff=True)
     request = RequestFactory().get("/")
@@ -232,7 +232,7 @@ def test_columns_that_answer_for_a_malformed_snapshot_may_be_behind() -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_an_error_of_the_new_home_is_answered_by_the_columns() -> None:
+def test_the_columns_answer_when_the_new_home_fails() -> None:
     project, empty = project_that_is("agentkit_ahead"), project_that_is("empty")
     scenes.open_gates(agentkit_reads=True)
     clock = scenes.homes_of(project).clock
@@ -250,7 +250,7 @@ def test_an_error_of_the_new_home_is_answered_by_the_columns() -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_an_error_of_the_new_home_does_not_fail_a_read_of_the_legacy_one() -> None:
+def test_a_failing_new_home_does_not_fail_a_legacy_read() -> None:
     project = project_that_is("in_sync")
     scenes.open_gates(agentkit_reads=False)
     with without_runs():
@@ -261,7 +261,7 @@ def test_an_error_of_the_new_home_does_not_fail_a_read_of_the_legacy_one() -> No
 
 
 @pytest.mark.django_db(transaction=True)
-def test_within_a_transaction_an_error_is_the_callers() -> None:
+def test_inside_a_transaction_an_error_is_raised() -> None:
     project = project_that_is("in_sync")
     scenes.open_gates(agentkit_reads=True)
     with without_runs(), pytest.raises(DatabaseError, match="AgentWorkflowRun"), transaction.atomic():
@@ -272,7 +272,7 @@ def test_within_a_transaction_an_error_is_the_callers() -> None:
 
 
 @pytest.mark.django_db
-def test_many_at_once() -> None:
+def test_many_projects_are_loaded_at_once() -> None:
     projects = {standing: project_that_is(standing) for standing in STANDINGS}
     scenes.open_gates(agentkit_reads=True)
 
@@ -286,7 +286,7 @@ def test_many_at_once() -> None:
 
 
 @pytest.mark.django_db
-def test_each_of_many_is_asked_for_by_itself() -> None:
+def test_each_of_many_has_its_own_gate() -> None:
     one, other = project_that_is("in_sync"), project_that_is("in_sync")
     turn("agentkit_reads", project_ids=[one])
 
@@ -296,6 +296,6 @@ def test_each_of_many_is_asked_for_by_itself() -> None:
 
 
 @pytest.mark.django_db
-def test_none_at_once() -> None:
+def test_loading_no_projects_is_empty() -> None:
     assert state.load_many([]) == {}
     assert state.load_many(["nobody"]) == {}

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 @pytest.mark.django_db
 @pytest.mark.parametrize("standing", STANDINGS)
 @pytest.mark.parametrize("reads_agentkit", [False, True])
-def test_one_query(standing: str, reads_agentkit: bool) -> None:
+def test_a_load_takes_one_query(standing: str, reads_agentkit: bool) -> None:
     project = project_that_is(standing)
     scenes.open_gates(agentkit_reads=reads_agentkit)
 
@@ -38,7 +38,7 @@ def test_one_query(standing: str, reads_agentkit: bool) -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_one_query_and_none_for_the_gate(django_assert_num_queries: Any) -> None:
+def test_a_remembered_gate_takes_no_query(django_assert_num_queries: Any) -> None:
     project = project_that_is("in_sync")
     gates.agentkit_reads(project)
     gates.agentkit_shadow_reads(project)
@@ -49,7 +49,7 @@ def test_one_query_and_none_for_the_gate(django_assert_num_queries: Any) -> None
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("reads_agentkit", [False, True])
-def test_the_home_that_does_not_answer_stays_packed(reads_agentkit: bool) -> None:
+def test_the_other_homes_documents_are_not_detoasted(reads_agentkit: bool) -> None:
     """The other home's documents are large, stored out of line, and not fetched."""
     project = project_that_is("in_sync")
     big = "to_jsonb((SELECT string_agg(md5(n::text), '') FROM generate_series(1, 100000) n))"
@@ -68,7 +68,7 @@ def test_the_home_that_does_not_answer_stays_packed(reads_agentkit: bool) -> Non
 
 
 @pytest.mark.django_db
-def test_a_large_snapshot_is_unpacked_to_judge_it_and_to_answer() -> None:
+def test_a_large_snapshot_is_detoasted_once_to_compare_and_once_to_answer() -> None:
     project = project_that_is("empty")
     scenes.open_gates(agentkit_writes=True, agentkit_reads=True)
     state.save(project, facts=[str(uuid4()) for _ in range(10_000)])

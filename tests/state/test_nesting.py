@@ -23,7 +23,7 @@ DEEP = '{"a": [1, ' * DEEPEST + '0.10, "x", null' + "]}" * DEEPEST
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("gates", [{"agentkit_writes": True, "agentkit_reads": True}, {}], ids=["agentkit", "legacy"])
-def test_what_a_home_holds_is_loaded_and_saved(gates: dict[str, bool]) -> None:
+def test_deep_documents_are_loaded_and_saved(gates: dict[str, bool]) -> None:
     one, other = ProjectFactory(documents={"facts": DEEP}), ProjectFactory()
     scenes.open_gates(**gates)
 
@@ -43,13 +43,13 @@ def test_what_is_wrong_deep_inside_is_refused_with_its_path() -> None:
     assert refused.value.path == "facts" + ".a[1]" * DEEPEST
 
 
-def test_what_stands_in_a_document_twice_is_not_nested_in_itself() -> None:
+def test_a_shared_value_is_not_a_cycle() -> None:
     twice = {"a": [1]}
     assert encode([twice, [twice], twice["a"]], "facts") == '[{"a":[1]},[{"a":[1]}],[1]]'
 
 
 @given(document=DOCUMENTS)
-def test_it_reads_and_writes_what_the_plain_ones_do(document: object) -> None:
+def test_the_iterative_codec_agrees_with_the_standard_one(document: object) -> None:
     text = encode(document, "")
     assert text == json.dumps(document, ensure_ascii=False, separators=(",", ":"))
     assert encode(parse(text, decode), "") == encode(decode(text), "")

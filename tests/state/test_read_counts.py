@@ -99,7 +99,7 @@ def test_a_difference_is_counted_with_a_sample(counts: ReadCounts) -> None:
     ]
 
 
-def test_values_are_cut(counts: ReadCounts) -> None:
+def test_long_values_are_cut(counts: ReadCounts) -> None:
     project = project_in_sync(facts=f'"{"x" * 5_000_000}"')
     scenes.damage(project, facts='"y"')
     shadow()
@@ -116,7 +116,7 @@ def test_values_are_cut(counts: ReadCounts) -> None:
     ("standing", "reason"),
     [("agentkit_ahead", "agentkit_ahead"), ("legacy_ahead", "legacy_ahead"), ("forked", "forked")],
 )
-def test_homes_that_are_not_in_sync_are_a_lag(
+def test_homes_out_of_sync_count_as_a_lag(
     counts: ReadCounts, standing: str, reason: str, agentkit_reads: bool
 ) -> None:
     project = project_in_sync()
@@ -134,7 +134,7 @@ def test_homes_that_are_not_in_sync_are_a_lag(
     assert counted() == {("lag", reason): 1, **fell_back}
 
 
-def test_a_project_without_a_snapshot_is_a_lag_and_an_empty_one_is_nothing(counts: ReadCounts) -> None:
+def test_a_project_without_a_snapshot_is_a_lag_and_an_empty_one_is_not(counts: ReadCounts) -> None:
     shadow(agentkit_reads=True)
 
     state.load(ProjectFactory(documents={"facts": "1"}).id)
@@ -155,7 +155,7 @@ def test_fallbacks_are_counted_without_shadow_reads(counts: ReadCounts) -> None:
     assert counted() == {("fallback", "legacy_ahead"): 1}
 
 
-def test_a_fallback_of_a_project_whose_move_was_given_up_is_counted_apart(counts: ReadCounts) -> None:
+def test_a_fallback_of_an_accepted_project_is_counted_apart(counts: ReadCounts) -> None:
     scenes.open_gates(agentkit_reads=True)
     behind, given_up = project_in_sync(), project_in_sync()
     for project in (behind, given_up):
@@ -187,7 +187,7 @@ def test_a_read_that_is_no_evidence_is_not_counted(counts: ReadCounts) -> None:
     assert counted() == {}
 
 
-def test_a_look_at_a_projects_page_is_no_evidence(counts: ReadCounts) -> None:
+def test_viewing_a_projects_page_is_no_evidence(counts: ReadCounts) -> None:
     shadow(agentkit_reads=True)
     client = Client()
     client.force_login(User.objects.create_superuser("ada"))
@@ -209,7 +209,7 @@ def test_a_read_that_the_database_refused_is_counted(counts: ReadCounts) -> None
     assert counted() == {("fallback", "error"): 1, ("lag", "error"): 1}
 
 
-def test_nothing_is_counted_with_the_gate_shut(counts: ReadCounts) -> None:
+def test_nothing_is_counted_with_the_gate_closed(counts: ReadCounts) -> None:
     scenes.open_gates(agentkit_reads=False, agentkit_shadow_reads=False)
 
     state.load(project_in_sync())
@@ -257,7 +257,9 @@ def test_the_last_hundred_samples_of_a_state_key_stay(counts: ReadCounts) -> Non
     assert list(kept) == [f"facts[{number}]" for number in range(51, SAMPLES + 51)]
 
 
-def test_what_cannot_be_counted_now_is_counted_later(counts: ReadCounts, caplog: pytest.LogCaptureFixture) -> None:
+def test_counts_that_cannot_be_written_now_are_written_later(
+    counts: ReadCounts, caplog: pytest.LogCaptureFixture
+) -> None:
     project = project_in_sync()
     shadow()
     with without("AgentStateReadCount"):
@@ -271,7 +273,7 @@ def test_what_cannot_be_counted_now_is_counted_later(counts: ReadCounts, caplog:
     assert len([record for record in caplog.records if "cannot be written for now" in record.message]) == 1
 
 
-def test_a_read_does_not_fail_where_counting_does() -> None:
+def test_a_failing_count_does_not_fail_the_read() -> None:
     def refuse(**kwargs: object) -> None:
         raise RuntimeError("no")
 
@@ -304,7 +306,7 @@ def wait_for(findings: dict[tuple[str, str], int]) -> None:
         time.sleep(0.05)
 
 
-def test_a_thread_writes_the_counts_whatever_becomes_of_the_readers_transaction(counting: None) -> None:
+def test_counts_survive_a_rollback_of_the_readers_transaction(counting: None) -> None:
     project = project_in_sync()
     shadow()
 

@@ -49,7 +49,7 @@ def changed(run: AgentWorkflowRun, minutes: int, **documents: object) -> None:
     EventFactory(run=run, type="state.changed", payload=documents, created_at=at(minutes))
 
 
-def test_the_newest_snapshot_until_then(project: Project) -> None:
+def test_the_newest_earlier_snapshot_is_replayed(project: Project) -> None:
     one, other = snapshot(project, 1, facts=1), snapshot(project, 3, facts=3)
 
     assert state(project, 0) is None
@@ -59,7 +59,7 @@ def test_the_newest_snapshot_until_then(project: Project) -> None:
     assert state(project, 9) == (other.id, '{"facts": 3}', at(3))
 
 
-def test_earlier_saves_of_a_run_that_saved_again(project: Project) -> None:
+def test_earlier_saves_of_a_run_are_replayed(project: Project) -> None:
     first = snapshot(project, 1, facts=1, coverage=None)
     live = snapshot(project, 9, facts=9, eligibility=8)
     changed(live, 4, facts=4)
@@ -74,7 +74,7 @@ def test_earlier_saves_of_a_run_that_saved_again(project: Project) -> None:
     assert state(project, 9) == (live.id, '{"facts": 9, "eligibility": 8}', at(9))
 
 
-def test_a_save_of_several_documents(project: Project) -> None:
+def test_a_save_of_several_documents_is_replayed(project: Project) -> None:
     snapshot(project, 1, facts=1)
     changed(snapshot(project, 9), 2, facts=None, coverage={"score": 1})
 
@@ -83,7 +83,7 @@ def test_a_save_of_several_documents(project: Project) -> None:
     assert found[1] == '{"facts": null, "coverage": {"score": 1}}'
 
 
-def test_saves_of_several_runs_in_turn(project: Project) -> None:
+def test_saves_of_alternating_runs_are_replayed(project: Project) -> None:
     snapshot(project, 1, facts=1)
     one, other = snapshot(project, 8), snapshot(project, 9)
     changed(one, 2, facts=2)
@@ -95,7 +95,7 @@ def test_saves_of_several_runs_in_turn(project: Project) -> None:
     assert found[1:] == ('{"facts": 3, "coverage": 4}', at(4))
 
 
-def test_what_others_did_is_not_mixed_in(project: Project) -> None:
+def test_other_projects_saves_are_not_mixed_in(project: Project) -> None:
     first = snapshot(project, 1, facts=1)
     live = snapshot(project, 9, facts=9)
     EventFactory(run=live, type="coverage.delta", payload={"from": None, "to": 1}, created_at=at(2))
@@ -104,7 +104,7 @@ def test_what_others_did_is_not_mixed_in(project: Project) -> None:
     assert state(project, 2) == (first.id, '{"facts": 1}', at(1))
 
 
-def test_events_before_the_snapshot_are_in_it_already(project: Project) -> None:
+def test_events_before_the_snapshot_are_not_applied_again(project: Project) -> None:
     snapshot(project, 1, facts=1)
     live = snapshot(project, 9, facts=9)
     changed(live, 2, facts=2, coverage=2)
@@ -113,14 +113,14 @@ def test_events_before_the_snapshot_are_in_it_already(project: Project) -> None:
     assert state(project, 4) == (kept.id, '{"facts": 3}', at(3))
 
 
-def test_no_snapshot_means_no_state(project: Project) -> None:
+def test_without_a_snapshot_there_is_no_state(project: Project) -> None:
     changed(RunFactory(project=project), 1, facts=1)
 
     assert state(project, 9) is None
 
 
 @pytest.mark.parametrize("payload", [[1, "facts"], ["facts"], "facts", "absent", 7, None, True], ids=repr)
-def test_an_event_that_is_no_object_any_more_tells_nothing(project: Project, payload: object) -> None:
+def test_a_damaged_event_is_ignored(project: Project, payload: object) -> None:
     first = snapshot(project, 1, facts=1)
     damaged = snapshot(project, 9, facts=9)
     EventFactory(run=damaged, type="state.changed", payload=Value(payload, JSONField()), created_at=at(2))
@@ -133,7 +133,7 @@ def test_an_event_that_is_no_object_any_more_tells_nothing(project: Project, pay
 @pytest.mark.parametrize(
     "absent", ["facts", {"facts": 1}, 7, None, True, [1, None, ["facts"], {"facts": 1}]], ids=repr
 )
-def test_absent_that_is_no_list_of_keys_takes_nothing_away(project: Project, absent: object) -> None:
+def test_an_absent_that_is_not_a_list_removes_nothing(project: Project, absent: object) -> None:
     snapshot(project, 1, facts=1)
     changed(snapshot(project, 9), 2, coverage=2, absent=absent)
 

@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 @pytest.mark.parametrize("reads_agentkit", [False, True], ids=["reads legacy", "reads agentkit"])
 @pytest.mark.parametrize("writes", GATES)
 @pytest.mark.parametrize(("make", "standing", "together"), SCENES, ids=[each[0].__name__ for each in SCENES])
-def test_the_homes_that_are_written(
+def test_the_gates_decide_which_homes_are_written(
     make: Callable[[], str],
     standing: str,
     together: dict[bool, dict[str, str]],
@@ -86,7 +86,7 @@ def test_the_homes_that_are_written(
 
 @pytest.mark.django_db
 @pytest.mark.parametrize(("make", "standing", "together"), SCENES, ids=[each[0].__name__ for each in SCENES])
-def test_with_both_gates_shut_nothing_is_saved(
+def test_with_both_gates_closed_a_save_is_refused(
     make: Callable[[], str], standing: str, together: dict[bool, dict[str, str]]
 ) -> None:
     project = make()
@@ -102,7 +102,7 @@ def test_with_both_gates_shut_nothing_is_saved(
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize(("home", "other"), [("agentkit", "legacy"), ("legacy", "agentkit")])
-def test_a_switch_of_homes_that_is_known_by_halves_refuses_nobody(home: str, other: str) -> None:
+def test_a_half_known_switch_of_homes_refuses_no_save(home: str, other: str) -> None:
     project = in_sync()
     open_gates(other)
     caches["flags"].clear()
@@ -116,7 +116,7 @@ def test_a_switch_of_homes_that_is_known_by_halves_refuses_nobody(home: str, oth
 
 
 @pytest.mark.django_db
-def test_the_gates_are_asked_for_the_project() -> None:
+def test_the_gates_are_read_for_the_project() -> None:
     one, other = in_sync(), in_sync()
     turn("agentkit_writes", project_ids=[one])
     turn("legacy_writes", project_ids=[other])
@@ -128,7 +128,7 @@ def test_the_gates_are_asked_for_the_project() -> None:
 
 
 @pytest.mark.django_db
-def test_without_any_flag_columns_are_written_and_no_run() -> None:
+def test_without_flags_only_the_columns_are_written() -> None:
     project = legacy_ahead()
 
     assert state.save(project, facts=1).run_id is None
@@ -141,7 +141,7 @@ def test_without_any_flag_columns_are_written_and_no_run() -> None:
 
 
 @pytest.mark.django_db
-def test_a_merge_is_told() -> None:
+def test_a_merge_is_recorded() -> None:
     project = forked()
     open_gates()
 
@@ -155,7 +155,7 @@ def test_a_merge_is_told() -> None:
 @pytest.mark.django_db
 @pytest.mark.parametrize("writes", GATES)
 @pytest.mark.parametrize(("reads_agentkit", "home"), [(False, "legacy"), (True, "agentkit")])
-def test_a_clash_goes_to_the_home_that_is_read(writes: str, reads_agentkit: bool, home: str) -> None:
+def test_a_clash_is_decided_for_the_home_that_is_read(writes: str, reads_agentkit: bool, home: str) -> None:
     project = clashing()
     before = scenes.homes_of(project)
     open_gates(writes, reads_agentkit=reads_agentkit)
@@ -175,7 +175,7 @@ def test_a_clash_goes_to_the_home_that_is_read(writes: str, reads_agentkit: bool
 
 
 @pytest.mark.django_db
-def test_a_clash_over_the_saved_document_is_settled_too() -> None:
+def test_a_clash_over_the_saved_document_is_settled() -> None:
     project = clashing()
     open_gates(reads_agentkit=True)
 
@@ -189,7 +189,7 @@ def test_a_clash_over_the_saved_document_is_settled_too() -> None:
 
 @pytest.mark.django_db
 @pytest.mark.parametrize(("reads_agentkit", "was"), [(False, {}), (True, SNAPSHOT)])
-def test_a_fork_whose_columns_were_emptied(reads_agentkit: bool, was: dict[str, str]) -> None:
+def test_a_fork_with_emptied_columns_is_saved(reads_agentkit: bool, was: dict[str, str]) -> None:
     project = agentkit_ahead()
     scenes.empty_columns(project)
     open_gates(reads_agentkit=reads_agentkit)
@@ -203,7 +203,7 @@ def test_a_fork_whose_columns_were_emptied(reads_agentkit: bool, was: dict[str, 
 
 
 @pytest.mark.django_db
-def test_columns_that_were_emptied_are_what_the_save_builds_on_and_nothing_is_lost() -> None:
+def test_emptied_columns_are_the_base_of_a_save_and_nothing_is_lost() -> None:
     project = in_sync()
     scenes.empty_columns(project)
     open_gates()
@@ -217,7 +217,7 @@ def test_columns_that_were_emptied_are_what_the_save_builds_on_and_nothing_is_lo
 
 
 @pytest.mark.django_db
-def test_a_difference_behind_the_triggers_back_is_not_repaired_unasked() -> None:
+def test_an_unequal_project_is_not_repaired_by_a_save() -> None:
     project = in_sync()
     scenes.damage(project, coverage='"damaged"')
     open_gates()
@@ -235,7 +235,7 @@ def test_a_difference_behind_the_triggers_back_is_not_repaired_unasked() -> None
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("writes", GATES)
-def test_what_was_not_given_is_carried_exactly(writes: str) -> None:
+def test_other_documents_are_carried_over_exactly(writes: str) -> None:
     documents = {
         "rfpNorm": '{"a": [0.10, 0.30000000000000004, 1.00], "b": -0.5, "c": 123456789012345678901234567890.10}',
         "coverage": "null",
@@ -254,7 +254,7 @@ def test_what_was_not_given_is_carried_exactly(writes: str) -> None:
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("writes", GATES)
-def test_several_documents_at_one_clock_value(writes: str) -> None:
+def test_several_documents_share_one_clock_value(writes: str) -> None:
     project = in_sync()
     open_gates(writes)
 
@@ -281,7 +281,7 @@ def test_several_documents_at_one_clock_value(writes: str) -> None:
     ],
     ids=lambda value: str(value)[:12] if isinstance(value, str) else "",
 )
-def test_numbers_are_written_digit_for_digit(number: object, text: str) -> None:
+def test_numbers_keep_their_digits(number: object, text: str) -> None:
     project = in_sync()
     open_gates()
 
@@ -295,7 +295,7 @@ def test_numbers_are_written_digit_for_digit(number: object, text: str) -> None:
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("writes", GATES)
-def test_absent_takes_a_document_away(writes: str) -> None:
+def test_absent_removes_a_document(writes: str) -> None:
     project = in_sync()
     open_gates(writes)
 
@@ -314,7 +314,7 @@ def test_absent_takes_a_document_away(writes: str) -> None:
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("writes", ["both", "agentkit"])
-def test_absent_in_a_run_that_saves_again_is_known_to_the_history(writes: str) -> None:
+def test_absent_in_a_run_that_saves_again_is_in_the_history(writes: str) -> None:
     project = in_sync()
     open_gates(writes)
     run = run_of(project)
@@ -331,7 +331,7 @@ def test_absent_in_a_run_that_saves_again_is_known_to_the_history(writes: str) -
 @pytest.mark.django_db
 @pytest.mark.parametrize("in_a_run", [False, True])
 @pytest.mark.parametrize("writes", GATES)
-def test_documents_that_are_there_write_nothing_at_all(writes: str, in_a_run: bool) -> None:
+def test_unchanged_documents_write_nothing(writes: str, in_a_run: bool) -> None:
     project = in_sync()
     run = run_of(project) if in_a_run else None
     open_gates(writes)
@@ -344,7 +344,7 @@ def test_documents_that_are_there_write_nothing_at_all(writes: str, in_a_run: bo
 
 
 @pytest.mark.django_db
-def test_null_and_absent_differ() -> None:
+def test_null_and_absent_are_distinguished() -> None:
     project = in_sync()
     open_gates()
 

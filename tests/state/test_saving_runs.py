@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("writes", ["both", "agentkit"])
-def test_outside_a_run_a_run_is_made(writes: str) -> None:
+def test_outside_a_run_a_save_creates_one(writes: str) -> None:
     project = in_sync()
     open_gates(writes)
 
@@ -62,7 +62,7 @@ def test_outside_a_run_a_run_is_made(writes: str) -> None:
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("result", [None, [1], "odd"], ids=repr)
-def test_a_run_whose_result_is_no_object_takes_the_change(result: object) -> None:
+def test_a_run_whose_result_is_not_an_object_is_saved_into(result: object) -> None:
     project = in_sync()
     run = run_of(project, result=Value(result, JSONField()))
     open_gates()
@@ -75,7 +75,7 @@ def test_a_run_whose_result_is_no_object_takes_the_change(result: object) -> Non
 @pytest.mark.django_db
 @pytest.mark.parametrize("writes", ["both", "agentkit"])
 @pytest.mark.parametrize("result", [None, {}, {"output": {"state": 1, "pages": [0.5]}}])
-def test_a_run_takes_the_change_and_keeps_its_output(writes: str, result: dict[str, Any] | None) -> None:
+def test_a_run_keeps_its_output(writes: str, result: dict[str, Any] | None) -> None:
     project = in_sync()
     run = run_of(project, result=result)
     before = AgentWorkflowRun.objects.get(pk=run)
@@ -96,7 +96,7 @@ def test_a_run_takes_the_change_and_keeps_its_output(writes: str, result: dict[s
 
 
 @pytest.mark.django_db
-def test_runs_save_in_turns() -> None:
+def test_runs_save_alternately() -> None:
     project = in_sync()
     one, other = run_of(project), run_of(project)
     open_gates()
@@ -124,7 +124,7 @@ def test_runs_save_in_turns() -> None:
     ],
 )
 @pytest.mark.parametrize("writes", ["both", "agentkit", "legacy"])
-def test_a_run_that_cannot_take_it_is_refused(status: str, fact: str, writes: str) -> None:
+def test_a_run_that_cannot_save_is_refused(status: str, fact: str, writes: str) -> None:
     project = legacy_ahead()
     if status == "unknown":
         run = "unknown"
@@ -149,7 +149,7 @@ def test_a_run_that_cannot_take_it_is_refused(status: str, fact: str, writes: st
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("writes", GATES)
-def test_a_save_is_later_than_all_that_was_saved(writes: str) -> None:
+def test_a_save_is_later_than_every_earlier_one(writes: str) -> None:
     project = in_sync()
     scenes.save(project, "facts", "1", clock_ahead=timedelta(days=1))
     before = scenes.homes_of(project)
@@ -178,7 +178,7 @@ def test_a_save_is_later_than_its_runs_events() -> None:
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("writes", GATES)
-def test_quick_saves_have_each_their_own_clock_value(writes: str) -> None:
+def test_quick_saves_have_distinct_clock_values(writes: str) -> None:
     project = in_sync()
     open_gates(writes)
 
@@ -192,7 +192,7 @@ def test_quick_saves_have_each_their_own_clock_value(writes: str) -> None:
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("writes", GATES)
-def test_no_such_project(writes: str) -> None:
+def test_an_unknown_project_is_not_found(writes: str) -> None:
     open_gates(writes)
 
     with pytest.raises(ProjectNotFound, match="'nobody'"):
@@ -203,7 +203,7 @@ def test_no_such_project(writes: str) -> None:
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("documents", [{}, {"rfpNorm": 1}, {"facts": 1, "fact": 2}])
-def test_names_that_no_document_has(documents: dict[str, Any]) -> None:
+def test_unknown_document_names_are_refused(documents: dict[str, Any]) -> None:
     project = legacy_ahead()
     open_gates()
     before = rows_as_they_lie()
@@ -241,7 +241,7 @@ def test_the_path_starts_with_the_documents_python_name() -> None:
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("level", ["REPEATABLE READ", "SERIALIZABLE"])
-def test_a_transaction_with_an_old_view_is_refused(level: str) -> None:
+def test_a_transaction_with_an_old_snapshot_is_refused(level: str) -> None:
     project = legacy_ahead()
     open_gates()
     before = rows_as_they_lie()
@@ -256,7 +256,7 @@ def test_a_transaction_with_an_old_view_is_refused(level: str) -> None:
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("level", ["REPEATABLE READ", "SERIALIZABLE"])
-def test_a_save_outside_of_any_transaction_asks_for_the_level_that_it_needs(level: str) -> None:
+def test_a_save_outside_a_transaction_sets_its_isolation_level(level: str) -> None:
     project = legacy_ahead()
     open_gates()
 
@@ -274,7 +274,7 @@ def test_a_save_outside_of_any_transaction_asks_for_the_level_that_it_needs(leve
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_save_without_autocommit_is_part_of_the_transaction_under_way() -> None:
+def test_a_save_without_autocommit_joins_the_transaction() -> None:
     project = in_sync()
     open_gates()
     before = rows_as_they_lie()
@@ -293,7 +293,7 @@ def test_a_save_without_autocommit_is_part_of_the_transaction_under_way() -> Non
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize(("make", "standing", "together"), SCENES, ids=[each[0].__name__ for each in SCENES])
-def test_a_rollback_of_the_callers_transaction_takes_all_with_it(
+def test_a_rollback_of_the_callers_transaction_undoes_everything(
     make: Callable[[], str], standing: str, together: dict[bool, dict[str, str]]
 ) -> None:
     project = make()
@@ -338,7 +338,7 @@ def saved_over_in_one_run() -> str:
 @pytest.mark.django_db
 @pytest.mark.parametrize("make", [legacy_ahead, legacy_ahead_of_a_snapshot, forked, clashing, saved_over_in_one_run])
 @pytest.mark.parametrize("writes", GATES)
-def test_a_run_of_a_deleted_project_has_the_id_of_the_snapshot(make: Callable[[], str], writes: str) -> None:
+def test_a_deleted_projects_run_can_have_the_snapshots_id(make: Callable[[], str], writes: str) -> None:
     project = make()
     (orphan,) = scenes.one(
         """
@@ -362,7 +362,7 @@ def test_a_run_of_a_deleted_project_has_the_id_of_the_snapshot(make: Callable[[]
 
 
 @pytest.mark.django_db
-def test_a_project_that_was_deleted_and_made_again_with_its_clock() -> None:
+def test_a_project_deleted_and_created_again_with_its_clock_is_saved() -> None:
     """Its old snapshot, which nobody owns now, has the id that the new one would get."""
     project = in_sync()
     clock = scenes.homes_of(project).clock

@@ -71,7 +71,7 @@ def test_without_a_snapshot_the_columns_decide(documents: scenes.Documents, stan
 
 
 @pytest.mark.parametrize("status", ["running", "failed", "canceled"])
-def test_what_a_run_saved_counts_however_it_ended(status: str) -> None:
+def test_a_runs_status_does_not_matter(status: str) -> None:
     project = ProjectFactory(documents={"facts": "1"})
     clock = project.state_updated_at
     RunFactory(project=project, state={}, status=status, started_at=clock + timedelta(seconds=1), legacy_at=clock)
@@ -88,7 +88,7 @@ def test_what_a_run_saved_counts_however_it_ended(status: str) -> None:
         ({"facts": "null"}, {"facts": 1}, False),
     ],
 )
-def test_emptied_means_no_column_over_a_snapshot_with_content(
+def test_emptied_means_empty_columns_and_a_snapshot_with_content(
     documents: scenes.Documents, state: dict[str, object], emptied: bool
 ) -> None:
     project = ProjectFactory(documents=documents)
@@ -110,7 +110,7 @@ def test_emptied_means_no_column_over_a_snapshot_with_content(
         ({"facts": "1"}, {"coverage": 1}, True),
     ],
 )
-def test_equal_means_what_jsonb_says(documents: scenes.Documents, state: dict[str, object], different: bool) -> None:
+def test_equality_is_that_of_jsonb(documents: scenes.Documents, state: dict[str, object], different: bool) -> None:
     project = ProjectFactory(documents=documents)
     RunFactory(project=project, state=state)
 
@@ -138,7 +138,7 @@ def test_columns_are_read_as_a_state(documents: scenes.Documents, state: str) ->
 # -- the clock that the database moves
 
 
-def test_a_change_moves_the_clock_and_anything_else_does_not() -> None:
+def test_only_a_change_moves_the_clock() -> None:
     project = ProjectFactory(documents={"facts": '{"a": 1, "b": [0.10]}'})
     clock = project.state_updated_at
 
@@ -150,7 +150,7 @@ def test_a_change_moves_the_clock_and_anything_else_does_not() -> None:
     assert scenes.homes_of(project.id).clock > clock
 
 
-def test_a_clock_that_is_not_later_counts_as_not_set() -> None:
+def test_a_clock_that_is_not_later_counts_as_unset() -> None:
     project = ProjectFactory(documents={"facts": "1"})
     clock = project.state_updated_at
     ahead = clock + timedelta(days=1)

@@ -117,7 +117,7 @@ def test_a_save_at_a_clock_that_a_trigger_changes_is_an_error(writes: str) -> No
 
 
 @pytest.mark.django_db
-def test_a_trigger_that_changes_another_document_is_seen_where_the_snapshot_says_otherwise() -> None:
+def test_a_trigger_that_changes_another_document_is_noticed_where_the_snapshot_differs() -> None:
     project = in_sync()
     add_trigger(ADDS_A_FIELD)
     open_gates("both")
@@ -133,7 +133,7 @@ def test_a_trigger_that_changes_another_document_is_seen_where_the_snapshot_says
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("writes", ["both", "legacy"])
-def test_a_trigger_that_changes_nothing_of_ours_is_no_error(writes: str) -> None:
+def test_a_trigger_that_changes_only_foreign_columns_is_no_error(writes: str) -> None:
     project = in_sync()
     open_gates(writes)
     add_trigger("""NEW.name := upper(NEW.name); RETURN NEW;""")
@@ -225,7 +225,7 @@ def set_clock(project: str, clock: str) -> None:
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("clock", UNUSABLE)
 @pytest.mark.parametrize("make", [legacy_ahead, in_sync, agentkit_ahead])
-def test_an_unusable_clock_stops_its_project_alone(make: Callable[[], str], clock: str) -> None:
+def test_an_unusable_clock_affects_only_its_project(make: Callable[[], str], clock: str) -> None:
     project, other = make(), legacy_ahead()
     set_clock(project, clock)
 
@@ -287,7 +287,7 @@ def test_a_snapshot_with_an_unusable_clock_can_be_read(clock: str) -> None:
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("writes", GATES)
-def test_documents_are_taken_away_where_array_nulls_is_off(writes: str) -> None:
+def test_documents_are_removed_where_array_nulls_is_off(writes: str) -> None:
     project = in_sync()
     open_gates(writes)
     scenes.run_sql("SET LOCAL array_nulls = off")
@@ -301,7 +301,7 @@ def test_documents_are_taken_away_where_array_nulls_is_off(writes: str) -> None:
 
 
 @pytest.mark.django_db
-def test_a_project_that_a_policy_hides_is_not_said_to_be_missing() -> None:
+def test_a_project_hidden_by_a_policy_is_not_reported_as_missing() -> None:
     project = in_sync()
     scenes.run_sql(
         """
@@ -325,7 +325,7 @@ def test_a_project_that_a_policy_hides_is_not_said_to_be_missing() -> None:
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("make", [legacy_ahead, in_sync, agentkit_ahead, forked, forked_with_clock_set_back])
-def test_a_project_whose_id_changed_goes_on(make: Callable[[], str]) -> None:
+def test_a_project_with_a_changed_id_is_saved(make: Callable[[], str]) -> None:
     project = make()
     homes, standing = scenes.homes_of(project), scenes.standing_of(project)
 
@@ -353,7 +353,7 @@ def test_a_project_whose_id_changed_goes_on(make: Callable[[], str]) -> None:
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("writes", ["both", "legacy"])
-def test_documents_whose_columns_are_left_are_saved_where_another_tool_dropped_one(writes: str) -> None:
+def test_the_remaining_columns_are_saved_where_another_tool_dropped_one(writes: str) -> None:
     project = in_sync()
     open_gates(writes)
     scenes.run_sql('ALTER TABLE "Project" DROP COLUMN "coverageJson"')

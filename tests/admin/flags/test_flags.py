@@ -51,7 +51,7 @@ def editor(client: Client) -> User:
 
 
 @pytest.mark.usefixtures("editor")
-def test_a_change_in_the_form_is_what_the_gate_says_and_is_kept_with_who(client: Client) -> None:
+def test_a_change_in_the_form_changes_the_gate_and_records_its_author(client: Client) -> None:
     flag = turn("agentkit_writes")
     assert not gates.agentkit_writes("p1")
 
@@ -66,7 +66,7 @@ def test_a_change_in_the_form_is_what_the_gate_says_and_is_kept_with_who(client:
 
 @pytest.mark.usefixtures("editor")
 @pytest.mark.parametrize(("choice", "everyone"), [("true", True), ("false", False), ("unknown", None)])
-def test_everyone_is_on_off_or_neither(client: Client, choice: str, everyone: bool | None) -> None:
+def test_everyone_has_three_values_on_off_and_unset(client: Client, choice: str, everyone: bool | None) -> None:
     flag = turn("legacy_writes", everyone=None if everyone else True)
 
     assert "Unset: the settings below decide" in text_of(client.get(page(flag)))
@@ -76,7 +76,7 @@ def test_everyone_is_on_off_or_neither(client: Client, choice: str, everyone: bo
 
 
 @pytest.mark.usefixtures("editor")
-def test_projects_are_a_list_of_lines(client: Client) -> None:
+def test_projects_are_edited_one_id_per_line(client: Client) -> None:
     for name in ("p1", "p2", "a project, with a comma"):
         ProjectFactory(id=name)
     flag = turn("agentkit_reads")
@@ -90,7 +90,7 @@ def test_projects_are_a_list_of_lines(client: Client) -> None:
 
 
 @pytest.mark.usefixtures("editor")
-def test_ids_that_no_project_has_are_refused_unless_they_were_there(client: Client) -> None:
+def test_unknown_project_ids_are_refused_unless_the_flag_already_had_them(client: Client) -> None:
     ProjectFactory(id="p1")
     flag = turn("agentkit_reads", project_ids=["gone"])
 
@@ -112,7 +112,7 @@ def test_ids_that_no_project_has_are_refused_unless_they_were_there(client: Clie
         ("project_ids", "p\x001", "Null characters are not allowed"),
     ],
 )
-def test_what_no_flag_can_be_is_refused(client: Client, field: str, value: str, error: str) -> None:
+def test_invalid_flag_settings_are_refused(client: Client, field: str, value: str, error: str) -> None:
     flag = turn("agentkit_writes", percent=10)
 
     assert error in text_of(save(client, flag, **{field: value}))
@@ -120,7 +120,7 @@ def test_what_no_flag_can_be_is_refused(client: Client, field: str, value: str, 
 
 
 @pytest.mark.usefixtures("editor")
-def test_users_and_groups_are_for_the_gates_that_ask_for_them(client: Client) -> None:
+def test_users_and_groups_are_offered_only_for_read_gates(client: Client) -> None:
     ben, testers = User.objects.create(username="ben"), Group.objects.create(name="testers")
     reads, writes = turn("agentkit_reads"), turn("agentkit_writes")
 
@@ -137,7 +137,7 @@ def test_users_and_groups_are_for_the_gates_that_ask_for_them(client: Client) ->
 
 
 @pytest.mark.usefixtures("editor")
-def test_the_name_is_shown_and_never_changed(client: Client) -> None:
+def test_the_name_is_read_only(client: Client) -> None:
     flag = turn("agentkit_writes")
 
     save(client, flag, name="other")
@@ -147,7 +147,7 @@ def test_the_name_is_shown_and_never_changed(client: Client) -> None:
 
 
 @pytest.mark.parametrize("superuser", [True, False])
-def test_nobody_adds_or_deletes(client: Client, superuser: bool) -> None:
+def test_flags_are_neither_added_nor_deleted(client: Client, superuser: bool) -> None:
     user = log_in(client, "add_flag", "change_flag", "delete_flag", "view_flag")
     user.is_superuser = superuser
     user.save()
@@ -179,7 +179,7 @@ def test_a_viewer_sees_and_changes_nothing(client: Client) -> None:
     assert Flag.objects.get(name="agentkit_writes").percent == 12.5
 
 
-def test_others_see_nothing(client: Client) -> None:
+def test_staff_without_permissions_get_no_page(client: Client) -> None:
     log_in(client, "view_flagchange")
     flag = turn("agentkit_writes")
 
@@ -223,7 +223,7 @@ def test_a_flags_page_shows_its_latest_changes_only(client: Client) -> None:
     assert text_of(client.get(f"{HISTORY}?flag=agentkit_writes")).count("percent: ") == 12
 
 
-def test_no_link_leads_where_a_user_may_not_go(client: Client) -> None:
+def test_links_need_the_permission_of_their_target(client: Client) -> None:
     log_in(client, "change_flag")
     flag = turn("agentkit_writes")
 
@@ -234,7 +234,7 @@ def test_no_link_leads_where_a_user_may_not_go(client: Client) -> None:
 
 
 @pytest.mark.usefixtures("editor")
-def test_what_was_typed_is_shown_as_text(client: Client) -> None:
+def test_typed_text_is_escaped(client: Client) -> None:
     flag = turn("agentkit_writes", note="<script>alert(1)</script>", project_ids=["<b>"])
 
     for url in (LIST, page(flag), HISTORY):
@@ -268,7 +268,7 @@ def test_the_history_is_read_only(client: Client) -> None:
 
 @pytest.mark.usefixtures("editor")
 @pytest.mark.parametrize("key", ["0", "nothing", "9" * 30])
-def test_a_flag_that_is_not_there_is_no_error(client: Client, key: str) -> None:
+def test_an_unknown_flag_is_not_found_without_an_error(client: Client, key: str) -> None:
     assert client.get(reverse("admin:agentstate_flag_change", args=[key])).status_code == 302
 
 

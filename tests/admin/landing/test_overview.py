@@ -31,7 +31,7 @@ def begin(status: str, hours_ago: float = 1) -> None:
     )
 
 
-def test_the_lists_are_grouped_by_what_people_come_for() -> None:
+def test_the_lists_are_grouped_by_task() -> None:
     text = text_of(superuser())
 
     places = [text.index(f">{word}<") for word in ("Watch", "Migrate", "Set up")]
@@ -39,7 +39,7 @@ def test_the_lists_are_grouped_by_what_people_come_for() -> None:
     assert places[0] < text.index("Agent workflow runs</a>") < places[1] < text.index("Rollout</a>") < places[2]
 
 
-def test_the_figures_count_what_runs_and_what_failed_lately() -> None:
+def test_the_figures_count_running_and_recently_failed_runs() -> None:
     for status, hours_ago in (("running", 30), ("running", 1), ("failed", 1), ("failed", 30), ("succeeded", 1)):
         begin(status, hours_ago)
     turn("legacy_writes", everyone=True)
@@ -53,13 +53,13 @@ def test_the_figures_count_what_runs_and_what_failed_lately() -> None:
     assert "Saves are refused" not in text
 
 
-def test_refused_saves_are_a_banner() -> None:
+def test_refused_saves_show_a_banner() -> None:
     turn("legacy_writes", everyone=False)
 
     assert "saving is refused there." in text_of(superuser())
 
 
-def test_a_viewer_sees_the_figures_of_the_lists_they_may_see() -> None:
+def test_a_viewer_sees_only_the_figures_of_permitted_lists() -> None:
     text = text_of(viewer("agentsession"))
 
     assert "Agent sessions</a>" in text

@@ -62,14 +62,14 @@ def test_a_pass_says_what_it_did_and_how_it_ended(outcome: str, ended: datetime 
     assert "ada@host" in page
 
 
-def test_a_pass_tells_what_it_moved_and_made() -> None:
+def test_a_pass_shows_what_it_moved_and_created() -> None:
     record("finished", MOMENT, written=1_234, merged=2, runs=1_236, events=1)
     page = list_of("backfillpass", superuser()).replace("\N{NO-BREAK SPACE}", " ")
     assert ">1,234 of 1,234,567, 2 merged<" in page
     assert ">1,236 runs, 1 event<" in page
 
 
-def test_the_page_of_a_pass_says_how_long_it_took_and_what_was_asked_for() -> None:
+def test_the_page_of_a_pass_shows_its_duration_and_options() -> None:
     entry = record("finished", MOMENT + timedelta(seconds=75), options={"batch_size": 500})
     page = superuser().get(url_of("admin:agentstate_backfillpass_change", args=[entry.pk])).content.decode()
     for part in ("1 min 15 s", "0 of 1,234,567", escape('{\n  "batch_size": 500\n}')):
@@ -83,7 +83,7 @@ def test_the_page_of_a_change_says_what_changed() -> None:
     assert change.summary in page
 
 
-def test_no_page_leads_to_a_history_that_does_not_know_what_happened() -> None:
+def test_no_page_links_to_the_admins_own_empty_history() -> None:
     turn("agentkit_writes", everyone=True)
     client = superuser()
     rows = [record("finished", MOMENT), FlagChange.objects.latest("id"), Flag.objects.get(name="agentkit_writes")]
@@ -93,7 +93,7 @@ def test_no_page_leads_to_a_history_that_does_not_know_what_happened() -> None:
         assert "/history/" not in page.content.decode()
 
 
-def test_what_was_left_aside_leads_to_its_project_and_says_why() -> None:
+def test_a_left_aside_entry_links_to_its_project_and_shows_its_error() -> None:
     project = ProjectFactory()
     entry = leave_aside(project.id, "invalid input\nCONTEXT: more")
     page = list_of("leftaside", superuser())
@@ -104,17 +104,17 @@ def test_what_was_left_aside_leads_to_its_project_and_says_why() -> None:
     assert re.search(r'class="field-closed">open<', page)
 
 
-def test_a_long_error_is_read_as_far_as_it_is_shown() -> None:
+def test_only_the_shown_part_of_a_long_error_is_read() -> None:
     leave_aside(error="e" * 5_000_000)
     assert len(list_of("leftaside", superuser())) < 50_000
 
 
-def test_names_and_errors_are_text() -> None:
+def test_names_and_errors_are_escaped() -> None:
     leave_aside(NASTY, NASTY)
     assert "<script>alert" not in list_of("leftaside", superuser())
 
 
-def test_what_is_open_is_filtered_for() -> None:
+def test_open_entries_can_be_filtered() -> None:
     leave_aside("open")
     leave_aside("closed", closed_at=MOMENT)
     page = list_of("leftaside", superuser(), closed_at__isempty="1")
@@ -123,7 +123,7 @@ def test_what_is_open_is_filtered_for() -> None:
     assert ">Not closed<" in page
 
 
-def test_changes_of_flags_are_listed_the_newest_first() -> None:
+def test_flag_changes_are_listed_newest_first() -> None:
     turn("agentkit_writes", everyone=True)
     turn("agentkit_writes", everyone=False)
     page = list_of("flagchange", superuser(), flag="agentkit_writes")
@@ -131,7 +131,7 @@ def test_changes_of_flags_are_listed_the_newest_first() -> None:
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_view_permissions_decide_who_looks(model: str) -> None:
+def test_the_pages_need_view_permissions(model: str) -> None:
     leave_aside()
     address = url_of(f"admin:agentstate_{model}_changelist")
     assert "agentstate/project/" not in list_of(model, viewer(model))

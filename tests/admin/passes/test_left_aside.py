@@ -74,7 +74,7 @@ class TestThePage:
         assert 'data-status="open"' in shown
         assert "<script>alert" not in shown
 
-    def test_it_shows_all_that_was_decided_the_newest_first(self, entry: LeftAside) -> None:
+    def test_it_shows_all_decisions_newest_first(self, entry: LeftAside) -> None:
         accept(entry, f"{NASTY} is not needed", by="ada")
         entry.reopen("A retry failed.", "grace")
         accept(entry, "Really not.", by="linus")
@@ -84,14 +84,14 @@ class TestThePage:
         assert all(f"<bdi>{name}</bdi>" in shown for name in ("ada", "grace", "linus"))
         assert "<script>alert" not in shown
 
-    def test_one_that_has_changed_since_says_so(self, entry: LeftAside) -> None:
+    def test_an_acceptance_that_is_outdated_says_so(self, entry: LeftAside) -> None:
         accept(entry, NOTE)
         write_columns(NASTY, {"facts": "[2]"})
         shown = text_of(superuser().get(page(entry)))
         assert 'data-status="outdated"' in shown
         assert "has changed since" in shown
 
-    def test_a_closed_one_asks_for_nothing(self, entry: LeftAside) -> None:
+    def test_a_closed_entry_offers_no_decision(self, entry: LeftAside) -> None:
         LeftAside.objects.close()
         client = superuser()
         shown = text_of(client.get(page(entry)))
@@ -100,7 +100,7 @@ class TestThePage:
         response = client.get(page(entry, "accept"), follow=True)
         assert messages_of(response) == ["This entry is closed. Nothing is left to accept."]
 
-    def test_one_that_is_not_there(self, entry: LeftAside) -> None:
+    def test_an_unknown_entry_is_not_found(self, entry: LeftAside) -> None:
         client = superuser()
         for number in ("0", "999999999999999999999999", "x"):
             gone = client.get(url_of("admin:agentstate_leftaside_change", args=[number]))
@@ -117,7 +117,7 @@ class TestThePage:
 
 
 class TestAccepting:
-    def test_it_is_kept_with_the_note_and_the_name(self, entry: LeftAside) -> None:
+    def test_the_acceptance_is_stored_with_its_note_and_author(self, entry: LeftAside) -> None:
         response = post_acceptance(decider(), entry)
         assert response.redirect_chain == [(page(entry), 302)]
         assert messages_of(response) == ["Accepted. The content below is given up."]
@@ -125,7 +125,7 @@ class TestAccepting:
         assert (entry.status, entry.note, entry.decided_by) == ("accepted", NOTE, "grace")
         assert "Given up" in text_of(response)
 
-    def test_the_page_before_shows_what_is_given_up(self, entry: LeftAside) -> None:
+    def test_the_confirmation_shows_what_is_given_up(self, entry: LeftAside) -> None:
         shown = text_of(superuser().get(page(entry, "accept")))
         assert "is not taken into the history." in shown
         assert "csrfmiddlewaretoken" in shown
@@ -133,12 +133,12 @@ class TestAccepting:
         assert LeftAside.objects.open().count() == 1
 
     @pytest.mark.parametrize("note", ["", "   ", "ab", "no\0te"])
-    def test_a_note_is_wanted(self, entry: LeftAside, note: str) -> None:
+    def test_a_note_is_required(self, entry: LeftAside, note: str) -> None:
         shown = text_of(post_acceptance(superuser(), entry, note))
         assert "errorlist" in shown
         assert LeftAside.objects.open().count() == 1
 
-    def test_what_was_written_since_the_page_was_shown_is_not_given_up(self, entry: LeftAside) -> None:
+    def test_an_entry_that_changed_since_the_page_was_shown_is_not_accepted(self, entry: LeftAside) -> None:
         seen = given_up(entry).version
         write_columns(NASTY, {"facts": "[2]"})
         for version in (seen, ""):
@@ -148,7 +148,7 @@ class TestAccepting:
             assert given_up(entry).version in shown
         assert LeftAside.objects.open().count() == 1
 
-    def test_nothing_is_given_up_of_what_was_mended(self, entry: LeftAside) -> None:
+    def test_a_project_that_was_fixed_since_is_not_accepted(self, entry: LeftAside) -> None:
         scenes.run_sql('DELETE FROM "Project"')
         client = superuser()
         assert "with a note" not in text_of(client.get(page(entry)))
@@ -156,7 +156,7 @@ class TestAccepting:
 
 
 class TestRetrying:
-    def test_what_can_be_moved_now_is_closed(self, entry: LeftAside) -> None:
+    def test_a_project_that_can_be_moved_now_closes_its_entry(self, entry: LeftAside) -> None:
         write_columns(NASTY, {"facts": "[2]"})
         response = decider().post(page(entry, "retry"), follow=True)
         assert response.redirect_chain == [(page(entry), 302)]
@@ -165,7 +165,7 @@ class TestRetrying:
         assert entry.status == "closed"
         assert BackfillPass.objects.latest("pk").requested_by == "grace"
 
-    def test_what_fails_again_is_open_again(self, entry: LeftAside) -> None:
+    def test_a_project_that_fails_again_keeps_its_entry_open(self, entry: LeftAside) -> None:
         accept(entry, NOTE, by="ada")
         response = decider().post(page(entry, "retry"), follow=True)
         assert messages_of(response) == ["Failed again; the entry is open: Emptied."]
@@ -173,7 +173,7 @@ class TestRetrying:
         assert (entry.status, entry.attempts) == ("open", 2)
         assert [(each["what"], each["by"]) for each in entry.decisions] == [("accepted", "ada"), ("reopened", "grace")]
 
-    def test_a_fork_is_to_be_settled(self, entry: LeftAside) -> None:
+    def test_a_fork_must_be_settled_first(self, entry: LeftAside) -> None:
         scenes.open_gates(agentkit_writes=True, legacy_writes=False)
         write_columns(NASTY, {"facts": '["theirs"]'})
         scenes.run_sql(
@@ -183,7 +183,7 @@ class TestRetrying:
         response = superuser().post(page(entry, "retry"), follow=True)
         assert "still forked" in messages_of(response)[0]
 
-    def test_while_the_other_direction_runs(self, entry: LeftAside) -> None:
+    def test_a_retry_is_refused_while_the_other_direction_runs(self, entry: LeftAside) -> None:
         with second_connection() as other:
             other.execute("SELECT pg_advisory_lock_shared(%s, 2)", [locks.NAMESPACE])
             response = superuser().post(page(entry, "retry"), follow=True)
@@ -198,7 +198,7 @@ class TestRetrying:
 
 
 class TestPermissions:
-    def test_a_viewer_looks_and_sees_no_form(self, entry: LeftAside) -> None:
+    def test_a_viewer_sees_the_page_without_a_form(self, entry: LeftAside) -> None:
         client = viewer("leftaside")
         shown = text_of(client.get(page(entry))).partition('id="content-main"')[2]
         assert "All five columns" in shown
@@ -207,7 +207,7 @@ class TestPermissions:
         assert "agentstate/project/" not in shown
 
     @pytest.mark.parametrize("permissions", [["leftaside"], []], ids=["a viewer", "staff without permissions"])
-    def test_only_those_decide_who_may_change(self, entry: LeftAside, permissions: list[str]) -> None:
+    def test_a_decision_needs_the_change_permission(self, entry: LeftAside, permissions: list[str]) -> None:
         client = viewer(*permissions)
         assert client.get(page(entry, "accept")).status_code == 403
         assert post_acceptance(client, entry).status_code == 403
@@ -218,7 +218,7 @@ class TestPermissions:
     def test_staff_without_permissions_see_nothing(self, entry: LeftAside) -> None:
         assert viewer().get(page(entry)).status_code == 403
 
-    def test_somebody_who_is_not_logged_in_is_asked_to(self, entry: LeftAside) -> None:
+    def test_an_anonymous_user_is_sent_to_the_login(self, entry: LeftAside) -> None:
         for action, method in (("change", "get"), ("accept", "post"), ("retry", "post")):
             response = getattr(Client(), method)(page(entry, action))
             assert (response.status_code, response.headers["Location"].partition("?")[0]) == (
@@ -226,12 +226,12 @@ class TestPermissions:
                 url_of("admin:login"),
             )
 
-    def test_decisions_need_a_form_of_ours(self, entry: LeftAside) -> None:
+    def test_a_decision_needs_the_csrf_token(self, entry: LeftAside) -> None:
         client = Client(enforce_csrf_checks=True)
         client.force_login(User.objects.create_superuser("root"))
         assert client.post(page(entry, "retry")).status_code == 403
         assert client.post(page(entry, "accept"), {"note": NOTE}).status_code == 403
 
-    def test_nothing_is_done_by_a_link(self, entry: LeftAside) -> None:
+    def test_a_get_request_changes_nothing(self, entry: LeftAside) -> None:
         assert superuser().get(page(entry, "retry")).status_code == 405
         assert superuser().post(page(entry)).status_code == 403

@@ -62,7 +62,7 @@ def test_a_conflict_is_shown_with_both_passages(client: Client, viewer: User) ->
     assert "<form" not in text.split('id="content-main"')[1]
 
 
-def test_those_who_may_change_projects_resolve(client: Client, viewer: User) -> None:
+def test_a_resolution_needs_the_change_permission(client: Client, viewer: User) -> None:
     viewer.user_permissions.add(Permission.objects.get(codename="change_project"))
     assert "Put the previous back" in client.get(page("change")).content.decode()
 
@@ -73,7 +73,7 @@ def test_those_who_may_change_projects_resolve(client: Client, viewer: User) -> 
     assert AgentWorkflowRun.objects.get(workflow_id="rfp_decision").input["by"] == "ada"
 
 
-def test_those_who_may_change_projects_override(client: Client, viewer: User) -> None:
+def test_an_override_needs_the_change_permission(client: Client, viewer: User) -> None:
     viewer.user_permissions.add(Permission.objects.get(codename="change_project"))
     address = page("eligibility", id=fatal_item())
     assert "501(c)(3)" in client.get(address).content.decode()
@@ -91,17 +91,17 @@ def test_viewers_cannot_decide(client: Client, viewer: User, name: str) -> None:
     assert not AgentWorkflowRun.objects.filter(workflow_id="rfp_decision").exists()
 
 
-def test_others_see_nothing(client: Client) -> None:
+def test_staff_without_permissions_get_no_decision_page(client: Client) -> None:
     client.force_login(User.objects.create_user("eve", is_staff=True))
     assert client.get(page("conflict", key=LIMIT)).status_code == 403
 
 
 @pytest.mark.parametrize(("name", "query"), [("conflict", {"key": "nothing"}), ("conflict", {}), ("eligibility", {})])
-def test_what_is_not_there_is_not_found(client: Client, viewer: User, name: str, query: dict[str, str]) -> None:
+def test_unknown_keys_are_not_found(client: Client, viewer: User, name: str, query: dict[str, str]) -> None:
     assert client.get(page(name, **query)).status_code == 404
 
 
-def test_an_unknown_resolution_is_refused_in_words(client: Client, viewer: User) -> None:
+def test_an_unknown_resolution_is_refused_with_a_message(client: Client, viewer: User) -> None:
     viewer.user_permissions.add(Permission.objects.get(codename="change_project"))
     response = client.post(page("conflict", key=LIMIT), {"resolution": "neither"}, follow=True)
     assert "is no resolution. Use latest or previous." in response.content.decode()
@@ -132,7 +132,7 @@ def test_the_list_of_documents_reads_no_text(
     assert all("text" in document.get_deferred_fields() for document in response.context["cl"].result_list)
 
 
-def test_a_passage_of_a_document_that_is_gone_is_quoted(client: Client, viewer: User) -> None:
+def test_a_passage_of_a_deleted_document_is_quoted(client: Client, viewer: User) -> None:
     AgentDocument.objects.all().delete()
     text = client.get(page("conflict", key=LIMIT)).content.decode()
     assert "The project narrative shall not exceed 15 pages." in text

@@ -84,11 +84,11 @@ def test_at_each_moment_odd_shapes_are_right_too(client: Client) -> None:
         (5, "new fatal item: Must be a 501(c)(3)"),
     ],
 )
-def test_what_changed_reads_as_a_line(client: Client, number: int, line: str) -> None:
+def test_a_change_is_one_line_of_text(client: Client, number: int, line: str) -> None:
     assert escape(line) in text_of(page_of(client, worked_example().project, moment=number))
 
 
-def test_a_moment_is_named_for_good_by_its_time(client: Client) -> None:
+def test_a_moment_keeps_its_address(client: Client) -> None:
     example = worked_example()
     third = page_of(client, example.project, moment=3).context["place"]
     state.save(example.project, facts="later")
@@ -110,7 +110,7 @@ def test_a_moment_is_named_for_good_by_its_time(client: Client) -> None:
         {"at": "0001-01-01T00:00:00+23:59"},
     ],
 )
-def test_whatever_names_no_moment_is_the_present(client: Client, query: dict[str, str]) -> None:
+def test_an_address_without_a_valid_moment_shows_the_present(client: Client, query: dict[str, str]) -> None:
     place = page_of(client, worked_example().project, **query).context["place"]
     assert (place.moment, place.number, place.last, place.previous, place.next) == (None, 6, 6, 5, None)
 
@@ -135,7 +135,7 @@ def test_a_log_that_cannot_be_read_has_no_counts(client: Client) -> None:
     assert "agentstate-resolution" not in odd
 
 
-def test_what_is_settled_does_not_look_open(client: Client) -> None:
+def test_settled_conflicts_are_not_counted_as_open(client: Client) -> None:
     project = ProjectFactory(documents={"conflictLog": '[{"key": "budget", "resolved": "latest"}]'}).id
     text = text_of(page_of(client, project))
     assert '<strong>0</strong> <span class="agentstate-resolution">open</span>' in text
@@ -207,7 +207,7 @@ def test_many_differences_are_named_in_part_and_long_values_are_cut(client: Clie
     assert "<bdi>&quot;" + "y" * 255 + "…</bdi>" in text_of(page)
 
 
-def test_the_columns_may_have_been_dropped(client: Client) -> None:
+def test_the_page_works_after_the_columns_are_dropped(client: Client) -> None:
     project = worked_example().project
     columns = ", ".join(f'DROP COLUMN "{key.column}"' for key in STATE_KEYS)
     scenes.run_sql("SET CONSTRAINTS ALL IMMEDIATE")
@@ -256,7 +256,7 @@ def test_events_of_the_newest_snapshot_are_counted_so_far(client: Client, number
     assert f" with {words}," in text_of(page_of(client, run.project_id))
 
 
-def test_the_rows_that_the_fragment_became_are_told_by_their_types(client: Client) -> None:
+def test_the_rows_made_from_the_legacy_fragment_are_counted_by_type(client: Client) -> None:
     documents = {"coverage": '{"score": 0.2}', "conflictLog": "[1, 2]", "eligibility": '{"items": ["x"]}'}
     project = ProjectFactory(documents=documents).id
     scenes.forward(project, sessions=False)
@@ -288,7 +288,7 @@ def lengthen(project: str, run: str, number: int) -> None:
 
 @pytest.mark.parametrize("view", ["change", "moment"])
 @pytest.mark.parametrize("moment", ["", "4"])
-def test_queries_are_as_many_whatever_the_history_is_long(client: Client, view: str, moment: str) -> None:
+def test_the_number_of_queries_does_not_depend_on_the_history(client: Client, view: str, moment: str) -> None:
     example = worked_example()
     page_of(client, example.project, view, moment=moment)
     counts = []

@@ -32,7 +32,7 @@ def client() -> Client:
 # -- documents
 
 
-def test_a_key_of_a_snapshot_that_has_no_column_is_shown_too(client: Client) -> None:
+def test_a_snapshot_key_without_a_column_is_shown(client: Client) -> None:
     project = worked_example().project
     scenes.run_sql(
         """
@@ -67,7 +67,7 @@ def test_whole_documents_are_a_link_away(client: Client) -> None:
     ("key", "query"),
     [("rfpNorm", {}), ("rfpNorm", {"home": "legacy"}), ("nothing", {}), ("nothing", {"home": "legacy"}), ("n\0", {})],
 )
-def test_what_is_not_there_is_no_document(client: Client, key: str, query: dict[str, str]) -> None:
+def test_an_unknown_document_is_not_found(client: Client, key: str, query: dict[str, str]) -> None:
     assert client.get(address(worked_example().project, "document", key=key), query).status_code == 404
 
 
@@ -75,7 +75,7 @@ def test_what_is_not_there_is_no_document(client: Client, key: str, query: dict[
 
 
 @pytest.mark.parametrize("moment", ["", "1"])
-def test_hostile_text_is_text(client: Client, moment: str) -> None:
+def test_hostile_text_is_escaped(client: Client, moment: str) -> None:
     text = json.dumps(HOSTILE)
     documents = {
         "coverage": f'{{"score": {text}, "requirements": [{{"id": {text}, "status": {text}, {text}: {text}}}]}}',
@@ -134,7 +134,7 @@ def test_deep_nesting_is_shown(client: Client, moment: str) -> None:
         "n" * 2_000,
     ],
 )
-def test_any_id_has_a_page(client: Client, project: str) -> None:
+def test_every_id_has_a_page(client: Client, project: str) -> None:
     worked_example(id=project)
     listed = client.get(url_of("admin:agentstate_project_changelist"))
     assert f'href="{escape(address(project))}"' in text_of(listed)
@@ -145,7 +145,7 @@ def test_any_id_has_a_page(client: Client, project: str) -> None:
 
 
 @pytest.mark.parametrize("project", ["nobody", "nu\0l"])
-def test_no_such_project_is_not_found(client: Client, project: str) -> None:
+def test_an_unknown_project_is_not_found(client: Client, project: str) -> None:
     for view in ("change", "moment"):
         assert client.get(address(project, view)).status_code == 404
     assert client.get(address(project, "document", key="facts")).status_code == 404
@@ -170,7 +170,7 @@ def test_a_viewer_of_projects_sees_no_runs() -> None:
     assert example.runs[1] in text
 
 
-def test_a_viewer_of_runs_too_follows_links_to_them() -> None:
+def test_a_viewer_of_runs_and_projects_follows_links() -> None:
     project = worked_example().project
     text = text_of(page_of(viewer("project", "agentworkflowrun"), project))
     assert 'id="agentstate-runs"' in text
@@ -178,7 +178,7 @@ def test_a_viewer_of_runs_too_follows_links_to_them() -> None:
     assert 'id="agentstate-sessions"' not in text
 
 
-def test_others_do_not_look() -> None:
+def test_staff_without_permissions_get_no_project_page() -> None:
     project = worked_example().project
     staff = viewer("agentworkflowrun")
     for each in addresses(project):
@@ -186,7 +186,7 @@ def test_others_do_not_look() -> None:
         assert Client().get(each).status_code == 302
 
 
-def test_nothing_is_changed_here(client: Client) -> None:
+def test_projects_are_read_only(client: Client) -> None:
     project = worked_example().project
     before = scenes.everything()
     assert client.post(address(project), {"name": "mine"}).status_code == 403
@@ -226,7 +226,7 @@ def test_the_list_counts_nothing_and_reads_no_documents(client: Client) -> None:
         assert unwanted not in sql
 
 
-def test_a_name_is_text_in_the_list(client: Client) -> None:
+def test_a_name_is_escaped_in_the_list(client: Client) -> None:
     ProjectFactory(name=HOSTILE + "x" * 100_000)
     page = client.get(url_of("admin:agentstate_project_changelist"))
     assert "<script>alert" not in text_of(page)

@@ -71,7 +71,7 @@ class TestTheStandings:
         assert first.total == "1 on this page"
         assert second.older_link == ""
 
-    def test_no_project_has_a_standing_that_there_is_not(self) -> None:
+    def test_an_unknown_standing_is_refused(self) -> None:
         assert not superuser().get(PROJECTS, {"standing": NASTY}).context["cl"].result_list
 
 
@@ -81,7 +81,7 @@ class TestNumbersThatAreKept:
         assert found
         return found[1]
 
-    def test_they_stay_and_say_their_age_until_somebody_counts_again(self) -> None:
+    def test_counts_are_kept_with_their_age_until_counted_again(self) -> None:
         ProjectFactory()
         client = superuser()
         first = get(client)
@@ -108,7 +108,7 @@ class TestNumbersThatAreKept:
         assert self.age_of(get(client), "conditions") == self.age_of(kept, "conditions")
         assert "<strong>Not open</strong>" in section(client.post(PAGE, {"count": "conditions"}), "conditions")
 
-    def test_a_pass_or_a_toggle_makes_them_anew(self) -> None:
+    def test_a_pass_or_a_toggle_invalidates_the_counts(self) -> None:
         project = ProjectFactory(documents={"facts": "1"})
         client = superuser()
         assert standings(get(client)) == {"legacy_ahead": 1}
@@ -121,7 +121,7 @@ class TestNumbersThatAreKept:
         turn("agentkit_writes", everyone=True)
         assert standings(get(client)) == {"legacy_ahead": 1}
 
-    def test_what_takes_too_long_is_not_counted_and_the_page_still_comes(
+    def test_a_count_that_takes_too_long_is_skipped_and_the_page_is_shown(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(cached_counts, "SECONDS_ON_VIEW", 0.2)
@@ -137,7 +137,9 @@ class TestNumbersThatAreKept:
         assert "takes up to 60 s" in shown
         assert "<strong>Open</strong>" in section(client.post(PAGE, {"count": "conditions"}), "conditions")
 
-    def test_the_next_step_waits_for_the_escapes_where_it_hangs_on_them(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_the_next_step_waits_for_bypassing_writes_where_it_depends_on_them(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         monkeypatch.setattr(cached_counts, "SECONDS_ON_VIEW", 0.2)
         stand_at("agentkit_only")
         client = superuser()

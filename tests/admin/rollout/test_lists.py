@@ -27,7 +27,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 class TestTheGates:
-    def test_each_says_who_is_in_it_and_who_changed_it_last(self) -> None:
+    def test_each_shows_its_members_and_its_last_author(self) -> None:
         stand_at("agentkit_read", 10)
         names = [f"p{number}" for number in range(8)]
         group = Group.objects.create(name="testers")
@@ -47,20 +47,20 @@ class TestTheGates:
         assert f"by <bdi>{reads.change.changed_by}</bdi>" in shown
         assert f"{url_of('admin:agentstate_flagchange_changelist')}?flag=agentkit_reads" in shown
 
-    def test_legacy_writes_fills_from_the_other_end(self) -> None:
+    def test_legacy_writes_fills_from_the_last_bucket(self) -> None:
         turn("legacy_writes", percent=20)
         (gate,) = (gate for gate in get().context["gates"] if gate.name == "legacy_writes")
 
         assert (gate.x, gate.width) == ("80%", "20%")
 
-    def test_a_flag_without_a_row_is_as_it_is_initially(self) -> None:
+    def test_a_flag_without_a_row_has_its_initial_value(self) -> None:
         Flag.objects.all().delete()
         response = get()
 
         assert [gate.who for gate in response.context["gates"]] == ["off", "on for everyone", "off", "off"]
         assert "Toggle" not in text_of(response)
 
-    def test_the_history_link_finds_this_flags_changes(self) -> None:
+    def test_the_history_link_shows_only_this_flags_changes(self) -> None:
         stand_at("dual_write")
         client = superuser()
         (gate,) = (gate for gate in get(client).context["gates"] if gate.name == "legacy_writes")
@@ -105,17 +105,17 @@ class TestReads:
         assert f"{PROJECTS}?standing=legacy_ahead" in section(response, "reads")
         assert 'href="#agentstate-left-aside">1</a>' in section(response, "reads")
 
-    def test_a_bar_of_one_beside_millions_is_seen(self) -> None:
+    def test_a_bar_of_one_beside_millions_is_visible(self) -> None:
         found_by_reads("compared", 10_000_000, ago=1)
         found_by_reads("compared", 1, ago=2)
         (row,) = (row for row in get().context["reads"].rows if row.finding == "compared")
 
         assert [bar.height for bar in row.bars] == ["2.0", "40.0"]
 
-    def test_where_nothing_was_found_it_says_what_would_be(self) -> None:
+    def test_without_findings_the_page_says_what_would_be_listed(self) -> None:
         assert "None: no read compared both homes or fell back." in text_of(get())
 
-    def test_the_last_differences_are_named_with_both_values(self) -> None:
+    def test_the_last_differences_show_both_values(self) -> None:
         for number in range(25):
             ReadDifference.objects.create(
                 at=timezone.now(),
@@ -136,7 +136,7 @@ class TestReads:
 
 
 class TestEscapes:
-    def test_one_is_listed_until_and_after_a_pass_takes_it_in(self) -> None:
+    def test_a_bypassing_write_stays_listed_after_a_pass_takes_it_in(self) -> None:
         ProjectFactory(id="a/b", documents={"facts": "1"})
         scenes.forward()
         stand_at("dual_write")
@@ -172,7 +172,7 @@ class TestEscapes:
 
 
 class TestPasses:
-    def test_the_running_one_says_how_far_it_is(self) -> None:
+    def test_the_running_pass_shows_its_progress(self) -> None:
         now = timezone.now()
         BackfillPass.objects.create(
             direction="forward",
@@ -200,7 +200,7 @@ class TestPasses:
         ]
         assert "<svg" not in section(response, "passes")
 
-    def test_before_the_first_it_names_the_command(self) -> None:
+    def test_before_the_first_pass_the_command_is_named(self) -> None:
         assert "manage.py backfill_agentkit_state" in section(get(), "passes")
 
 
@@ -212,7 +212,7 @@ class TestWhatWasLeftAside:
         scenes.empty_columns(*names)
         scenes.forward(*names)
 
-    def test_what_is_open_comes_first_and_decisions_are_shown(self) -> None:
+    def test_open_entries_come_first_and_decisions_are_shown(self) -> None:
         self.leave("a", "b", "c")
         accept(LeftAside.objects.get(project_id="c"), f"Not needed {NASTY}", by="grace")
         accept(LeftAside.objects.get(project_id="b"), "Nor is this.", by="grace")
@@ -229,7 +229,7 @@ class TestWhatWasLeftAside:
         assert "Not needed &lt;script&gt;" in shown
         assert url_of("admin:agentstate_leftaside_change", args=[LeftAside.objects.get(project_id="a").pk]) in shown
 
-    def test_the_number_leads_to_those_that_are_open(self) -> None:
+    def test_the_number_links_to_the_open_entries(self) -> None:
         self.leave("a", "b")
         accept(LeftAside.objects.get(project_id="b"), "Not needed.", by="grace")
         client = superuser()
@@ -239,7 +239,7 @@ class TestWhatWasLeftAside:
         listed = client.get(response.context["open_left_aside_url"]).context["cl"].result_list
         assert [entry.project_id for entry in listed] == ["a"]
 
-    def test_a_deleted_project_waits_for_nothing(self) -> None:
+    def test_a_deleted_project_is_not_listed(self) -> None:
         self.leave("a")
         scenes.run_sql('DELETE FROM "Project"')
 

@@ -31,7 +31,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 class TestPermissions:
-    def test_somebody_who_is_not_logged_in_is_asked_to(self) -> None:
+    def test_an_anonymous_user_is_sent_to_the_login(self) -> None:
         for response in (Client().get(PAGE), Client().post(PAGE, {"count": "standings"})):
             assert (response.status_code, response.headers["Location"].partition("?")[0]) == (
                 302,
@@ -45,7 +45,7 @@ class TestPermissions:
         assert client.get(PAGE).status_code == 403
         assert client.post(PAGE, {"count": "standings"}).status_code == 403
 
-    def test_a_viewer_sees_numbers_and_nothing_that_is_behind_them(self) -> None:
+    def test_a_viewer_sees_numbers_without_details(self) -> None:
         project = ProjectFactory(documents={"facts": "1"})
         scenes.forward()
         scenes.empty_columns(project.id)
@@ -68,7 +68,7 @@ class TestPermissions:
         assert set(re.findall(r'href="(/[^"]*)"', main)) <= {url_of("admin:agentstate_rolloutstep_changelist")}
         assert client.post(PAGE, {"count": "standings"}).status_code == 200
 
-    def test_toggles_are_for_those_who_may_change_flags(self) -> None:
+    def test_toggles_need_the_permission_to_change_flags(self) -> None:
         stand_at("dual_write")
         user = User.objects.create_user("operator", is_staff=True)
         user.user_permissions.set(Permission.objects.filter(codename__in=["view_rolloutstep", "change_flag"]))
@@ -79,21 +79,21 @@ class TestPermissions:
         for flag in Flag.objects.all():
             assert url_of("admin:agentstate_flag_change", args=[flag.pk]) in shown
 
-    def test_counting_needs_a_form_of_ours(self) -> None:
+    def test_counting_needs_the_csrf_token(self) -> None:
         client = Client(enforce_csrf_checks=True)
         client.force_login(User.objects.create_superuser("root"))
 
         assert client.post(PAGE, {"count": "standings"}).status_code == 403
         assert client.put(PAGE).status_code in (403, 405)
 
-    def test_nothing_else_is_at_this_address(self) -> None:
+    def test_unknown_addresses_below_the_page_are_not_found(self) -> None:
         client = superuser()
 
         assert client.delete(PAGE).status_code == 405
         assert client.post(PAGE, {"count": NASTY}).status_code == 200
         assert "<script>alert" not in client.post(PAGE, {"count": NASTY}).content.decode()
 
-    def test_the_index_leads_here_in_one_click(self) -> None:
+    def test_the_index_links_to_the_page(self) -> None:
         for client in (superuser(), viewer("rolloutstep")):
             for address in (url_of("admin:index"), url_of("admin:app_list", args=["agentstate"])):
                 assert f'href="{PAGE}"' in client.get(address).content.decode()

@@ -27,7 +27,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 class TestTheStage:
     @pytest.mark.parametrize("stage", STAGES[:-1])
-    def test_the_ladder_says_where_we_are_and_what_comes_next(self, stage: str) -> None:
+    def test_the_ladder_shows_the_stage_and_the_next_step(self, stage: str) -> None:
         stand_at(stage)
         response = get()
 
@@ -43,7 +43,7 @@ class TestTheStage:
         assert "Saves are refused" in text_of(response := get())
         assert "are both off for all projects: saving is refused there." in text_of(response)
 
-    def test_a_share_of_the_projects_stands_in_its_rung(self) -> None:
+    def test_a_share_of_the_projects_is_shown_in_its_rung(self) -> None:
         stand_at("agentkit_read", 10)
         response = get()
 
@@ -60,7 +60,7 @@ class TestTheStage:
         assert '<pre tabindex="0">manage.py agentkit_rollout advance</pre>' in shown
         assert "<form" not in shown
 
-    def test_each_condition_says_in_a_word_whether_it_holds(self) -> None:
+    def test_each_condition_is_met_or_not_met(self) -> None:
         stand_at("shadow_read")
         let_time_pass(3)
         found_by_reads("compared", 1200, ago=1)
@@ -81,14 +81,14 @@ class TestTheStage:
         assert len(re.findall(r'data-sign="no".*?</svg> not met', shown)) == 2
         assert '<a href="#agentstate-differences">2</a>' in shown
 
-    def test_what_has_no_evidence_yet_says_so(self) -> None:
+    def test_a_condition_without_evidence_says_so(self) -> None:
         Flag.objects.all().delete()
         stand_at("shadow_read")
         scenes.run_sql('DELETE FROM "AgentStateFlagChange"')
 
         assert section(get(), "conditions").count("no evidence yet") == 3
 
-    def test_verification_names_what_it_found(self) -> None:
+    def test_verification_names_its_findings(self) -> None:
         ProjectFactory(id="p", documents={"facts": "1"})
         ProjectFactory(id="unequal/1", documents={"facts": "1"})
         scenes.forward()
@@ -101,7 +101,7 @@ class TestTheStage:
         assert url_of("admin:agentstate_project_change", args=["unequal_2F1"]) in shown
         assert '<a href="#agentstate-problems">1</a>' in shown
 
-    def test_off_the_ladder_it_names_the_nearest_stages_and_what_leads_there(self) -> None:
+    def test_off_the_ladder_the_nearest_stages_and_their_commands_are_named(self) -> None:
         stand_at("dual_write")
         turn("agentkit_writes", everyone=False)
         turn("legacy_writes", everyone=False)
@@ -117,7 +117,7 @@ class TestTheStage:
                 assert f"manage.py {difference.command}" in text_of(response)
         assert "agentkit_rollout advance" not in text_of(response)
 
-    def test_an_override_is_shouted_with_its_reason(self) -> None:
+    def test_an_override_is_shown_with_its_reason(self) -> None:
         stand_at("dual_write")
         conditions = [
             {"name": "unapplied_migrations", "holds": False, "figure": 1, "needed": 0, "age_seconds": 0},
@@ -132,19 +132,19 @@ class TestTheStage:
         assert f"We must {NASTY}" in shown
         assert "<script>alert" not in response.content.decode()
 
-    def test_a_stage_that_was_reached_without_one_is_not(self) -> None:
+    def test_a_stage_reached_without_an_override_shows_none(self) -> None:
         stand_at("dual_write")
         step()
 
         assert "override" not in text_of(get()).partition("Latest steps")[0]
 
-    def test_a_retreat_that_was_interrupted_says_how_to_go_on(self) -> None:
+    def test_an_interrupted_retreat_names_the_command_that_resumes_it(self) -> None:
         stand_at("agentkit_read")
         step(from_stage="agentkit_only", to_stage="agentkit_read", to_percent=100, completed_at=None)
 
         assert "is unfinished. Run manage.py agentkit_rollout retreat to continue." in text_of(get())
 
-    def test_a_freeze_says_since_when_and_by_whom(self) -> None:
+    def test_a_freeze_shows_its_start_and_its_author(self) -> None:
         stand_at("frozen")
         response = get()
 
@@ -152,7 +152,7 @@ class TestTheStage:
         assert f"Frozen since {frozen.since} by {frozen.by}: the columns refuse writes." in text_of(response)
         assert "AGENTSTATE_CONTRACT=1 manage.py migrate agentstate_contract" in section(response, "conditions")
 
-    def test_the_steps_that_were_taken_have_a_list_and_a_page(self) -> None:
+    def test_past_steps_have_a_list_and_a_page(self) -> None:
         stand_at("dual_write")
         conditions = [{"name": "differences", "holds": False, "figure": 2, "needed": 0, "age_seconds": 7}]
         taken = step(override="It is urgent.", conditions=conditions)
@@ -175,7 +175,7 @@ class TestWithoutTheColumns:
             drop()
             yield
 
-    def test_the_top_of_the_ladder_says_how_they_come_back(self) -> None:
+    def test_the_top_of_the_ladder_names_the_command_that_restores_the_columns(self) -> None:
         response = get()
 
         assert [rung.state for rung in response.context["ladder"]] == ["passed"] * 6 + ["here"]

@@ -47,7 +47,7 @@ def decided(run: AgentWorkflowRun) -> list[dict[str, str]]:
     )
 
 
-def test_a_call_is_approved_on_a_page_that_says_what_will_happen() -> None:
+def test_a_call_is_approved_after_a_confirmation() -> None:
     run, client = WaitingRunFactory(calls=["call-1", "call-2"]), approver()
     page = text_of(client.get(decision_page(run)))
     assert "The tool runs with these arguments when the run is resumed." in page
@@ -69,7 +69,7 @@ def test_a_rejection_needs_a_reason() -> None:
     assert decided(run)[0]["decision"] == "rejected"
 
 
-def test_viewers_see_the_whole_call_and_no_way_to_decide() -> None:
+def test_viewers_see_the_whole_call_without_a_form() -> None:
     run = WaitingRunFactory()
     arguments = f"no JSON: {NASTY} {'x' * 300_000}"
     run.result["interrupted"]["approvals"][0]["arguments"] = arguments
@@ -85,7 +85,7 @@ def test_viewers_see_the_whole_call_and_no_way_to_decide() -> None:
     assert decided(run) == []
 
 
-def test_who_may_decide_but_not_see_runs_is_refused() -> None:
+def test_a_decision_also_needs_the_permission_to_view_runs() -> None:
     run, client = WaitingRunFactory(), approver()
     User.objects.get(username="ada").user_permissions.set(Permission.objects.filter(codename="decide_approvals"))
     assert client.post(decision_page(run), asked(run)).status_code == 403
@@ -97,7 +97,7 @@ def test_a_post_without_the_token_is_refused() -> None:
     assert decided(run) == []
 
 
-def test_who_comes_second_is_told_who_decided() -> None:
+def test_a_second_decision_names_the_first_ones_author() -> None:
     run, client = WaitingRunFactory(), approver("grace")
     seen = asked(run)
     decide(run.pk, "call-1", approved=False, message="No", by="ada")
@@ -106,17 +106,17 @@ def test_who_comes_second_is_told_who_decided() -> None:
     assert len(decided(run)) == 1
 
 
-def test_a_run_that_went_on_says_so() -> None:
+def test_a_resumed_run_takes_no_decision() -> None:
     run, client = WaitingRunFactory(), approver()
     run.resume()
     assert "does not wait for approval now" in text_of(client.get(decision_page(run), follow=True))
 
 
-def test_another_decision_is_not_found() -> None:
+def test_an_unknown_decision_is_not_found() -> None:
     assert approver().get(decision_page(WaitingRunFactory(), "maybe")).status_code == 404
 
 
-def test_the_list_of_runs_is_filtered_for_what_waits() -> None:
+def test_the_list_of_runs_can_be_filtered_for_waiting_runs() -> None:
     WaitingRunFactory(id="waits"), RunFactory(id="queued", status="pending"), RunFactory(id="done")
     client, runs = superuser(), url_of("admin:agentstate_agentworkflowrun_changelist")
     for query, ids in (({}, ["waits"]), ({"status": "pending"}, ["waits"]), ({"status": "failed"}, [])):

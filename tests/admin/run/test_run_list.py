@@ -80,7 +80,7 @@ def test_the_exact_start_shows_on_hover() -> None:
     assert 'title="2024-05-01 12:00:00' in text_of(superuser())
 
 
-def test_a_clock_that_is_behind_the_databases_gives_no_negative_time() -> None:
+def test_a_slow_client_clock_gives_no_negative_time() -> None:
     RunFactory(status="running", started_at=timezone.now() + timedelta(minutes=1), completed_at=None)
     assert cell(text_of(superuser()), "duration") == "0 ms so far"
 
@@ -94,19 +94,19 @@ def test_a_clock_that_is_behind_the_databases_gives_no_negative_time() -> None:
     ],
     ids=str,
 )
-def test_a_run_that_goes_on_says_for_how_long(fields: dict[str, Any], duration: str) -> None:
+def test_a_running_run_shows_its_duration_so_far(fields: dict[str, Any], duration: str) -> None:
     RunFactory(started_at=timezone.now() - timedelta(seconds=10), project=None, **fields)
     page = text_of(superuser())
     assert re.fullmatch(duration, cell(page, "duration"))
     assert cell(page, "project_link") == cell(page, "snapshot") == cell(page, "first_line_of_error") == DASH
 
 
-def test_an_error_that_did_not_fail_the_run_is_not_shown() -> None:
+def test_an_error_that_did_not_fail_the_run_is_not_listed() -> None:
     RunFactory(status="canceled", error="stopped by ada")
     assert "stopped by ada" not in text_of(superuser())
 
 
-def test_whatever_names_and_errors_hold_is_text() -> None:
+def test_names_and_errors_are_escaped() -> None:
     project = ProjectFactory(id=f"p/{NASTY}", name=NASTY * 100)
     RunFactory(id=f"r/{NASTY}", workflow_id=NASTY, project=project, status="failed", error=f"\n{NASTY}\nmore")
 
@@ -117,7 +117,7 @@ def test_whatever_names_and_errors_hold_is_text() -> None:
     assert len(page) < 100_000
 
 
-def test_of_a_long_error_and_a_long_name_only_the_beginning_is_read() -> None:
+def test_only_the_beginning_of_a_long_error_or_name_is_read() -> None:
     RunFactory(project=ProjectFactory(name="n" * 5_000_000), status="failed", error="e" * 5_000_000)
     assert len(text_of(superuser())) < 100_000
 
@@ -133,7 +133,7 @@ def test_documents_are_not_read() -> None:
 # -- who sees it
 
 
-def test_who_may_view_runs_sees_them_and_projects_as_text() -> None:
+def test_a_viewer_of_runs_sees_projects_as_text() -> None:
     run = RunFactory(project=ProjectFactory(name="Trails"))
     page = text_of(viewer("agentworkflowrun"))
     assert cell(page, "project_link") == "Trails"
@@ -141,13 +141,13 @@ def test_who_may_view_runs_sees_them_and_projects_as_text() -> None:
     assert url_of("admin:agentstate_agentworkflowrun_change", args=[run.pk]) in page
 
 
-def test_who_may_view_projects_too_follows_the_link() -> None:
+def test_a_viewer_of_runs_and_projects_follows_the_link() -> None:
     run = RunFactory()
     page = text_of(viewer("agentworkflowrun", "project"))
     assert f'href="{url_of("admin:agentstate_project_change", args=[run.project_id])}"' in page
 
 
-def test_others_do_not_see_it() -> None:
+def test_staff_without_permissions_get_no_list() -> None:
     assert viewer().get(LIST).status_code == 403
     assert viewer("project").get(LIST).status_code == 403
     response = Client().get(LIST)
@@ -172,7 +172,7 @@ def runs() -> dict[tuple[str, str, bool], str]:
 @pytest.mark.parametrize("snapshot", [None, "yes", "no"])
 @pytest.mark.parametrize("workflow", [None, "draft"])
 @pytest.mark.parametrize("status", [None, "failed"])
-def test_filters_find_what_they_say_the_newest_first(
+def test_filters_select_matching_runs_newest_first(
     runs: dict[tuple[str, str, bool], str], status: str | None, workflow: str | None, snapshot: str | None
 ) -> None:
     asked = {"status": status, "workflow": workflow, "snapshot": snapshot}
@@ -204,7 +204,7 @@ def test_days_are_included_from_midnight_to_midnight(since: str, until: str, day
     assert [pk[0] for pk in found] == [str(day) for day in days for _ in range(2)]
 
 
-def test_a_day_that_is_none_is_left_out_and_told() -> None:
+def test_an_invalid_day_is_ignored_with_a_message() -> None:
     run = RunFactory()
     client = superuser()
     wrong = {"started_at-since": "2024-13-45", "started_at-until": "\0"}
@@ -241,7 +241,7 @@ def workflows(client: Client, **parameters: str) -> list[str]:
     return [value for value, _ in spec.lookup_choices]
 
 
-def test_the_workflows_to_choose_from_are_some_and_the_chosen_one() -> None:
+def test_the_workflow_filter_offers_some_and_the_selected_one() -> None:
     for number in range(MOST_WORKFLOWS + 5):
         RunFactory(project=None, workflow_id=f"w{number:03}")
     client = superuser()
@@ -258,7 +258,7 @@ def test_a_workflow_with_a_long_name_is_stored_shown_and_found() -> None:
     assert shown(client, workflow=name) == [run.pk]
 
 
-def test_a_list_whose_workflows_take_too_long_to_find_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_workflow_filter_that_times_out_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     RunFactory()
     monkeypatch.setattr("agentstate.admin.run.admin.WORKFLOWS", "SELECT 'w' FROM pg_sleep(1)")
     monkeypatch.setattr(AgentWorkflowRunAdmin, "seconds", 0.1)
@@ -276,7 +276,7 @@ def test_a_run_is_found_by_its_id_alone() -> None:
     assert shown(superuser(), q="r1x") == []
 
 
-def test_runs_are_found_by_their_projects_id_alone_where_it_is_one() -> None:
+def test_runs_are_found_by_an_exact_project_id() -> None:
     first, second = ProjectFactory(id="p1", name="One"), ProjectFactory(id="p11", name="p1 too")
     older, newer = RunFactory(project=first, started_at=MOMENT), RunFactory(project=first)
     RunFactory(project=second)
@@ -291,20 +291,20 @@ def test_runs_are_found_by_a_projects_id_that_begins_and_ends_with_spaces() -> N
 
 
 @pytest.mark.parametrize("term", ["pro", "aIls and", "100%"])
-def test_runs_are_found_by_how_a_projects_id_begins_or_by_a_part_of_its_name(term: str) -> None:
+def test_runs_are_found_by_the_beginning_of_a_project_id_or_part_of_a_name(term: str) -> None:
     runs = [RunFactory(project=ProjectFactory(id=f"pro{n}", name="Trails and 100% Ways")) for n in range(2)]
     RunFactory(project=ProjectFactory(id="xpro", name="Else"))
     assert shown(superuser(), q=term) == [run.pk for run in reversed(runs)]
 
 
-def test_a_search_keeps_to_the_filters() -> None:
+def test_a_search_respects_the_filters() -> None:
     project = ProjectFactory()
     RunFactory(project=project)
     failed = RunFactory(project=project, status="failed")
     assert shown(superuser(), q=project.id, status="failed") == [failed.pk]
 
 
-def test_a_search_that_finds_many_projects_says_that_it_shows_some() -> None:
+def test_a_search_that_finds_many_projects_says_that_it_was_cut() -> None:
     for number in range(MOST_PROJECTS + 1):
         RunFactory(project=ProjectFactory(name=f"Trail {number}"))
     page = superuser().get(LIST, {"q": "trail"})
@@ -313,7 +313,7 @@ def test_a_search_that_finds_many_projects_says_that_it_shows_some() -> None:
 
 
 @pytest.mark.parametrize("term", ["nothing", "\0", "'", "%", "\\", "\u202e", "x" * 5000])
-def test_a_search_for_nothing_finds_nothing(term: str) -> None:
+def test_an_empty_search_result_says_so(term: str) -> None:
     RunFactory(project=ProjectFactory(id="p", name="n"))
     response = superuser().get(LIST, {"q": term})
     assert response.status_code == 200

@@ -52,7 +52,7 @@ def every_address(run: AgentWorkflowRun, event: str) -> list[str]:
     ],
     ids=["superuser", "viewer", "staff without permission", "anonymous"],
 )
-def test_the_permission_to_view_runs_decides(client_of: Any, statuses: list[int]) -> None:
+def test_the_page_needs_the_permission_to_view_runs(client_of: Any, statuses: list[int]) -> None:
     run = make_run(input={"a": 1})
     event = add_event(run, "note")
     client = client_of()
@@ -61,13 +61,13 @@ def test_the_permission_to_view_runs_decides(client_of: Any, statuses: list[int]
         assert all("/login/" in client.get(each).url for each in every_address(run, event))
 
 
-def test_nobody_writes() -> None:
+def test_runs_are_read_only() -> None:
     run = make_run()
     client = superuser()
     assert [client.post(each).status_code for each in every_address(run, "x")] == [403] * 6
 
 
-def test_links_lead_only_where_a_viewer_may_go() -> None:
+def test_links_need_the_permission_of_their_target() -> None:
     project = ProjectFactory()
     run = make_run(project=project)
     session = SessionFactory(project=project, agent_run=run)
@@ -94,7 +94,7 @@ def test_a_failed_run_shows_its_error_first() -> None:
     assert '"page": 7' in text
 
 
-def test_a_long_first_line_of_an_error_is_all_there() -> None:
+def test_a_long_first_line_of_an_error_is_shown_whole() -> None:
     text = text_of(get(make_run(status="failed", error=f"{'word ' * 200}end\nmore")))
     assert text.count("word ") > 200
     assert "end more" in text
@@ -111,7 +111,7 @@ def test_documents_are_folded_and_the_state_is_left_where_it_is() -> None:
     assert "a secret" in text_of(superuser().get(address(run, "document", "state")))
 
 
-def test_large_documents_are_loaded_when_they_are_asked_for() -> None:
+def test_large_documents_are_loaded_on_demand() -> None:
     run = make_run(input={"text": "x" * 50_000}, result={"output": "y" * 50_000})
     page = get(run).content.decode()
     assert "xxxxx" not in page
@@ -122,11 +122,11 @@ def test_large_documents_are_loaded_when_they_are_asked_for() -> None:
 
 
 @pytest.mark.parametrize("name", ["output", "state", "error", "nothing", "result"])
-def test_documents_that_are_not_there_are_not_found(name: str) -> None:
+def test_missing_documents_are_not_found(name: str) -> None:
     assert superuser().get(address(make_run(), "document", name)).status_code == 404
 
 
-def test_runs_of_the_project_are_one_step_away() -> None:
+def test_the_previous_and_next_runs_of_the_project_are_linked() -> None:
     project = ProjectFactory()
     runs = [make_run(id=f"run-{n}", project=project, started_at=START + timedelta(hours=n)) for n in range(3)]
     first, middle, last = (get(run).content.decode() for run in runs)
@@ -153,7 +153,7 @@ def test_every_kind_of_run_has_a_page(fields: dict[str, Any], words: list[str]) 
     assert [word for word in words if word not in text] == []
 
 
-def test_an_unknown_run_leads_back_as_in_the_rest_of_the_admin() -> None:
+def test_an_unknown_run_redirects_with_a_message() -> None:
     client = superuser()
     response = client.get(address("nothing"), follow=True)
     assert "Perhaps it was deleted?" in text_of(response)
@@ -162,7 +162,7 @@ def test_an_unknown_run_leads_back_as_in_the_rest_of_the_admin() -> None:
         assert client.get(address("nothing", view, *more)).status_code == 404
 
 
-def test_an_odd_id_is_no_obstacle() -> None:
+def test_a_run_with_an_odd_id_has_a_page() -> None:
     run = make_run(id=ODD_ID, input=1)
     event = add_event(run, "note", "[1, 2]")
     client = superuser()

@@ -29,7 +29,7 @@ pytestmark = pytest.mark.django_db
 # -- rows and payloads
 
 
-def test_rows_say_when_what_and_how_long() -> None:
+def test_rows_show_their_time_event_and_duration() -> None:
     run = make_run()
     add_event(run, "snapshot.legacy", '{"keys": ["coverage", "facts"]}', 0.000001)
     add_event(run, "coverage.delta", '{"from": 0.42, "to": 0.61}', 0.25)
@@ -47,7 +47,7 @@ def test_rows_say_when_what_and_how_long() -> None:
     assert "idle 4 min 5 s" in text_of(page)
 
 
-def test_a_backfilled_run_is_shown_in_its_order_without_an_axis() -> None:
+def test_a_backfilled_run_is_shown_in_order_without_an_axis() -> None:
     project = ProjectFactory(
         documents={
             "coverage": '{"score": 0.2}',
@@ -65,7 +65,7 @@ def test_a_backfilled_run_is_shown_in_its_order_without_an_axis() -> None:
     assert b"agentstate-bar" not in page.content
 
 
-def test_small_payloads_are_there_and_large_ones_on_demand() -> None:
+def test_small_payloads_are_inline_and_large_ones_are_loaded_on_demand() -> None:
     run = make_run()
     add_event(run, "note", '{"n": 0.10, "big": 1e30}', 1)
     large = add_event(run, "note", f'{{"text": "{"x" * 10_000}"}}', 2)
@@ -75,7 +75,7 @@ def test_small_payloads_are_there_and_large_ones_on_demand() -> None:
     assert f'href="{address(run, "payload", large)}"' in page
 
 
-def test_a_payload_is_shown_on_a_page_as_a_part_and_as_a_file() -> None:
+def test_a_payload_is_shown_on_a_page_and_as_a_file() -> None:
     run = make_run()
     event = add_event(run, "note", '{"n": 0.10, "text": "</pre>"}')
     client = superuser()
@@ -92,7 +92,7 @@ def test_a_payload_is_shown_on_a_page_as_a_part_and_as_a_file() -> None:
     assert client.get(address(make_run(), "payload", event)).status_code == 404
 
 
-def test_of_a_huge_payload_the_beginning_is_shown() -> None:
+def test_only_the_beginning_of_a_huge_payload_is_shown() -> None:
     run = make_run()
     event = add_event(run, "note", f'{{"text": "{"x" * 5_000_000}"}}')
     response = superuser().get(address(run, "payload", event))
@@ -113,7 +113,7 @@ def test_of_a_huge_payload_the_beginning_is_shown() -> None:
     ids=["members", "text", "deep lists", "deep objects", "5 MB", "number"],
 )
 @pytest.mark.parametrize("type_", ["note", "tool.result", "conflict.found", "eligibility.flag", f"{NASTY}.x"])
-def test_whatever_a_payload_holds_is_text(type_: str, payload: str) -> None:
+def test_payloads_are_escaped(type_: str, payload: str) -> None:
     run = make_run(workflow_id=NASTY, error=NASTY, status="failed")
     event = add_event(run, type_, payload)
     client = superuser()
@@ -130,7 +130,7 @@ def test_whatever_a_payload_holds_is_text(type_: str, payload: str) -> None:
 # -- places and filters
 
 
-def test_one_goes_through_a_long_run_page_by_page() -> None:
+def test_a_long_run_is_paged_through() -> None:
     run = make_run()
     add_events(run, 250)
     client = superuser()
@@ -146,14 +146,14 @@ def test_one_goes_through_a_long_run_page_by_page() -> None:
     assert lines(client.get(address(run), {"at": "first"})) == seen[:100]
 
 
-def test_a_running_run_is_shown_from_its_end() -> None:
+def test_a_running_run_opens_at_its_end() -> None:
     run = make_run(status="running")
     add_events(run, 150)
     assert lines(get(run))[-1].startswith("+2:30.0")
     assert lines(get(run, at="first"))[0].startswith("+1.00 s")
 
 
-def test_a_link_to_an_event_shows_what_is_around_it() -> None:
+def test_a_link_to_an_event_shows_its_neighbours() -> None:
     run = make_run()
     add_events(run, 500)
     page = get(run, event=f"{run.pk}-300")
@@ -174,7 +174,7 @@ def test_a_link_to_an_event_shows_what_is_around_it() -> None:
         ({"kind": "\0", "q": "\0", "at": "\0", "failures": "\0"}, "Timeline"),
     ],
 )
-def test_what_makes_no_sense_is_told(query: dict[str, str], problem: str) -> None:
+def test_invalid_parameters_are_reported(query: dict[str, str], problem: str) -> None:
     run = make_run()
     add_event(run, "note")
     page = get(run, **query)
@@ -212,7 +212,7 @@ def test_a_search_that_runs_out_of_time_says_how_far_it_got(monkeypatch: pytest.
     assert re.findall(r"up to ([^\s,]+)", further) != [reached]
 
 
-def test_a_filter_for_a_kind_that_the_run_has_not_can_be_taken_away() -> None:
+def test_a_filter_for_an_absent_kind_can_be_removed() -> None:
     run = make_run()
     add_event(run, "note")
     page = get(run, kind="rare")
@@ -220,7 +220,7 @@ def test_a_filter_for_a_kind_that_the_run_has_not_can_be_taken_away() -> None:
     assert 'aria-current="true"><bdi>rare</bdi>' in page.content.decode()
 
 
-def test_events_without_a_type_can_be_asked_for() -> None:
+def test_events_without_a_type_can_be_filtered() -> None:
     run = make_run()
     add_event(run, "", at=1)
     add_event(run, "note", at=2)
@@ -229,7 +229,7 @@ def test_events_without_a_type_can_be_asked_for() -> None:
     assert 'href="?" class="agentstate-chip" aria-current="true"><bdi>without a type</bdi>' in page.content.decode()
 
 
-def test_a_half_leads_to_the_other() -> None:
+def test_one_half_of_a_call_links_to_the_other() -> None:
     run = make_run()
     add_call(run, "a", 1, 300)
     for place in range(2, 200):
@@ -268,7 +268,7 @@ def test_only_the_end_of_a_running_run_is_followed() -> None:
     assert not is_followed(ended)
 
 
-def test_following_answers_only_what_is_new() -> None:
+def test_following_returns_only_new_events() -> None:
     run = make_run(status="running", started_at=timezone.now())
     client = superuser()
     page = client.get(address(run))
@@ -319,7 +319,7 @@ def test_following_costs_the_same_at_any_size() -> None:
     assert numbers[0] == numbers[1] <= 7
 
 
-def test_a_page_stays_small_whatever_the_events_hold() -> None:
+def test_the_size_of_a_page_does_not_depend_on_its_events() -> None:
     run = make_run()
     add_events(run, 100, "jsonb_build_object('call_id', n::text, 'output', repeat('<x>', 1500000))")
     sql("UPDATE \"AgentWorkflowRun\" SET input = to_jsonb(repeat('x', 5000000)), error = repeat('e', 5000000)")

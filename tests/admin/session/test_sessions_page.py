@@ -104,7 +104,7 @@ def test_an_odd_entry_is_shown_as_json_and_breaks_nothing(odd: Any) -> None:
 
 
 @pytest.mark.parametrize("at", ["yesterday", "2024-05-01T12:00:00", "0001-01-01T00:00:00+14:00", "x" * 500, NASTY])
-def test_a_time_that_is_none_is_shown_as_it_is(at: str) -> None:
+def test_an_invalid_time_is_shown_as_stored(at: str) -> None:
     (entry,) = conversation({"role": "user", "content": "said", "at": at})
     assert f"<bdi>{escape(at[:100])}</bdi>" in entry
 
@@ -114,7 +114,7 @@ def test_an_entry_without_a_time_says_so() -> None:
     assert "without a time" in entry
 
 
-def test_whatever_is_said_is_text() -> None:
+def test_content_is_escaped() -> None:
     project = ProjectFactory(id=f"p/{NASTY}", name=NASTY)
     run = RunFactory(id=f"r/{NASTY}", workflow_id=NASTY, project=project)
     session = SessionFactory(
@@ -170,7 +170,7 @@ def test_long_json_is_cut_too() -> None:
     assert "Show more of entry 1" in entry
 
 
-def test_the_facts_say_where_it_belongs() -> None:
+def test_the_facts_link_to_the_project_and_the_run() -> None:
     run = RunFactory(workflow_id="intake", status="running")
     session = SessionFactory(project=run.project, agent_run=run, memory_id="memory 1", metadata={"kind": "test"})
     page = text_of(superuser(), address_of(session))
@@ -186,14 +186,14 @@ def test_the_facts_say_where_it_belongs() -> None:
 
 
 @pytest.mark.parametrize("number", [0, 3, 2**30, 10**20])
-def test_an_entry_that_is_not_there_is_not_found(number: int) -> None:
+def test_an_unknown_entry_is_not_found(number: int) -> None:
     session = SessionFactory(transcript_json=[1, 2])
     client = superuser()
     for view in ("entry", "entry_json"):
         assert client.get(address_of(session, view, number=number)).status_code == 404
 
 
-def test_a_session_that_is_not_there_is_not_found() -> None:
+def test_an_unknown_session_is_not_found() -> None:
     client = superuser()
     for pk in ("gone", "\0"):
         gone = SessionFactory.build(id=pk, project=None)
@@ -213,7 +213,7 @@ def pages(session: Any) -> list[str]:
     ]
 
 
-def test_who_may_view_sessions_sees_them_and_what_they_belong_to_as_text() -> None:
+def test_a_viewer_of_sessions_sees_the_project_and_run_as_text() -> None:
     run = RunFactory(workflow_id="intake", project=ProjectFactory(name="Trails"))
     session = SessionFactory(project=run.project, agent_run=run, transcript_json=[1])
     client = viewer("agentsession")
@@ -226,7 +226,7 @@ def test_who_may_view_sessions_sees_them_and_what_they_belong_to_as_text() -> No
         assert "agentstate/agentworkflowrun/" not in page
 
 
-def test_others_do_not_see_them() -> None:
+def test_staff_without_permissions_get_no_sessions() -> None:
     session = SessionFactory(transcript_json=[1])
     stranger, other, nobody = viewer(), viewer("project", "agentworkflowrun"), Client()
     for address in pages(session):
@@ -236,7 +236,7 @@ def test_others_do_not_see_them() -> None:
         assert (response.status_code, response.headers["Location"]) == (302, f"{url_of('admin:login')}?next={address}")
 
 
-def test_nobody_changes_them() -> None:
+def test_sessions_are_read_only() -> None:
     session = SessionFactory(transcript_json=[1])
     client = superuser()
     for address in pages(session)[1:]:
@@ -252,7 +252,7 @@ def shown(client: Client, **parameters: str) -> list[str]:
     return [session.pk for session in response.context["cl"].result_list]
 
 
-def test_the_list_has_the_newest_first() -> None:
+def test_the_list_is_ordered_newest_first() -> None:
     older, newer = (SessionFactory(created_at=MOMENT + timedelta(days=day)) for day in range(2))
     assert shown(superuser()) == [newer.pk, older.pk]
     assert shown(superuser(), **{"created_at-until": "2024-05-01"}) == [older.pk]
@@ -288,7 +288,7 @@ def test_a_page_of_the_list_reads_its_rows_through_an_index() -> None:
     assert plan[0]["Plan"]["Plans"][0]["Index Name"] == "AgentSession_created_idx"
 
 
-def test_all_of_many_sessions_of_one_moment_are_paged_through() -> None:
+def test_many_sessions_of_one_moment_are_paged_through() -> None:
     project = ProjectFactory()
     expected = {SessionFactory(project=project, created_at=MOMENT).pk for _ in range(ENTRIES * 2 + 5)}
     client, found, address = superuser(), [], ""

@@ -52,7 +52,7 @@ def window_of(client: Client, session: Any, wanted: str) -> tuple[int, int, int 
     return found.first, found.last, found.earlier, found.later
 
 
-def test_a_long_conversation_is_read_in_stretches(long_session: Any) -> None:
+def test_a_long_conversation_is_read_in_windows(long_session: Any) -> None:
     client = superuser()
     assert window_of(client, long_session, "") == (1, 50, None, 51)
     assert window_of(client, long_session, "51") == (51, 100, 1, 101)
@@ -64,16 +64,16 @@ def test_a_long_conversation_is_read_in_stretches(long_session: Any) -> None:
 
 
 @pytest.mark.parametrize("wanted", ["0", "-5", "x", "1.5", "\u0663", "9" * 5000, "\0"])
-def test_a_number_that_is_none_is_the_first(long_session: Any, wanted: str) -> None:
+def test_an_invalid_number_shows_the_first_window(long_session: Any, wanted: str) -> None:
     expected = (1, 50, None, 51)
     assert window_of(superuser(), long_session, wanted) == expected
 
 
-def test_a_number_beyond_the_end_is_the_last(long_session: Any) -> None:
+def test_a_number_beyond_the_end_shows_the_last_window(long_session: Any) -> None:
     assert window_of(superuser(), long_session, "99999") == (10000, 10000, 9950, None)
 
 
-def test_any_length_takes_as_many_queries(long_session: Any) -> None:
+def test_the_number_of_queries_does_not_depend_on_the_length(long_session: Any) -> None:
     client = superuser()
     counts = []
     for session in (long_session, SessionFactory(transcript_json=[{"role": "user", "content": "said"}])):

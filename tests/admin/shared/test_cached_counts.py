@@ -53,27 +53,27 @@ def test_a_number_is_kept_with_the_time_it_was_counted_at() -> None:
     assert before <= first.at <= timezone.now()
 
 
-def test_after_a_while_it_is_counted_anew() -> None:
+def test_an_old_number_is_counted_again() -> None:
     cached_counts("n", lambda: 1)
     make_older(FRESH + timedelta(seconds=1))
 
     assert cached_counts("n", lambda: 2).value == 2
 
 
-def test_another_name_is_another_number() -> None:
+def test_numbers_are_kept_by_name() -> None:
     cached_counts("n", lambda: 1)
 
     assert cached_counts("m", lambda: 2).value == 2
 
 
-def test_whoever_asks_gets_it_counted() -> None:
+def test_an_explicit_request_counts_again() -> None:
     cached_counts("n", lambda: 1)
 
     assert cached_counts("n", lambda: 2, again=True).value == 2
     assert cached_counts("n", lambda: 3).value == 2
 
 
-def test_what_takes_too_long_is_not_known_and_not_tried_again_at_once() -> None:
+def test_a_count_that_takes_too_long_is_unknown_and_not_retried_at_once() -> None:
     given_up = cached_counts("n", slowly)
 
     assert (given_up.value, given_up.at, given_up.gave_up_after) == (None, None, 0.1)
@@ -81,7 +81,7 @@ def test_what_takes_too_long_is_not_known_and_not_tried_again_at_once() -> None:
     assert cached_counts("n", slowly, again=True).value == 3
 
 
-def test_an_old_number_is_better_than_none() -> None:
+def test_an_old_number_is_kept_where_counting_fails() -> None:
     first = cached_counts("n", lambda: 1)
     make_older(FRESH * 2)
 
@@ -92,7 +92,7 @@ def test_an_old_number_is_better_than_none() -> None:
 
 
 class TestTheDeadline:
-    def test_it_is_for_all_statements_together(self) -> None:
+    def test_it_covers_all_statements_together(self) -> None:
         def count() -> None:
             for _ in range(20):
                 scenes.one("SELECT pg_sleep(0.05)")
@@ -100,7 +100,7 @@ class TestTheDeadline:
         with pytest.raises(TookTooLong, match=r"longer than 0\.2 s"), deadline(0.2):
             count()
 
-    def test_it_is_for_transactions_within_too(self) -> None:
+    def test_it_covers_nested_transactions(self) -> None:
         def count() -> None:
             with transaction.atomic(durable=True), connection.cursor() as cursor:
                 cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
@@ -143,7 +143,7 @@ class TestTheDeadline:
             scenes.one("SELECT 1")
         assert session() == before
 
-    def test_another_error_stays_what_it_is(self) -> None:
+    def test_other_errors_are_raised_unchanged(self) -> None:
         before = scenes.one("SHOW statement_timeout")
         with pytest.raises(ProgrammingError), deadline(3):
             scenes.one("SELECT nothing")

@@ -199,7 +199,7 @@ def test_a_list_goes_on_after_rows_of_distant_times() -> None:
     assert sorted(seen) == [f"r{number:03}" for number in range(120)]
 
 
-def test_outside_of_a_page_the_connection_reads_times_as_ever() -> None:
+def test_outside_a_page_the_connection_reads_times_as_usual() -> None:
     with distant_times():
         (moment,) = scenes.one("SELECT 'infinity'::timestamptz")
         assert scenes.one("SELECT %s", moment) == (moment,)
@@ -210,7 +210,7 @@ def test_outside_of_a_page_the_connection_reads_times_as_ever() -> None:
         scenes.one("SELECT 'infinity'::timestamptz")
 
 
-def test_a_distant_time_stays_what_it_is() -> None:
+def test_a_distant_time_is_shown_unchanged() -> None:
     late, early = DistantTime("infinity"), DistantTime("0044-03-15 12:00:00+00 BC")
 
     assert early < NOW < late
@@ -220,7 +220,7 @@ def test_a_distant_time_stays_what_it_is() -> None:
     assert DistantTime.parse("2026-01-02") is None
 
 
-def test_a_field_of_projects_is_read_as_it_is_printed() -> None:
+def test_a_distant_time_of_a_project_is_read_as_printed() -> None:
     project = ProjectFactory()
     distant("Project", "createdAt", "infinity")
     with distant_times():

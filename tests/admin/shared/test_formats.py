@@ -24,7 +24,7 @@ def test_no_digit_is_lost() -> None:
     assert pretty_json(decode("[0.10, 12345678901234567890123.5]")) == "[\n  0.10,\n  12345678901234567890123.5\n]"
 
 
-def test_what_is_absent_is_said_so() -> None:
+def test_absent_is_named() -> None:
     assert pretty_json(ABSENT) == "absent"
     assert pretty_json(None) == "null"
 
@@ -48,7 +48,7 @@ def test_deep_documents_are_shown() -> None:
         (-2, "\N{MINUS SIGN}2.0 s"),
     ],
 )
-def test_lengths_of_time(seconds: float, text: str) -> None:
+def test_durations_are_formatted(seconds: float, text: str) -> None:
     assert length_of_time(timedelta(seconds=seconds)) == text
 
 
@@ -67,7 +67,7 @@ def test_lengths_of_time(seconds: float, text: str) -> None:
         (-3.2, "\N{MINUS SIGN}3.20 s"),
     ],
 )
-def test_offsets_tell_neighbours_apart(seconds: float, text: str) -> None:
+def test_offsets_distinguish_neighbours(seconds: float, text: str) -> None:
     assert offset(timedelta(seconds=seconds)) == text
 
 

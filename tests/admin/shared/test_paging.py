@@ -66,7 +66,7 @@ def flat(pages: list[list[int]]) -> list[int]:
     return [pk for page in pages for pk in page]
 
 
-def test_each_row_is_on_one_page_though_many_share_a_time() -> None:
+def test_each_row_is_on_one_page_where_many_share_a_time() -> None:
     everything = leave_aside(120, at_once=40)
 
     pages = walk(superuser(), "", "older_link")
@@ -75,7 +75,7 @@ def test_each_row_is_on_one_page_though_many_share_a_time() -> None:
     assert flat(pages) == everything
 
 
-def test_the_way_back_shows_the_same_rows_and_ends_in_a_full_first_page() -> None:
+def test_paging_back_shows_the_same_rows_and_ends_in_a_full_first_page() -> None:
     everything = leave_aside(120, at_once=40)
     client = superuser()
     middle = client.get(LIST + client.get(LIST).context["cl"].older_link).context["cl"]
@@ -86,7 +86,7 @@ def test_the_way_back_shows_the_same_rows_and_ends_in_a_full_first_page() -> Non
     assert back == [everything[50:100], everything[:50]]
 
 
-def test_rows_that_come_in_between_move_no_page() -> None:
+def test_inserted_rows_move_no_page() -> None:
     everything = leave_aside(60)
     client = superuser()
     older = client.get(LIST).context["cl"].older_link
@@ -107,7 +107,7 @@ def test_before_a_place_near_the_start_is_the_first_page() -> None:
     assert (page.pks, page.before) == (everything[:50], "")
 
 
-def test_an_ascending_order_is_paged_alike() -> None:
+def test_an_ascending_order_is_paged_the_same_way() -> None:
     everything = leave_aside(30)[::-1]
     keyset, found = Keyset(("last_seen_at", "id"), 7), []
     page = keyset.page([LeftAside.objects.all()])
@@ -133,7 +133,7 @@ def test_parts_are_merged_into_one_order() -> None:
     assert page.pks + second.pks == everything[:30]
 
 
-def test_no_parts_have_no_rows() -> None:
+def test_an_empty_union_has_no_rows() -> None:
     assert Keyset(ORDER, 15).page([]).pks == []
 
 
@@ -162,7 +162,7 @@ BAD = {
 
 @pytest.mark.parametrize("way", ["after", "before"])
 @pytest.mark.parametrize("text", BAD.values(), ids=BAD.keys())
-def test_an_address_that_names_no_page_shows_the_first_and_says_so(text: str, way: str) -> None:
+def test_an_invalid_cursor_shows_the_first_page_and_says_so(text: str, way: str) -> None:
     everything = leave_aside(3)
 
     response = superuser().get(LIST, {way: text})
@@ -183,26 +183,26 @@ def test_an_address_that_names_no_page_shows_the_first_and_says_so(text: str, wa
     ids=str,
 )
 @pytest.mark.parametrize("way", ["after", "before"])
-def test_a_place_that_no_row_has_is_a_place_too(key: list[Any], way: str) -> None:
+def test_a_cursor_need_not_name_an_existing_row(key: list[Any], way: str) -> None:
     leave_aside(3)
     assert superuser().get(LIST, {way: encoded(key)}).status_code == 200
 
 
-def test_text_that_no_row_can_have_names_no_place() -> None:
+def test_a_cursor_with_impossible_text_is_invalid() -> None:
     keyset = Keyset(("project_id", "id"), 5)
     for text in ("\0", "\ud800"):
         with pytest.raises(BadCursor):
             keyset.cursor(encoded([text, 1]), LeftAside.objects.all(), is_before=False)
 
 
-def test_a_value_that_the_database_refuses_is_told() -> None:
+def test_a_value_that_the_database_refuses_is_reported() -> None:
     leave_aside(3)
     response = superuser().get(LIST, {"project_id": "\0"})
     assert response.status_code == 200
     assert "The database cannot hold such a value" in response.content.decode()
 
 
-def test_a_query_that_takes_too_long_is_ended_and_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_slow_query_is_canceled_and_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     leave_aside(3)
     monkeypatch.setattr(LeftAsideAdmin, "seconds", 0.1)
     slow = Q(pk__gt=0) & Q(pk__in=LeftAside.objects.extra(where=["pg_sleep(1) IS NOT NULL"]).values("pk"))
@@ -215,7 +215,7 @@ def test_a_query_that_takes_too_long_is_ended_and_told(monkeypatch: pytest.Monke
     assert pks(response) == []
 
 
-def test_a_filter_that_takes_too_long_is_told_too(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_slow_filter_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     class SlowFilter(admin.SimpleListFilter):
         title = parameter_name = "slow"
 
@@ -266,7 +266,7 @@ def test_headers_do_not_sort() -> None:
     assert "?o=" not in response.content.decode()
 
 
-def test_a_list_that_fits_is_counted_and_a_longer_one_estimated() -> None:
+def test_a_short_list_is_counted_and_a_longer_one_estimated() -> None:
     leave_aside(3)
     client = superuser()
     assert client.get(LIST).context["cl"].total == "3 left aside"

@@ -71,14 +71,14 @@ def test_a_missing_right_is_named() -> None:
     assert "Grant the site's database role what it lacks." in text
 
 
-def test_a_busy_database_is_to_be_asked_again() -> None:
+def test_a_busy_database_asks_to_retry() -> None:
     text = page_about("SET LOCAL statement_timeout = '10ms'; SELECT pg_sleep(5)")
 
     assert "canceling statement due to statement timeout" in text
     assert "look for long transactions in pg_stat_activity" in text
 
 
-def test_any_other_error_is_in_the_log() -> None:
+def test_other_errors_are_logged() -> None:
     text = page_about("SELECT 1 / 0")
 
     assert "division by zero" in text

@@ -54,7 +54,7 @@ MORE = (
 )
 
 
-def test_no_setting_changes_what_users_see(profile: Profile) -> None:
+def test_no_setting_changes_the_results(profile: Profile) -> None:
     ordinary = tour_with({})
     one_by_one = [{name: value} for name, value in (*ODD.items(), *MORE)] if profile.every else []
     for settings in (ODD, *one_by_one):

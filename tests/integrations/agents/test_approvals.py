@@ -72,7 +72,7 @@ def in_a_process_of_its_own(session_id: str) -> str:
     return program.stdout.strip()
 
 
-def test_a_run_that_waits_is_resumed_in_another_process_with_one_call_approved_and_one_rejected() -> None:
+def test_a_waiting_run_is_resumed_in_another_process_with_one_approval_and_one_rejection() -> None:
     session = a_session()
     run_id = in_a_process_of_its_own(session.pk)
     run = run_of(run_id)
@@ -109,7 +109,7 @@ def test_a_run_that_waits_is_resumed_in_another_process_with_one_call_approved_a
     assert sent == ["Ada"]
 
 
-def test_of_three_that_resume_a_run_at_once_one_does_and_the_tool_runs_once() -> None:
+def test_one_of_three_that_resume_a_run_succeeds_and_the_tool_runs_once() -> None:
     run_id = waiting().run_id
     sent: list[str] = []
 
@@ -128,7 +128,7 @@ def test_of_three_that_resume_a_run_at_once_one_does_and_the_tool_runs_once() ->
     assert types_of(run_id).count("approval.decided") == 2
 
 
-def test_a_run_goes_on_waiting_where_it_cannot_be_resumed() -> None:
+def test_a_run_that_cannot_be_resumed_stays_waiting() -> None:
     session = a_session()
     run_id = waiting(session.pk).run_id
     before = run_of(run_id)
@@ -195,7 +195,7 @@ def test_a_queued_run_is_started_and_not_resumed_and_stays_queued_while_its_sess
 
 
 @pytest.mark.parametrize("given", [None, {"user": "eve"}], ids=["the stored one", "another one"])
-def test_a_resumed_tool_has_the_context_that_the_run_began_with_or_the_one_that_is_given(given: Any) -> None:
+def test_a_resumed_tool_has_the_original_or_the_given_context(given: Any) -> None:
     seen = []
 
     @function_tool(needs_approval=True)
@@ -208,7 +208,7 @@ def test_a_resumed_tool_has_the_context_that_the_run_began_with_or_the_one_that_
     assert seen == [given or {"user": "ada"}]
 
 
-def test_a_nested_agent_that_asks_keeps_its_call_open_and_the_usage_whole() -> None:
+def test_a_nested_agents_approval_keeps_its_call_open_and_the_usage_complete() -> None:
     sent: list[str] = []
 
     @function_tool(needs_approval=True)

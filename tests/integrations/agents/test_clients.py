@@ -77,7 +77,7 @@ def provider(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.usefixtures("provider")
-def test_synchronous_code_runs_one_workflow_after_the_other_with_the_default_client() -> None:
+def test_synchronous_code_runs_several_workflows_with_the_default_client() -> None:
     for _ in range(3):
         outcome = run_workflow_sync(Agent(name="Clerk", model="gpt-here"), "Hello")
         assert (outcome.status, outcome.output) == ("succeeded", "Hi.")

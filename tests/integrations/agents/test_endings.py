@@ -59,7 +59,7 @@ async def no_shouting(context: Any, agent: Agent[Any], given: Any) -> GuardrailF
     return GuardrailFunctionOutput(output_info={"letters": len(given)}, tripwire_triggered=given.isupper())
 
 
-def test_a_tool_that_fails_the_run_has_the_error_and_its_siblings_are_canceled() -> None:
+def test_a_failing_tool_fails_the_run_and_cancels_its_siblings() -> None:
     agent = agent_of(
         [call("fetch", "c1", page=1), call("fetch", "c2", page=2), call("fetch", "c3", page=3)], tools=[fetch]
     )
@@ -180,7 +180,7 @@ class LoseTheDatabase(RunHooks[Any]):
             other.execute("SELECT pg_terminate_backend(%s, 30000)", [pid])
 
 
-def test_a_database_that_is_away_for_two_events_loses_them_and_not_the_run(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_database_outage_of_two_events_loses_them_and_not_the_run(caplog: pytest.LogCaptureFixture) -> None:
     agent = agent_of([call("greet", "c1")], [says("Bye.")], tools=[greet])
     outcome = run_workflow_sync(agent, "Hello", hooks=LoseTheDatabase())
     assert (outcome.status, outcome.output, outcome.lost_events) == ("succeeded", "Bye.", 2)

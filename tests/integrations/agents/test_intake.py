@@ -92,7 +92,7 @@ def test_a_model_takes_the_steps_in_one_run() -> None:
     ],
     ids=["fails", "does nothing", "stops early", "invents a tool", "skips", "goes round", "fails at the end"],
 )
-def test_what_a_model_leaves_out_is_done_in_the_fixed_order(
+def test_the_fixed_order_completes_what_a_model_leaves_out(
     answers: list[Any], left_out: list[str], reason: str
 ) -> None:
     ingested = take_in(model_of(*answers))
@@ -127,7 +127,7 @@ def test_a_step_that_fails_fails_the_run(monkeypatch: pytest.MonkeyPatch) -> Non
     assert state.load(PROJECT).source == "none"
 
 
-def test_the_command_names_what_the_model_left_out(tmp_path: Path) -> None:
+def test_the_command_names_the_steps_that_the_model_left_out(tmp_path: Path) -> None:
     (tmp_path / "call.md").write_text("# Call\n\nThe narrative must not exceed 7 pages.\n")
     model = model_of(calls(*NAMES[:4]), [says("Enough.")])
     ended = command("ingest_rfp", PROJECT, str(tmp_path / "call.md"), agent=model)
@@ -138,7 +138,7 @@ def test_the_command_names_what_the_model_left_out(tmp_path: Path) -> None:
     )
 
 
-def test_the_command_says_what_a_model_needs(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_command_names_what_a_model_needs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     ask = ("ingest_rfp", "new", "call.md", "--create", "New", "--agent", "gpt-5")
     ended = command(*ask)

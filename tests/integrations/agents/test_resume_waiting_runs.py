@@ -76,12 +76,12 @@ def test_runs_with_all_decisions_are_resumed_and_reported_each() -> None:
 
 
 @pytest.mark.django_db
-def test_nothing_to_resume_is_no_failure() -> None:
+def test_nothing_to_resume_is_a_success() -> None:
     assert resume()[:2] == (0, "0 runs resumed, 0 failed.\n")
 
 
 @pytest.mark.django_db(transaction=True)
-def test_of_two_commands_at_once_one_resumes_the_run() -> None:
+def test_one_of_two_concurrent_commands_resumes_the_run() -> None:
     run_id = decided("mail")
 
     def act(_: int) -> Ended:

@@ -89,7 +89,7 @@ def test_each_operation_does_what_the_sdks_own_session_does(size: int) -> None:
     async_to_sync(act)()
 
 
-def test_the_limit_of_the_settings_counts_where_none_is_given() -> None:
+def test_the_settings_give_the_default_limit() -> None:
     session = in_session(*map(user, "abc"))
     limited = DjangoSession(session.session_id, session_settings=SessionSettings(limit=1))
     assert items_of(limited) == [user("c")]
@@ -107,7 +107,7 @@ def test_it_opens_the_projects_session_by_its_memory_id() -> None:
         DjangoSession.open("nothing")
 
 
-def test_a_session_that_is_not_there_is_not_found() -> None:
+def test_an_unknown_session_is_not_found() -> None:
     gone = DjangoSession("gone")
     for act, *arguments in ((gone.get_items,), (gone.add_items, [user("x")]), (gone.pop_item,), (gone.clear_session,)):
         with pytest.raises(SessionNotFound, match="'gone'"):
@@ -128,7 +128,7 @@ def test_an_item_comes_back_equal_from_an_entry_of_three_keys(item: Any) -> None
         assert isinstance(entry["role"], str)
 
 
-def test_nan_comes_back() -> None:
+def test_nan_is_restored() -> None:
     ((score,),) = (item["scores"] for item in items_of(in_session({"type": "x", "scores": [math.nan]})))
     assert math.isnan(score)
 
@@ -140,7 +140,7 @@ def test_roles_and_contents_are_what_plain_sql_reads() -> None:
     assert [type(entry["content"]) for entry in entries] == [str, list, dict, dict, dict]
 
 
-def test_an_encrypted_session_stores_in_it() -> None:
+def test_an_encrypted_session_wraps_it() -> None:
     stored = new_session()
     session = EncryptedSession(stored.session_id, stored, encryption_key="a key for the test")
     items = [*ITEMS.values(), ODD["NUL"]]
@@ -151,7 +151,7 @@ def test_an_encrypted_session_stores_in_it() -> None:
     assert "deadline" not in json.dumps(sessions.transcript(stored.session_id))
 
 
-def test_a_runner_gets_the_conversation_before_and_adds_to_it() -> None:
+def test_a_runner_reads_and_extends_the_conversation() -> None:
     session, model = new_session(), ScriptedModel([[assistant_message("Noon.")], [assistant_message("Sure.")]])
     agent = Agent(name="a", model=model)
 

@@ -96,7 +96,7 @@ def test_parallel_sync_tools_write_events_and_state_without_a_connection_of_thei
 
 
 @pytest.mark.django_db
-def test_within_a_transaction_all_is_seen_and_rolled_back() -> None:
+def test_inside_a_transaction_everything_is_visible_and_rolled_back() -> None:
     turn("agentkit_writes", everyone=True)
     session = a_session()
     agent = agent_of([call("note", "c1", number=3)], [says("Done.")], tools=[note])
@@ -109,7 +109,7 @@ def test_within_a_transaction_all_is_seen_and_rolled_back() -> None:
 
 
 @pytest.mark.django_db
-def test_outside_a_run_the_functions_of_tools_say_so_and_within_record_they_write() -> None:
+def test_the_functions_of_tools_work_in_a_run_and_fail_outside() -> None:
     with pytest.raises(OutsideRun):
         record_event("noted")
     with pytest.raises(OutsideRun):
@@ -173,7 +173,7 @@ def test_a_session_takes_one_unfinished_run_at_a_time() -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_runs_that_want_one_session_at_once_never_mix_their_entries() -> None:
+def test_concurrent_runs_of_one_session_never_mix_their_entries() -> None:
     session = a_session()
     barrier = threading.Barrier(4)
 

@@ -97,7 +97,7 @@ def test_a_failed_answer_is_an_error_that_a_retry_repairs(chat: Chat, scene: Sce
     assert remembered(thread_id) == ["user", "assistant"]
 
 
-def test_a_client_that_goes_away_cancels_the_run_and_the_thread_goes_on(chat: Chat, scene: Scene) -> None:
+def test_a_client_that_disconnects_cancels_the_run_and_the_thread_stays_usable(chat: Chat, scene: Scene) -> None:
     scene.answer(calls("look"))
     request = chat.http.stream("POST", chat.path, json={"type": "threads.create", "params": {"input": message("Hm?")}})
     with request as response:
@@ -137,7 +137,7 @@ def test_a_second_message_waits_for_the_first_answer_and_is_not_stored(chat: Cha
     assert statuses() == ["succeeded"] * 2
 
 
-def test_of_messages_at_once_one_is_answered(chat: Chat, scene: Scene) -> None:
+def test_one_of_several_concurrent_messages_is_answered(chat: Chat, scene: Scene) -> None:
     scene.answer(says("One."))
     thread_id, _ = chat.create("First?")
     scene.answer(calls("look"), says("Two."))

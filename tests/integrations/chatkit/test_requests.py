@@ -48,7 +48,7 @@ def begun(chat: Chat, scene: Scene, text: str = "Hm?", **more: Any) -> str:
     return thread_id
 
 
-def test_what_is_not_the_users_is_not_found(chat: Chat, scene: Scene) -> None:
+def test_other_users_threads_are_not_found(chat: Chat, scene: Scene) -> None:
     thread_id = begun(chat, scene)
     session = sessions.open_for("p1", memory_id="of the SDK")
     requests = [

@@ -107,7 +107,7 @@ def test_each_kind_of_item_comes_back_equal(kind: dict[str, Any]) -> None:
     assert [set(entry) for entry in sessions.transcript("thr_1")] == [{"role", "content", "at"}]
 
 
-def test_the_role_of_an_entry_says_who_speaks() -> None:
+def test_the_role_of_an_entry_names_the_speaker() -> None:
     saved()
     for number, kind in enumerate(KINDS):
         add(
@@ -165,7 +165,7 @@ def test_a_thread_is_saved_again_and_only_by_its_user() -> None:
     assert loaded == thread.model_copy(update={"created_at": NOON.astimezone()})
 
 
-def test_naive_times_are_in_the_zone_of_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_naive_times_are_in_the_processs_zone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TZ", "America/New_York")
     time.tzset()
     try:

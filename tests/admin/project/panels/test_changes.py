@@ -27,11 +27,11 @@ def the_change(name: str, before: Any, after: Any) -> Change:
     return change
 
 
-def test_nothing_changed() -> None:
+def test_equal_documents_have_no_change() -> None:
     assert changes(state_with(coverage=decode("0.10")), state_with(coverage=0.1)) == []
 
 
-def test_documents_are_told_in_their_order() -> None:
+def test_documents_are_described_in_their_order() -> None:
     found = changes(
         state_with(facts=1, coverage=1, eligibility=1), state_with(facts=2, eligibility=1, conflict_log=None)
     )
@@ -71,11 +71,11 @@ def test_documents_are_told_in_their_order() -> None:
         ("facts", ["a"], ["b"], []),
     ],
 )
-def test_known_shapes_are_told_in_words(name: str, before: Any, after: Any, lines: list[str]) -> None:
+def test_known_shapes_are_described_in_words(name: str, before: Any, after: Any, lines: list[str]) -> None:
     assert sorted(the_change(name, before, after).lines) == sorted(lines)
 
 
-def test_what_has_no_words_is_told_by_its_paths() -> None:
+def test_unknown_shapes_are_described_by_their_paths() -> None:
     change = the_change("coverage", {"requirements": [{"weight": 1}]}, {"requirements": [{"weight": 2}], "a b": 1})
     assert change.lines == []
     assert [tuple(path) for path in change.paths] == [
@@ -84,7 +84,7 @@ def test_what_has_no_words_is_told_by_its_paths() -> None:
     ]
 
 
-def test_much_is_told_in_part() -> None:
+def test_many_changes_are_cut() -> None:
     items = [f"item {number}" for number in range(100)]
     change = the_change("eligibility", [], items)
     assert (len(change.lines), change.more_lines) == (LINES, 100 - LINES)

@@ -53,7 +53,7 @@ def test_no_shape_raises_and_nothing_is_dropped(key: str, document: object) -> N
 
 
 @pytest.mark.parametrize("key", PANELS)
-def test_what_is_absent_and_what_is_null_are_told_apart(key: str) -> None:
+def test_absent_and_null_are_distinguished(key: str) -> None:
     assert [PANELS[key](document).presence for document in (ABSENT, None, {}, [], 0, "")] == [
         *("absent", "null"),
         *["there"] * 4,
@@ -96,7 +96,7 @@ def test_a_score_is_a_number_or_none(text: str, score: str | None) -> None:
     assert found is None if score is None else str(Decimal(found or 0)) == str(Decimal(score))
 
 
-def test_a_score_beyond_the_scale_is_kept_and_said_so() -> None:
+def test_a_score_beyond_the_scale_is_kept_and_marked() -> None:
     assert [panels.coverage(score).is_beyond_scale for score in (-1, 0, 0.5, 1, 62)] == [
         True,
         False,
@@ -107,7 +107,7 @@ def test_a_score_beyond_the_scale_is_kept_and_said_so() -> None:
     assert [panels.coverage(score).filled for score in (-1, 0, 0.5, 1, Decimal("1e400"))] == [0, 0, 0.5, 1, 1]
 
 
-def test_requirements_stand_by_status_with_what_they_need() -> None:
+def test_requirements_are_grouped_by_status_with_their_needs() -> None:
     requirement = {
         "id": "r2",
         "source": "p. 3",
@@ -141,7 +141,7 @@ def test_requirements_stand_by_status_with_what_they_need() -> None:
 # -- conflicts
 
 
-def test_a_conflict_has_both_sides_with_where_they_come_from() -> None:
+def test_a_conflict_shows_both_sides_with_their_sources() -> None:
     previous = {"source_upload_id": "u1", "version": "v1", "release_date": "2025-01-01"}
     document = [
         {"type": "section_conflict", "key": "budget", "previous": previous, "next": {}, "resolved": "latest"},
@@ -173,7 +173,7 @@ def test_a_single_object_is_a_log_of_one() -> None:
 
 
 @pytest.mark.parametrize("document", ["none so far", 7, True])
-def test_a_log_without_entries_is_kept_as_it_is(document: object) -> None:
+def test_a_log_without_entries_is_shown_as_json(document: object) -> None:
     assert panels.conflicts(document).odd == [Odd("conflictLog", document)]
 
 
@@ -192,7 +192,7 @@ def test_fatal_items_come_first(is_bare: bool) -> None:
     assert [odd.document for odd in found.odd] == [3]
 
 
-def test_overrides_name_the_items_that_they_are_of() -> None:
+def test_overrides_name_their_items() -> None:
     found = panels.eligibility(
         {"overrides": {"e1": {"by": "Mona", "reason": "Renewed"}, "e2": True}, "checked": False}
     )
@@ -212,7 +212,7 @@ def test_facts_of_the_first_generation_are_statements() -> None:
     assert (fact.evidence.upload_id, fact.evidence.quote, fact.evidence.page) == ("u1", "320 students", 4)
 
 
-def test_facts_of_the_second_generation_are_about_somebody() -> None:
+def test_facts_of_the_second_generation_name_their_subject() -> None:
     found = panels.facts(
         {
             "org": {"legal_name": "Seeds", "ein": 7},
@@ -251,5 +251,5 @@ def test_the_outline_names_the_funder_the_deadline_and_the_sections() -> None:
         ("1" + "0" * 400, "1E+400"),
     ],
 )
-def test_numbers_are_short(number: str, text: str) -> None:
+def test_numbers_are_shortened(number: str, text: str) -> None:
     assert short_number(Decimal(number)) == text

@@ -20,7 +20,7 @@ def scores(*numbers: float | None) -> list[tuple[datetime, Decimal | None]]:
     ]
 
 
-def test_fewer_than_two_scores_are_no_plot() -> None:
+def test_a_plot_needs_two_scores() -> None:
     assert plot(scores(), START, START) is None
     assert plot(scores(0.5, None), START, START) is None
 
@@ -34,20 +34,20 @@ def test_a_score_holds_until_the_next() -> None:
 
 
 @pytest.mark.parametrize("length", [timedelta(milliseconds=20), timedelta(minutes=1), timedelta(days=9)])
-def test_both_ends_are_written_differently(length: timedelta) -> None:
+def test_labels_at_both_ends_differ(length: timedelta) -> None:
     found = plot([(START, Decimal(0)), (START + length, Decimal(1))], START, START)
     assert found is not None
     assert date_format(found.first, found.date_format) != date_format(found.last, found.date_format)
 
 
-def test_what_has_no_score_is_a_gap() -> None:
+def test_a_moment_without_a_score_is_a_gap() -> None:
     found = plot(scores(0, None, 0), START + timedelta(days=4), START + timedelta(days=1))
     assert found is not None
     assert found.line.count("M") == 2
     assert found.mark is None
 
 
-def test_scores_beyond_the_scale_stand_at_its_ends() -> None:
+def test_scores_beyond_the_scale_are_drawn_at_its_ends() -> None:
     found = plot([*scores(-5, 7), (START + timedelta(days=2), Decimal("1e400"))], START, START)
     assert found is not None
     assert found.line == "M5.0 59.0H150.0L150.0 5.0H295.0L295.0 5.0H295.0"

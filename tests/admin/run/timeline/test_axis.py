@@ -36,7 +36,7 @@ def test_an_event_is_a_moment_on_the_axis() -> None:
     assert [bar.x for bar in bars if bar and bar.is_moment] == ["1.00%", "25.50%", "99.00%"]
 
 
-def test_a_long_idle_time_is_collapsed_and_told() -> None:
+def test_a_long_idle_time_is_collapsed_and_marked() -> None:
     run = make_run()
     add_event(run, "draft.progress", at=0)
     add_call(run, "a", 1, 2)
@@ -50,7 +50,7 @@ def test_a_long_idle_time_is_collapsed_and_told() -> None:
     assert number(shown.rows[1].bar.width) > 20  # type: ignore[union-attr]
 
 
-def test_no_time_is_idle_while_a_call_lasts() -> None:
+def test_a_pending_call_is_not_idle_time() -> None:
     run = make_run()
     add_call(run, "a", 0, 600)
     add_event(run, "draft.progress", at=601)
@@ -65,14 +65,14 @@ def test_short_pauses_are_not_idle(seconds: float, is_idle: bool) -> None:
     assert [row.idle is not None for row in rows(run)] == [False, is_idle]
 
 
-def test_a_pause_among_many_like_it_is_not_idle() -> None:
+def test_a_pause_among_many_similar_ones_is_not_idle() -> None:
     run = make_run()
     for place in range(20):
         add_event(run, "draft.progress", at=place * 8)
     assert not any(row.idle for row in rows(run))
 
 
-def test_between_events_that_a_search_picked_nothing_is_called_idle() -> None:
+def test_gaps_between_search_results_are_not_idle() -> None:
     run = make_run()
     for second in (0, 1, 300):
         add_event(run, "draft.progress", at=second)
@@ -89,7 +89,7 @@ def test_a_backfilled_run_has_no_axis() -> None:
     assert [row.bar for row in shown.rows] == [None, None, None]
 
 
-def test_one_event_has_no_axis_and_one_call_has() -> None:
+def test_one_event_has_no_axis_but_one_call_has() -> None:
     run, other = make_run(), make_run()
     add_event(run, "draft.progress", at=5)
     add_call(other, "a", 5, 6)
@@ -98,7 +98,7 @@ def test_one_event_has_no_axis_and_one_call_has() -> None:
 
 
 @pytest.mark.parametrize("length", [0.002, 0.3, 7, 59, 3_600, 86_400 * 30, 86_400 * 3_650])
-def test_labels_are_few_round_and_apart(length: float) -> None:
+def test_labels_are_few_round_and_spaced(length: float) -> None:
     run = make_run()
     add_call(run, "a", 0, length)
     axis = page(run).axis
@@ -109,7 +109,7 @@ def test_labels_are_few_round_and_apart(length: float) -> None:
     assert all(0 <= place <= 100 for place in places)
 
 
-def test_labels_of_later_days_which_are_longer_stand_further_apart() -> None:
+def test_longer_labels_of_later_days_are_spaced_further() -> None:
     run = make_run()
     for second in (0, 1, 30_000, 30_004, 90_000, 90_020, 172_000):
         add_event(run, "draft.progress", at=second)
@@ -121,7 +121,7 @@ def test_labels_of_later_days_which_are_longer_stand_further_apart() -> None:
     assert [tick.offset.days for tick in axis.ticks] == [0, 1, 1, 1]
 
 
-def test_a_call_that_says_it_took_longer_than_the_run_stays_on_the_axis() -> None:
+def test_a_call_with_an_excessive_duration_stays_on_the_axis() -> None:
     run = make_run()
     add_event(run, "draft.progress", at=0)
     add_event(run, "tool.result", '{"call_id": "a", "status": "ok", "duration_ms": 90000000}', 2)

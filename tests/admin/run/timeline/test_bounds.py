@@ -77,7 +77,7 @@ PLACES: list[dict[str, Any]] = [
 ]
 
 
-def test_every_page_looks_at_a_bounded_number_of_rows(large: AgentWorkflowRun) -> None:
+def test_every_page_reads_a_bounded_number_of_rows(large: AgentWorkflowRun) -> None:
     for place in [*PLACES, {"event": f"{large.pk}-{MANY // 2}"}]:
         for query, rows, buffers in looked_at(partial(open_page, large, **place)):
             assert rows <= MOST_ROWS, query
@@ -105,7 +105,7 @@ def test_payloads_of_five_megabytes_are_not_fetched() -> None:
     assert sum(len(str(event.seen)) + len(event.text or "") for event in events) < 50_000
 
 
-def test_of_a_payload_a_part_is_fetched() -> None:
+def test_a_part_of_a_payload_is_fetched() -> None:
     run = make_run()
     add_events(run, 1, "to_jsonb(repeat('x', 5000000))")
     text = payload_of(run.pk, f"{run.pk}-1", 1000)

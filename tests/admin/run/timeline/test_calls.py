@@ -26,7 +26,7 @@ def test_a_call_is_one_row_with_its_duration() -> None:
 
 
 @pytest.mark.parametrize("told", ["null", '"long"', "-1", "1e300", "1e5000", "true", "{}"])
-def test_a_duration_that_makes_no_sense_is_taken_from_the_two_times(told: str) -> None:
+def test_an_impossible_duration_is_replaced_by_the_difference_of_the_times(told: str) -> None:
     run = make_run()
     add_call(run, "a", 1, 2.5, duration_ms=told)
     assert only_row(run).duration == timedelta(seconds=1.5)
@@ -47,7 +47,7 @@ def test_calls_at_the_same_time_find_their_own_results() -> None:
     ("status", "outcome"),
     [("ok", Outcome.OK), ("error", Outcome.ERROR), ("failed", Outcome.ERROR), ("canceled", Outcome.CANCELED)],
 )
-def test_what_became_of_a_call(status: str, outcome: Outcome) -> None:
+def test_the_outcome_of_a_call_is_shown(status: str, outcome: Outcome) -> None:
     run = make_run()
     add_call(run, "a", 1, 2, status=f'"{status}"', error='"because"')
     row = only_row(run)
@@ -64,7 +64,7 @@ def test_what_became_of_a_call(status: str, outcome: Outcome) -> None:
         ("succeeded", Outcome.LOST),
     ],
 )
-def test_a_call_without_a_result_is_under_way_or_lost(status: str, outcome: Outcome) -> None:
+def test_a_call_without_a_result_is_running_or_lost(status: str, outcome: Outcome) -> None:
     run = make_run(status=status)
     add_call(run, "a", 1, None)
     row = only_row(run)
@@ -88,7 +88,7 @@ def test_a_pair_that_the_edge_of_a_page_divides_shows_its_halves() -> None:
     assert other_half(run.pk, result.event.id) == invocation.event.id
 
 
-def test_a_result_with_nothing_before_it_promises_no_call() -> None:
+def test_a_result_without_an_invocation_does_not_link_to_one() -> None:
     run = make_run()
     add_event(run, "tool.result", '{"call_id": "a", "tool": "fetch", "status": "ok", "duration_ms": 500}', 1)
     add_event(run, "draft.progress", at=2)
@@ -96,7 +96,7 @@ def test_a_result_with_nothing_before_it_promises_no_call() -> None:
     assert [row.half for row in rows(run, before=moment(2))] == [""]
 
 
-def test_the_other_half_may_not_be_there() -> None:
+def test_the_other_half_may_be_missing() -> None:
     run, other = make_run(), make_run()
     add_call(run, "a", 1, None)
     lonely = add_event(run, "tool.result", '{"call_id": "b"}', 2)
@@ -106,14 +106,14 @@ def test_the_other_half_may_not_be_there() -> None:
     assert [other_half(run.pk, each) for each in (f"{run.pk}-1", lonely, without, plain, "nothing")] == [None] * 5
 
 
-def test_a_call_id_that_is_no_text_pairs_nothing() -> None:
+def test_a_call_id_that_is_not_text_pairs_nothing() -> None:
     run = make_run()
     add_event(run, "tool.invocation", '{"call_id": 5, "tool": "one"}', 1)
     add_event(run, "tool.result", '{"call_id": 5, "tool": "one", "status": "ok"}', 2)
     assert [row.half for row in rows(run)] == ["", ""]
 
 
-def test_what_fails_besides_tools_is_marked() -> None:
+def test_failures_besides_tools_are_marked() -> None:
     run = make_run()
     add_event(run, "draft.failed", "{}", 1)
     add_event(run, "draft.progress", '{"status": "error"}', 2)
@@ -131,7 +131,7 @@ def test_late_events_are_marked() -> None:
     ]
 
 
-def test_what_the_recorder_writes_reads_well() -> None:
+def test_the_recorders_events_have_summaries() -> None:
     with record("draft") as run:
         with run.tool("read_page", {"page": 7}) as call:
             call.output = "…"
@@ -143,7 +143,7 @@ def test_what_the_recorder_writes_reads_well() -> None:
     ]
 
 
-def test_a_row_tells_when_it_says_something_else() -> None:
+def test_a_row_notes_a_deviating_payload() -> None:
     run = make_run(status="running")
     add_call(run, "a", 1, None)
     before = only_row(run).version

@@ -44,18 +44,18 @@ def test_a_run_without_events_is_json_too() -> None:
     assert json.loads("".join(run_as_json(make_run().pk)))["events"] == []
 
 
-def test_there_is_nothing_of_an_unknown_run() -> None:
+def test_an_unknown_run_has_no_download() -> None:
     assert list(run_as_json("nothing")) == []
 
 
-def test_no_event_is_missing_where_batches_meet() -> None:
+def test_batches_leave_out_no_event() -> None:
     run = make_run()
     add_events(run, 2_500)
     document = json.loads("".join(run_as_json(run.pk)))
     assert [event["payload"]["n"] for event in document["events"]] == list(range(1, 2_501))
 
 
-def test_what_comes_while_it_is_read_does_not_make_it_endless() -> None:
+def test_events_written_meanwhile_do_not_extend_the_download() -> None:
     run = make_run()
     add_events(run, 10)
     pieces = run_as_json(run.pk)

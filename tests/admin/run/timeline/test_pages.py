@@ -53,7 +53,7 @@ def test_an_event_of_another_run_is_not_found() -> None:
         page(run, event=event)
 
 
-def test_beyond_the_ends_there_is_the_way_back() -> None:
+def test_beyond_the_ends_the_page_links_back() -> None:
     run = make_run()
     add_events(run, 3)
     assert (page(run, after=moment(99)).rows, page(run, after=moment(99)).earlier) == ([], moment(99))
@@ -68,7 +68,7 @@ def test_a_run_without_events_has_an_empty_page() -> None:
 # -- filters
 
 
-def test_a_kind_is_picked_across_pages() -> None:
+def test_a_kind_is_filtered_across_pages() -> None:
     run = make_run()
     add_events(run, 100)
     wanted = Filter(kinds=("tool",))
@@ -82,7 +82,7 @@ def test_a_kind_is_picked_across_pages() -> None:
     assert numbers(page(run, wanted, size=4, is_last=True)) == [70, 80, 90, 100]
 
 
-def test_failures_are_picked() -> None:
+def test_failures_are_filtered() -> None:
     run = make_run()
     add_call(run, "a", 1, 2)
     add_call(run, "b", 3, 4, status='"error"')
@@ -106,7 +106,7 @@ def test_failures_are_picked() -> None:
         ("0.1", [3]),
     ],
 )
-def test_a_text_is_found_in_payloads_as_it_is_meant(text: str, found: list[int]) -> None:
+def test_a_search_finds_text_as_it_is_decoded(text: str, found: list[int]) -> None:
     run = make_run()
     add_event(run, "note", '{"name": "Río Verde"}', 1)
     add_event(run, "note", '{"text": "They say \\"hi\\"."}', 2)
@@ -115,7 +115,7 @@ def test_a_text_is_found_in_payloads_as_it_is_meant(text: str, found: list[int])
     assert numbers(page(run, Filter(text=text))) == found
 
 
-def test_filters_add_up() -> None:
+def test_filters_combine() -> None:
     run = make_run()
     add_call(run, "a", 1, 2, status='"error"', error='"no page 7"')
     add_call(run, "b", 3, 4, status='"error"', error='"no page 8"')
@@ -126,7 +126,7 @@ def test_filters_add_up() -> None:
 # -- counts
 
 
-def test_kinds_are_counted_and_calls_are_one() -> None:
+def test_kinds_are_counted_and_a_call_counts_once() -> None:
     run = make_run()
     add_call(run, "a", 1, 2)
     add_call(run, "b", 3, None)
@@ -140,7 +140,7 @@ def test_counts_are_capped() -> None:
     assert [(count.kind, str(count)) for count in counts_of(run.pk)] == [("draft.progress", "1,000+"), ("tool", "200")]
 
 
-def test_of_a_very_long_run_the_ends_are_counted() -> None:
+def test_a_very_long_run_is_counted_at_its_ends() -> None:
     run = make_run()
     add_events(run, 12_000)
     sql("UPDATE \"AgentWorkflowRunEvent\" SET type = 'rare' WHERE id = %s", f"{run.pk}-11999")

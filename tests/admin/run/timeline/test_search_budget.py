@@ -27,7 +27,7 @@ def too_little_time(run: str) -> float:
     return (time.monotonic() - began) / 5
 
 
-def test_it_gets_through_in_steps() -> None:
+def test_it_reaches_the_end_in_steps() -> None:
     run = make_run()
     add_events(run, 40, HEAVY)
     add_event(run, "note", '"needle"', 41)
@@ -43,7 +43,7 @@ def test_it_gets_through_in_steps() -> None:
     assert found.moments == [moment(41)]
 
 
-def test_it_goes_backwards_too() -> None:
+def test_it_searches_backwards() -> None:
     run = make_run()
     add_events(run, 40, HEAVY)
     seconds = too_little_time(run.pk)
@@ -55,7 +55,7 @@ def test_it_goes_backwards_too() -> None:
     assert second.reached < first.reached <= moment(40)
 
 
-def test_one_event_that_takes_all_the_time_is_passed_over() -> None:
+def test_an_event_that_takes_all_the_time_is_skipped() -> None:
     run = make_run()
     add_event(run, "note", f'"{"straw " * 4_000_000}"', 1)
     add_event(run, "note", '"needle"', 2)
@@ -65,7 +65,7 @@ def test_one_event_that_takes_all_the_time_is_passed_over() -> None:
     assert found.moments == [moment(2)]
 
 
-def test_a_search_through_everything_says_so() -> None:
+def test_a_complete_search_says_so() -> None:
     run = make_run()
     add_events(run, 5_000)
     found = search(run.pk, NEEDLE, start=None, limit=1)

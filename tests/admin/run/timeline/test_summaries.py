@@ -107,7 +107,7 @@ CONFLICT = '"type": "section_conflict", "key": "budget", "previous": {"version":
         ("", "true", "an event without a type: true"),
     ],
 )
-def test_a_line_says_what_happened(type_: str, payload: str, line: str) -> None:
+def test_a_line_summarizes_each_event(type_: str, payload: str, line: str) -> None:
     run = make_run()
     add_event(run, type_, payload)
     assert only_row(run).summary == line
@@ -130,7 +130,7 @@ def test_a_line_says_what_happened(type_: str, payload: str, line: str) -> None:
         '{"text": "\\u202egnp.exe\\u202c"}',
     ],
 )  # fmt: skip
-def test_an_odd_payload_has_a_line_too(type_: str, payload: str) -> None:
+def test_an_odd_payload_has_a_summary(type_: str, payload: str) -> None:
     run = make_run()
     add_event(run, type_, payload)
     row = only_row(run)
@@ -155,7 +155,7 @@ def test_an_odd_payload_has_a_line_too(type_: str, payload: str) -> None:
     ids=["text", "member", "list", "nested lists", "nested objects", "many keys", "digits", "short for long"],
 )
 @pytest.mark.parametrize("type_", ["eligibility.flag", "conflict.found", "tool.result", "unheard.of", "state.changed"])
-def test_of_a_large_payload_only_the_beginning_is_read(type_: str, payload: str) -> None:
+def test_only_the_beginning_of_a_large_payload_is_read(type_: str, payload: str) -> None:
     run = make_run()
     add_event(run, type_, payload)
     row = only_row(run)
@@ -164,7 +164,7 @@ def test_of_a_large_payload_only_the_beginning_is_read(type_: str, payload: str)
     assert row.event.text is None
 
 
-def test_many_large_payloads_are_not_all_unpacked() -> None:
+def test_many_large_payloads_are_not_all_detoasted() -> None:
     run = make_run()
     add_events(run, 8, "jsonb_build_object('noise', n)")
     noise = "(SELECT string_agg(md5(id || n), '') FROM generate_series(1, 100000) n)"

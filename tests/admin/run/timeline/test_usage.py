@@ -17,7 +17,7 @@ from tests.recording.recorded import the_run
 
 
 @pytest.mark.django_db
-def test_the_pages_of_a_run_show_what_it_used() -> None:
+def test_the_pages_of_a_run_show_its_usage() -> None:
     with record("intake") as run:
         run.usage(
             model="gpt-5", input_tokens=9000, cached_tokens=400, output_tokens=80, reasoning_tokens=20, cost_usd=0.0123
@@ -51,7 +51,7 @@ def test_a_run_without_usage_shows_none() -> None:
         (None, "", None),
     ],
 )
-def test_any_usage_has_words(usage: Any, short: str, sentence: str | None) -> None:
+def test_every_usage_value_is_described(usage: Any, short: str, sentence: str | None) -> None:
     lines = usage_lines(usage)
     assert usage_in_short(usage) == short
     assert bool(lines) == isinstance(usage, dict)
