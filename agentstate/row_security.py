@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 # For a transaction that begins with other SET LOCAL statements.
 SHOW_EVERY_ROW = "SET LOCAL row_security = off"
 
-# The tables whose rows say where state is: a hidden row of any of them would be taken for none.
-TABLES = ("Project", "AgentWorkflowRun", "AgentWorkflowRunEvent", "AgentSession")
+# The tables that hold state, history and transcripts: a hidden row of any of them would be taken for none.
+TABLES = ("Project", "AgentWorkflowRun", "AgentWorkflowRunEvent", "AgentSession", "AgentSessionEntry")
 
 
 class HidingTable(NamedTuple):

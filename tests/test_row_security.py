@@ -71,6 +71,15 @@ def test_hidden_rows_are_refused_and_the_policy_is_named(owner: str) -> None:
     )
 
 
+@pytest.mark.parametrize("table", ["AgentWorkflowRun", "AgentWorkflowRunEvent", "AgentSession", "AgentSessionEntry"])
+def test_hidden_rows_of_our_own_tables_are_refused(table: str, owner: str) -> None:
+    execute(f'ALTER TABLE "{table}" ENABLE ROW LEVEL SECURITY; GRANT SELECT ON "{table}" TO {owner}')
+    execute(f"SET LOCAL ROLE {owner}")
+
+    with pytest.raises(RowsHidden, match=f'Row-level security of "{table}"'):
+        refuse_hidden_rows()
+
+
 def test_the_way_out_works(owner: str) -> None:
     hide_from(owner)
     execute('ALTER TABLE "Project" NO FORCE ROW LEVEL SECURITY')
