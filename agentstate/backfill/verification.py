@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from django.db import connection, transaction
-from django.db.backends.utils import CursorWrapper
 
 from agentstate.backfill.acceptance import valid_acceptances
 from agentstate.backfill.chats import CHATS, DIGEST, UNMADE
@@ -22,6 +21,11 @@ from agentstate.state.keys import STATE_KEYS
 from agentstate.state.legacy_snapshot import event_id, snapshot_events
 from agentstate.state.paths import first_difference
 from agentstate.state.standing import DIFFERENT, STANDING, Standing
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from django.db.backends.utils import CursorWrapper
 
 NAMED = 10
 
@@ -74,12 +78,13 @@ class Verification:
 
     Attributes:
         has_columns: whether the legacy columns exist. Once they are dropped, nothing is compared.
-        standing: how many projects have each standing.
+        standing: how many projects have each standing; one that is unequal has none of them.
         problems: how many problems there are of each kind.
         accepted: how many entries an operator accepted whose projects have not changed since. They are no problem.
-        equal: for each state key, how many of the projects in sync hold equal documents.
+        equal: for each state key, how many of the projects whose clocks say in sync hold equal documents.
         tables: how many rows each table has.
         offenders: the first problems of each kind.
+        unequal_projects: the ids of all unequal projects.
     """
 
     has_columns: bool = True
@@ -89,6 +94,7 @@ class Verification:
     equal: dict[str, int] = field(default_factory=dict)
     tables: dict[str, int] = field(default_factory=dict)
     offenders: list[Offender] = field(default_factory=list)
+    unequal_projects: list[str] = field(default_factory=list)
 
     def add_all(self, kind: str, cursor: CursorWrapper, query: str, parameters: dict[str, Any]) -> None:
         """Count the rows of a query, pairs of a project and a path, as problems of a kind, and name the first."""
@@ -114,8 +120,11 @@ class Verification:
         return self.problems["left_aside"]
 
 
-def verify(projects: tuple[str, ...] = ()) -> Verification:
+def verify(projects: tuple[str, ...] = (), *, claim: Callable[[CursorWrapper], None] = lambda _: None) -> Verification:
     """Look at all projects, or at the named ones, in one repeatable-read view that writes nothing.
+
+    Args:
+        claim: called at the beginning of the transaction; takes a lock there, or raises.
 
     Raises:
         RowsHidden: row-level security hides rows from this role.
@@ -129,6 +138,7 @@ def verify(projects: tuple[str, ...] = ()) -> Verification:
     parameters: dict[str, Any] = {"projects": list(projects) or None, "named": NAMED}
     with transaction.atomic(durable=True), connection.cursor() as cursor:
         cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+        claim(cursor)
         cursor.execute(f"{SHOW_EVERY_ROW}; {TUNE}")
         valid = valid_acceptances(projects)
         found.accepted, parameters["accepted"] = len(valid), sorted(valid)
@@ -161,9 +171,10 @@ def _compare_homes(cursor: CursorWrapper, parameters: dict[str, Any], found: Ver
     )
     cursor.execute(
         f"""
-        SELECT standing, count(*), count(*) FILTER (WHERE is_given_up), count(*) FILTER (WHERE unequal), {differing}
+        SELECT standing, count(*), count(*) FILTER (WHERE is_given_up),
+            coalesce(array_agg(id) FILTER (WHERE unequal), '{{}}'), {differing}
         FROM (
-            SELECT {COLUMNS}, newest.result, {STANDING} AS standing, {_UNEQUAL} AS unequal,
+            SELECT p.id, {COLUMNS}, newest.result, {STANDING} AS standing, {_UNEQUAL} AS unequal,
                 {_STATE_IS_GIVEN_UP} AS is_given_up
             FROM {PROJECTS} p {NEWEST} WHERE {SELECTED}
             OFFSET 0
@@ -173,16 +184,16 @@ def _compare_homes(cursor: CursorWrapper, parameters: dict[str, Any], found: Ver
         parameters,
     )
     found.equal = {key.name: 0 for key in STATE_KEYS}
-    unequal, given_up = 0, Counter[str]()
-    for standing, count, given_up_here, differing_here, *keys in cursor.fetchall():
-        found.standing[standing], given_up[standing] = count, given_up_here
+    given_up = Counter[str]()
+    for standing, count, given_up_here, unequal, *keys in cursor.fetchall():
+        found.standing[standing], given_up[standing] = count - len(unequal), given_up_here
         if standing == Standing.IN_SYNC:
-            unequal = differing_here
+            found.unequal_projects = unequal
             found.equal = {key.name: count - wrong for key, wrong in zip(STATE_KEYS, keys, strict=True)}
     for kind, count, condition in (
         ("legacy_ahead", found.standing[Standing.LEGACY_AHEAD], f"({STANDING}) = 'legacy_ahead'"),
         ("forked", found.standing[Standing.FORKED], f"({STANDING}) = 'forked'"),
-        ("unequal", unequal, _UNEQUAL),
+        ("unequal", len(found.unequal_projects), _UNEQUAL),
     ):
         found.problems[kind] = count - given_up[kind]
         if found.problems[kind]:

@@ -49,6 +49,8 @@ OUR_TABLES = (
     "AgentStateReadCount",
     "AgentStateReadDifference",
     "AgentStateRolloutStep",
+    "AgentStateUnequalProject",
+    "AgentStateVerification",
 )
 CLOCK = "stateUpdatedAt"
 # The setting that makes a new "Project" although another schema has one.

@@ -11,6 +11,7 @@ from agentstate.models.rollout import Rollout, RolloutStep
 from agentstate.models.runs import AgentWorkflowRun, AgentWorkflowRunEvent
 from agentstate.models.sessions import AgentSession, AgentSessionEntry
 from agentstate.models.tokens import ApiToken
+from agentstate.models.verification import KeptVerification, UnequalProject
 
 __all__ = [
     "AgentAttachment",
@@ -24,6 +25,7 @@ __all__ = [
     "Flag",
     "FlagChange",
     "IncomingFile",
+    "KeptVerification",
     "LeftAside",
     "LegacyState",
     "Project",
@@ -31,4 +33,5 @@ __all__ = [
     "ReadDifference",
     "Rollout",
     "RolloutStep",
+    "UnequalProject",
 ]

@@ -21,12 +21,10 @@ from agentstate.gates import AGENTKIT_READS, AGENTKIT_SHADOW_READS, AGENTKIT_WRI
 from agentstate.models import ReadCount
 from agentstate.rollout import thresholds
 from agentstate.rollout.bypassing_writes import BypassingWriteCounts, count_bypassing_writes
+from agentstate.rollout.figures import Figures, count_legacy_ahead_too_long
 from agentstate.rollout.flag_history import FlagHistory
 from agentstate.rollout.stages import Stage
 from agentstate.rollout.waiting import server_time
-from agentstate.state.acceptance import COLUMNS_ARE_GIVEN_UP
-from agentstate.state.homes import CLOCK, NEWEST, PROJECTS
-from agentstate.state.standing import STANDING, Standing
 
 if TYPE_CHECKING:
     from agentstate.gates import Gate
@@ -81,11 +79,21 @@ class Condition(NamedTuple):
 
 
 class Evidence:
-    """The evidence at one moment. Each part is read when it is first needed."""
+    """The evidence at one moment. Each part is read when it is first needed.
 
-    def __init__(self) -> None:
+    Args:
+        figures: figures that were counted before, instead of a scan now.
+        counted_at: when they were counted.
+    """
+
+    def __init__(self, figures: Figures | None = None, counted_at: datetime | None = None) -> None:
         self.now = server_time()
         self.history = FlagHistory.load()
+        self._counted_at = counted_at
+        if figures:
+            self.verification = figures.verification
+            self.bypassing_writes = figures.bypassing_writes
+            self.legacy_ahead_too_long = figures.legacy_ahead_too_long
 
     def conditions(self, target: Position) -> list[Condition]:
         """Return the conditions of the step to a position."""
@@ -106,6 +114,10 @@ class Evidence:
     def verification(self) -> Verification:
         return verify()
 
+    @cached_property
+    def legacy_ahead_too_long(self) -> int:
+        return count_legacy_ahead_too_long()
+
     # -- the steps
 
     def _to_dual_write(self) -> list[Condition]:
@@ -114,7 +126,7 @@ class Evidence:
     def _to_shadow_read(self) -> list[Condition]:
         return [
             self._verified(but_for=("left_aside", "legacy_ahead")),
-            _none("legacy_ahead_too_long", _legacy_ahead_too_long()),
+            self._counted("legacy_ahead_too_long", self.legacy_ahead_too_long),
             self._left_aside(),
         ]
 
@@ -148,14 +160,18 @@ class Evidence:
 
     def _verified(self, but_for: tuple[str, ...]) -> Condition:
         problems = self.verification.problems
-        return _none("verification_problems", sum(problems[kind] for kind in problems if kind not in but_for))
+        return self._counted("verification_problems", sum(problems[kind] for kind in problems if kind not in but_for))
 
     def _left_aside(self) -> Condition:
-        return _none("left_aside_open", self.verification.left_aside)
+        return self._counted("left_aside_open", self.verification.left_aside)
 
     def _without_escape(self) -> list[Condition]:
         since = _later(self._since_everyone(AGENTKIT_WRITES), self.bypassing_writes.newest)
-        return [_none("escapes_open", self.bypassing_writes.open), self._hours("hours_without_escape", since)]
+        return [self._counted("escapes_open", self.bypassing_writes.open), self._hours("hours_without_escape", since)]
+
+    def _counted(self, name: str, count: int) -> Condition:
+        """Return the condition that a scan found none."""
+        return _none(name, count, self._age(self._counted_at) if self._counted_at else 0)
 
     def _since_everyone(self, gate: Gate) -> datetime | None:
         return self.history.since(gate, lambda share: share.is_everything)
@@ -219,17 +235,3 @@ def _number(value: float) -> float:
 def _unapplied_migrations() -> int:
     executor = MigrationExecutor(connection)
     return len(executor.migration_plan(executor.loader.graph.leaf_nodes("agentstate")))
-
-
-def _legacy_ahead_too_long() -> int:
-    with connection.cursor() as cursor:
-        cursor.execute(
-            f"""
-            SELECT count(*) FROM {PROJECTS} p {NEWEST}
-            WHERE ({STANDING}) = '{Standing.LEGACY_AHEAD}' AND {CLOCK} <= clock_timestamp() - make_interval(secs => %s)
-              AND NOT {COLUMNS_ARE_GIVEN_UP}
-            """,
-            [thresholds.lag().total_seconds()],
-        )
-        (count,) = cursor.fetchone()
-    return int(count)

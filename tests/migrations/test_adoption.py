@@ -33,6 +33,8 @@ OUR_TABLES = {
     "AgentStateReadCount",
     "AgentStateReadDifference",
     "AgentStateRolloutStep",
+    "AgentStateUnequalProject",
+    "AgentStateVerification",
     "AgentWorkflowRun",
     "AgentWorkflowRunEvent",
 }

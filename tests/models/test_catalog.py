@@ -74,6 +74,8 @@ CONSTRAINTS = {
     },
     "AgentStateReadDifference": {"AgentStateReadDifference_pkey": "PRIMARY KEY (id)"},
     "AgentStateRolloutStep": {"AgentStateRolloutStep_pkey": "PRIMARY KEY (id)"},
+    "AgentStateUnequalProject": {"AgentStateUnequalProject_pkey": "PRIMARY KEY (id)"},
+    "AgentStateVerification": {"AgentStateVerification_pkey": "PRIMARY KEY (id)"},
     "AgentWorkflowRun": {
         "AgentWorkflowRun_pkey": "PRIMARY KEY (id)",
         "AgentWorkflowRun_project_id_fkey": 'FOREIGN KEY (project_id) REFERENCES "Project"(id) ON UPDATE CASCADE '
@@ -142,6 +144,11 @@ INDEXES = {
     },
     "AgentStateReadDifference": {"(id)"},
     "AgentStateRolloutStep": {"(id)"},
+    "AgentStateUnequalProject": {
+        "(id)",
+        "(verification_id)",  # the unequal projects of the newest verification, and their cascade
+    },
+    "AgentStateVerification": {"(id)"},
     "AgentWorkflowRun": {
         "(id)",
         "(project_id, snapshot_at)",  # the newest snapshot, and the foreign key's SET NULL

@@ -6,26 +6,31 @@ from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin
 from django.core.exceptions import PermissionDenied
-from django.db import transaction
+from django.http import HttpResponseRedirect
 from django.template.loader import render_to_string
 from django.template.response import TemplateResponse
 from django.urls import path
 from django.utils.decorators import method_decorator
 from django.views.decorators.http import require_http_methods
 
+from agentstate.actors import acting_as
 from agentstate.admin.rollout import lists
-from agentstate.admin.rollout.context import counts_context, stage_context
+from agentstate.admin.rollout.context import page_context, stage_context
 from agentstate.admin.rollout.reads_plot import HOURS, reads
 from agentstate.admin.shared.links import may_see
 from agentstate.admin.shared.paging import KeysetPages
 from agentstate.admin.shared.read_only import ReadOnlyAdmin
 from agentstate.models import BackfillPass, FlagChange, LeftAside, Project, Rollout, RolloutStep
+from agentstate.rollout.counting import Counted, count_in_background
+from agentstate.row_security import refuse_hidden_rows
 from agentstate.state.foreign_changes import read_foreign_changes
 
 if TYPE_CHECKING:
     from django.db.models import Model
     from django.http import HttpRequest, HttpResponse
     from django.urls import URLPattern
+
+WAIT = 1.0  # seconds that a page waits for a count before it shows the one before it
 
 
 @admin.register(Rollout)
@@ -42,13 +47,9 @@ class RolloutAdmin(ReadOnlyAdmin):
         view = self.admin_site.admin_view(self.changelist_view)
         return [path("", view, name="agentstate_rollout_changelist")]
 
-    @method_decorator(transaction.non_atomic_requests)  # verification has a transaction of its own
     @method_decorator(require_http_methods(["GET", "HEAD", "POST"]))
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
-        """Show the page. A POST repeats one of its counts first.
-
-        A POST returns the page instead of a redirect, since another process may have other counts cached.
-        """
+        """Show the page with the last count. A POST counts again, and so does a GET if that is too old."""
         if not self.has_view_permission(request):
             raise PermissionDenied
         page = {
@@ -61,10 +62,17 @@ class RolloutAdmin(ReadOnlyAdmin):
         if (changes := read_foreign_changes()) and changes.blocks_steps:
             context = {**page, **stage_context(), "foreign_changes": changes}
             return TemplateResponse(request, "admin/agentstate/rollout/foreign_changes.html", context)
-        asked = request.POST.get("count", "") if request.method == "POST" else ""
+        refuse_hidden_rows()
+        if request.method == "POST":
+            count(request)
+            return HttpResponseRedirect(request.path)
+        counted = Counted.read()
+        if counted.is_due:
+            count(request)
+            counted = Counted.read()
         context = {
             **page,
-            **counts_context(asked),
+            **page_context(counted),
             **lists.left_aside(),
             "reads": reads(),
             "hours": HOURS,
@@ -78,6 +86,12 @@ class RolloutAdmin(ReadOnlyAdmin):
             "may_change_flags": request.user.has_perm("agentstate.change_flag"),
         }
         return TemplateResponse(request, "admin/agentstate/rollout/page.html", context)
+
+
+def count(request: HttpRequest) -> None:
+    """Count in the background, for the user of the request."""
+    with acting_as(request.user.get_username()):
+        count_in_background(WAIT)
 
 
 @admin.register(RolloutStep)

@@ -15,9 +15,10 @@ from agentstate.rollout.stages import READ_SHARES, Stage, shown
 from agentstate.state.standing import Standing
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
     from decimal import Decimal
 
+    from agentstate.backfill.verification import Verification
     from agentstate.rollout.evidence import Condition
     from agentstate.rollout.stages import RolloutState
 
@@ -43,7 +44,19 @@ BEHIND = {
     "escapes_open": "#agentstate-escapes",
     "hours_without_escape": "#agentstate-escapes",
 }
-ORDER = (Standing.IN_SYNC, Standing.AGENTKIT_AHEAD, Standing.LEGACY_AHEAD, Standing.FORKED, Standing.EMPTY)
+# A project that verification finds unequal has no other standing: its clocks alone would say in sync.
+UNEQUAL = "unequal"
+ORDER = (
+    Standing.IN_SYNC,
+    Standing.AGENTKIT_AHEAD,
+    Standing.LEGACY_AHEAD,
+    Standing.FORKED,
+    UNEQUAL,
+    Standing.EMPTY,
+)
+MEANINGS = STANDINGS | {
+    UNEQUAL: "The clocks say in sync and the contents differ: a write bypassed the trigger. A person decides."
+}
 
 
 # -- the ladder
@@ -149,17 +162,18 @@ class Part:
         return self.standing.replace("_", " ")
 
 
-def parts(standings: Mapping[Standing, int]) -> list[Part]:
+def parts(verification: Verification) -> list[Part]:
     """Return the standings as parts of a bar. A part that is not empty has a visible width."""
-    total, before, found = sum(standings.values()), 0.0, []
-    widths = {each: max(0.5, 100 * standings[each] / total) if standings[each] else 0.0 for each in ORDER}
+    counts = {**verification.standing, UNEQUAL: verification.unequal}
+    total, before, found = sum(counts.values()), 0.0, []
+    widths = {each: max(0.5, 100 * counts[each] / total) if counts[each] else 0.0 for each in ORDER}
     whole = sum(widths.values()) or 1
     for standing in ORDER:
-        count, width = standings[standing], 100 * widths[standing] / whole
+        count, width = counts[standing], 100 * widths[standing] / whole
         found.append(
             Part(
-                standing.value,
-                STANDINGS[standing],
+                str(standing),
+                MEANINGS[standing],
                 count,
                 _percent_of(count, total),
                 f"{before:.3f}%",
@@ -179,6 +193,6 @@ def _percent_of(count: int, total: int) -> str:
     return "> 99.9" if 99.9 < share < 100 else f"{round(share, 1):g}"
 
 
-def projects_that_are(standing: Standing) -> str:
+def projects_that_are(standing: str) -> str:
     """Return the address of the projects with a standing."""
-    return f"{reverse('admin:agentstate_project_changelist')}?{urlencode({'standing': standing.value})}"
+    return f"{reverse('admin:agentstate_project_changelist')}?{urlencode({'standing': str(standing)})}"

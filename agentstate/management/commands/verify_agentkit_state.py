@@ -65,12 +65,15 @@ class Command(OperatorCommand):
 
     def _write(self, found: Verification, audits: list[Audit], bypassed: BypassingWriteCounts) -> None:
         stream = stream_of(self.stdout)
-        print_table(stream, "Standing", ["standing", "projects"], found.standing.items())
+        unequal = [("unequal", found.unequal)] if found.unequal else []
+        print_table(stream, "Standing", ["standing", "projects"], [*found.standing.items(), *unequal])
         if found.has_columns:
-            in_sync = found.standing[Standing.IN_SYNC]
+            in_sync = found.standing[Standing.IN_SYNC] + found.unequal
             print_table(
                 stream,
-                "Equal documents of the projects in sync",
+                "Equal documents of the projects whose clocks say in sync"
+                if unequal
+                else "Equal documents of the projects in sync",
                 ["state key", "equal", "of"],
                 [(key, equal, in_sync) for key, equal in found.equal.items()],
             )

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import re
+import threading
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from django.utils import timezone
 
 from agentstate.admin.project.admin import ProjectAdmin
-from agentstate.admin.shared import cached_counts
+from agentstate.models import KeptVerification, UnequalProject
+from agentstate.rollout import counting
 from tests import scenes
 from tests.admin.viewers import superuser
 from tests.factories import ProjectFactory, write_columns
@@ -87,26 +91,14 @@ class TestNumbersThatAreKept:
         first = get(client)
         ProjectFactory()
         second = get(client)
-        third = client.post(PAGE, {"count": "standings"})
+        client.post(PAGE, {"count": "standings"})
+        third = get(client)
 
         assert [standings(each) for each in (first, second, third)] == [{"empty": 1}, {"empty": 1}, {"empty": 2}]
         ages = [self.age_of(each, "standings") for each in (first, second, third)]
         assert ages[0] == ages[1] < ages[2]
-        assert self.age_of(third, "escapes") == self.age_of(first, "escapes")
-        assert standings(get(client)) == {"empty": 2}
-
-    def test_conditions_that_verification_decides_are_kept_too(self) -> None:
-        stand_at("dual_write")
-        client = superuser()
-        assert "<strong>Open</strong>" in section(get(client), "conditions")
-        project = ProjectFactory(documents={"facts": "1"})
-        scenes.forward(project.id)
-        kept = get(client)
-        scenes.damage(project.id, facts="2")
-
-        assert "<strong>Open</strong>" in section(get(client), "conditions")
-        assert self.age_of(get(client), "conditions") == self.age_of(kept, "conditions")
-        assert "<strong>Not open</strong>" in section(client.post(PAGE, {"count": "conditions"}), "conditions")
+        assert {self.age_of(third, name) for name in ("standings", "escapes")} == {ages[2]}
+        assert KeptVerification.objects.get().requested_by == "root-0"
 
     def test_a_pass_or_a_toggle_invalidates_the_counts(self) -> None:
         project = ProjectFactory(documents={"facts": "1"})
@@ -121,32 +113,76 @@ class TestNumbersThatAreKept:
         turn("agentkit_writes", everyone=True)
         assert standings(get(client)) == {"legacy_ahead": 1}
 
-    def test_a_count_that_takes_too_long_is_skipped_and_the_page_is_shown(
-        self, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setattr(cached_counts, "SECONDS_ON_VIEW", 0.2)
+    def test_a_count_that_takes_long_goes_on_behind_the_page(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("agentstate.admin.rollout.admin.WAIT", 0.2)
         stand_at("dual_write")
         client = superuser()
         with second_connection() as other, other.transaction():
-            other.execute('LOCK TABLE "AgentWorkflowRun" IN ACCESS EXCLUSIVE MODE')
-            response = get(client)
+            other.execute('LOCK TABLE "AgentSession" IN ACCESS EXCLUSIVE MODE')
+            shown = text_of(get(client))
+            again = text_of(get(client))
+        wait_for_counts()
 
-        shown = text_of(response)
-        assert shown.count("Not counted: it took longer than 0.2 s.") == 3
-        assert "Unknown: the conditions have not been counted" in shown
-        assert "takes up to 60 s" in shown
-        assert "<strong>Open</strong>" in section(client.post(PAGE, {"count": "conditions"}), "conditions")
+        assert "Being counted: this is the first count on this database." in shown
+        assert all(text.count("This page shows the result as soon as it is there.") == 3 for text in (shown, again))
+        assert "<strong>Open</strong>" in section(get(client), "conditions")
+        assert KeptVerification.objects.count() == 1
 
-    def test_the_next_step_waits_for_bypassing_writes_where_it_depends_on_them(
-        self, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setattr(cached_counts, "SECONDS_ON_VIEW", 0.2)
+    def test_while_it_goes_on_the_last_figures_stay(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("agentstate.admin.rollout.admin.WAIT", 0.2)
         stand_at("agentkit_only")
         client = superuser()
+        counting.count_now()
         with second_connection() as other, other.transaction():
-            other.execute('LOCK TABLE "AgentWorkflowRun" IN ACCESS EXCLUSIVE MODE')
-            assert "Unknown: the conditions have not been counted" in text_of(get(client))
+            other.execute('LOCK TABLE "AgentSession" IN ACCESS EXCLUSIVE MODE')
+            client.post(PAGE, {"count": "escapes"})
+            shown = section(get(client), "conditions")
+        wait_for_counts()
 
-        shown = section(client.post(PAGE, {"count": "escapes"}), "conditions")
         assert "hours_without_escape" in shown
-        assert self.age_of(get(client), "conditions") == self.age_of(get(client), "escapes")
+        assert "Counting again since" in shown
+
+    def test_a_count_that_failed_gives_its_reason_and_is_not_repeated_at_once(self) -> None:
+        client = superuser()
+        scenes.run_sql('ALTER TABLE "AgentSession" RENAME TO elsewhere')
+        try:
+            shown = text_of(get(client))
+        finally:
+            scenes.run_sql('ALTER TABLE elsewhere RENAME TO "AgentSession"')
+        assert "failed: ProgrammingError" in shown
+        get(client)
+        assert KeptVerification.objects.get().error
+
+        client.post(PAGE, {"count": "standings"})
+        assert not KeptVerification.objects.get().error
+
+    def test_a_count_whose_process_died_is_made_by_the_next_visitor(self) -> None:
+        KeptVerification.objects.create(started_at=timezone.now() - timedelta(hours=1), requested_by="ada")
+        ProjectFactory()
+
+        assert standings(get()) == {"empty": 1}
+        assert KeptVerification.objects.count() == 1
+
+
+def wait_for_counts() -> None:
+    for thread in threading.enumerate():
+        if thread.name == "rollout count":
+            thread.join(30)
+
+
+class TestUnequalProjects:
+    def test_they_are_no_projects_in_sync_and_are_kept_by_id(self) -> None:
+        names = ["equal", "unequal"]
+        for name in names:
+            ProjectFactory(id=name, documents={"facts": "1"})
+        scenes.forward()
+        scenes.damage("unequal", facts="2")
+
+        assert standings(get()) == {"in_sync": 1, "unequal": 1}
+        newest = KeptVerification.objects.newest()
+        assert newest
+        assert list(newest.unequal_projects.values_list("project_id", flat=True)) == ["unequal"]
+
+        write_columns("unequal", {"facts": "1"})
+        counting.count_now()
+        assert not UnequalProject.objects.exists()

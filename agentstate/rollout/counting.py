@@ -1,0 +1,156 @@
+"""Counting in the background: the figures behind "may I advance?", kept in the database for all processes.
+
+A count takes as long as ``verify_agentkit_state``, so no request waits for its end. One count runs at a time on a
+database: its lock belongs to the transaction of the verification, and ends with the process. A count whose process
+died leaves a row without an end, which the next one removes.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import logging
+import threading
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from django.db import connection, transaction
+
+from agentstate.actors import actor
+from agentstate.backfill.locks import NAMESPACE
+from agentstate.distant_times import distant_times
+from agentstate.models import BackfillPass, FlagChange, KeptVerification, UnequalProject
+from agentstate.models.runs import ClockTimestamp
+from agentstate.rollout.figures import Figures
+from agentstate.rollout.waiting import server_time
+
+if TYPE_CHECKING:
+    from django.db.backends.utils import CursorWrapper
+
+logger = logging.getLogger(__name__)
+
+_LOCK = (NAMESPACE + 3, 0)
+# A count is repeated after this time, or after ten times what it took.
+FRESH, TIMES_AS_LONG = timedelta(minutes=5), 10
+RETRY_AFTER = timedelta(minutes=1)  # where the last count failed
+UNEQUAL_AT_ONCE = 5_000
+
+_IS_COUNTING = """
+    SELECT EXISTS (
+        SELECT FROM pg_locks WHERE locktype = 'advisory' AND granted AND objsubid = 2 AND classid = %s AND objid = %s
+            AND database = (SELECT oid FROM pg_database WHERE datname = current_database()))"""
+
+
+class AlreadyCounting(Exception):
+    """Another process is counting on this database."""
+
+
+@dataclass(frozen=True)
+class Counted:
+    """What is known, and what is being counted.
+
+    Attributes:
+        kept: the newest verification that has figures.
+        running: the count that some process is making now.
+        failed: the newest count, if it failed.
+    """
+
+    kept: KeptVerification | None
+    running: KeptVerification | None
+    failed: KeptVerification | None
+
+    @property
+    def figures(self) -> Figures | None:
+        return Figures.from_json(self.kept.figures) if self.kept else None
+
+    @classmethod
+    def read(cls) -> Counted:
+        """Read the newest rows."""
+        kept = KeptVerification.objects.newest()
+        last = KeptVerification.objects.order_by("-started_at", "-pk").first()
+        failed = last if last and last.error else None
+        return cls(kept, last if last and last.ended_at is None and _is_counting() else None, failed)
+
+    @property
+    def is_due(self) -> bool:
+        """Whether a new count is needed: the kept one is too old, or a pass or a flag change came after it."""
+        if self.running:
+            return False
+        now = server_time()
+        if self.failed and now - self.failed.started_at < RETRY_AFTER:
+            return False
+        if self.kept is None or now - self.kept.started_at > max(FRESH, TIMES_AS_LONG * self.kept.lasted):
+            return True
+        since = self.kept.started_at
+        newest_change = FlagChange.objects.order_by("-pk").first()
+        return (
+            bool(newest_change and newest_change.changed_at > since)
+            or BackfillPass.objects.filter(ended_at__gt=since).exists()
+        )
+
+
+def count_in_background(wait: float) -> None:
+    """Count in a thread of its own, and wait so many seconds for its end: a small database is counted by then."""
+    context = contextvars.copy_context()
+    thread = threading.Thread(target=context.run, args=(_count_in_thread,), name="rollout count", daemon=True)
+    thread.start()
+    thread.join(wait)
+
+
+def count_now() -> bool:
+    """Count, and keep the figures. Return whether this process did: another one may be counting.
+
+    Raises:
+        Exception: whatever the verification raises; the row keeps it.
+    """
+    row = KeptVerification.objects.create(started_at=server_time(), requested_by=actor())
+    try:
+        figures = Figures.count(_claim)
+    except AlreadyCounting:
+        row.delete()
+        return False
+    except Exception as error:
+        KeptVerification.objects.filter(pk=row.pk).update(
+            ended_at=ClockTimestamp(), error=f"{type(error).__name__}: {error}"
+        )
+        raise
+    _keep(row, figures)
+    return True
+
+
+def _count_in_thread() -> None:
+    try:
+        with distant_times():
+            count_now()
+    except Exception:  # the row has the error for people, and the thread has nobody to raise it to
+        logger.exception("The count for the rollout's page failed")
+    finally:
+        connection.close()
+
+
+def _claim(cursor: CursorWrapper) -> None:
+    cursor.execute("SELECT pg_try_advisory_xact_lock(%s, %s)", _LOCK)
+    if not cursor.fetchone()[0]:
+        raise AlreadyCounting
+
+
+def _is_counting() -> bool:
+    with connection.cursor() as cursor:
+        cursor.execute(_IS_COUNTING, _LOCK)
+        return bool(cursor.fetchone()[0])
+
+
+def _keep(row: KeptVerification, figures: Figures) -> None:
+    """Store the figures, and remove what they replace."""
+    with transaction.atomic():
+        UnequalProject.objects.bulk_create(
+            (
+                UnequalProject(verification=row, project_id=project)
+                for project in figures.verification.unequal_projects
+            ),
+            batch_size=UNEQUAL_AT_ONCE,
+        )
+        KeptVerification.objects.filter(pk=row.pk).update(ended_at=ClockTimestamp(), figures=figures.as_json())
+        replaced = KeptVerification.objects.filter(started_at__lt=row.started_at)
+        UnequalProject.objects.filter(verification__in=replaced).delete()
+        replaced.delete()

@@ -1,0 +1,99 @@
+"""The figures of the rollout that need a scan of the projects, counted in one go and stored as JSON."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field, fields
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Self
+
+from django.db import connection
+
+from agentstate.backfill.verification import Offender, Verification, verify
+from agentstate.distant_times import DistantTime
+from agentstate.rollout import thresholds
+from agentstate.rollout.bypassing_writes import (
+    BypassingWrite,
+    BypassingWriteCounts,
+    count_bypassing_writes,
+    newest_bypassing_writes,
+)
+from agentstate.rollout.flag_history import FlagHistory
+from agentstate.state.acceptance import COLUMNS_ARE_GIVEN_UP
+from agentstate.state.homes import CLOCK, NEWEST, PROJECTS
+from agentstate.state.standing import STANDING, Standing
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from django.db.backends.utils import CursorWrapper
+
+LISTED = 20
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What was counted.
+
+    Attributes:
+        legacy_ahead_too_long: how many projects have columns that waited too long to be taken in.
+        newest_bypassing_writes: the newest of them, the newest first.
+    """
+
+    verification: Verification
+    legacy_ahead_too_long: int = 0
+    bypassing_writes: BypassingWriteCounts = field(default_factory=BypassingWriteCounts)
+    newest_bypassing_writes: list[BypassingWrite] = field(default_factory=list)
+
+    @classmethod
+    def count(cls, claim: Callable[[CursorWrapper], None] = lambda _: None) -> Self:
+        """Count everything; see :func:`agentstate.backfill.verification.verify` for the claim and the errors."""
+        verification, history = verify(claim=claim), FlagHistory.load()
+        bypassing_writes = count_bypassing_writes(history)
+        newest = newest_bypassing_writes(LISTED, history) if bypassing_writes.count else []
+        return cls(verification, count_legacy_ahead_too_long(), bypassing_writes, newest)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the figures without the ids of the unequal projects, which have a table."""
+        verification = asdict(self.verification)
+        del verification["unequal_projects"]
+        counts, newest = self.bypassing_writes, self.newest_bypassing_writes
+        return {
+            "verification": verification,
+            "legacy_ahead_too_long": self.legacy_ahead_too_long,
+            "bypassing_writes": [counts.count, counts.open, counts.newest and counts.newest.isoformat()],
+            "newest_bypassing_writes": [[each.project, each.at.isoformat(), each.kind] for each in newest],
+        }
+
+    @classmethod
+    def from_json(cls, stored: dict[str, Any]) -> Self:
+        known = {each.name for each in fields(Verification)}
+        verification = Verification(
+            **{name: stored["verification"][name] for name in known & {*stored["verification"]}}
+        )
+        verification.offenders = [Offender(*each) for each in verification.offenders]
+        count, still_open, newest = stored["bypassing_writes"]
+        return cls(
+            verification,
+            stored["legacy_ahead_too_long"],
+            BypassingWriteCounts(count, still_open, newest and _moment(newest)),
+            [BypassingWrite(project, _moment(at), kind) for project, at, kind in stored["newest_bypassing_writes"]],
+        )
+
+
+def count_legacy_ahead_too_long() -> int:
+    """Count the projects whose columns have waited longer than the threshold to be taken in."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"""
+            SELECT count(*) FROM {PROJECTS} p {NEWEST}
+            WHERE ({STANDING}) = '{Standing.LEGACY_AHEAD}' AND {CLOCK} <= clock_timestamp() - make_interval(secs => %s)
+              AND NOT {COLUMNS_ARE_GIVEN_UP}
+            """,
+            [thresholds.lag().total_seconds()],
+        )
+        (count,) = cursor.fetchone()
+    return int(count)
+
+
+def _moment(text: str) -> datetime:
+    return DistantTime.parse(text) or datetime.fromisoformat(text)
