@@ -29,9 +29,11 @@ if TYPE_CHECKING:
 SEED, SAMPLES = 2025, 20
 FEW_EVENTS, FEW_RUNS = 100, 1_000
 FEW_MOMENTS, MANY_MOMENTS = 10, 2_000
+# Entries of each of the five documents; the large ones have about 6 MB each.
+FEW_ENTRIES, MANY_ENTRIES = 20, 30_000
 RUNS_OF_A_PROJECT = 10
 WARMING, OLDER = 3, 5
-HELD, SEARCHED = "at most 1.5", f"at most {SECONDS:g} s of searching"
+HELD, LARGE, SEARCHED = "at most 1.5", "at most 2", f"at most {SECONDS:g} s of searching"
 LIST = "admin:agentstate_agentworkflowrun_changelist"
 
 # Four tool calls in ten events, then coverage, then a conflict or an eligibility item; a call in twelve fails.
@@ -81,6 +83,17 @@ RUNS = f"""
         at, CASE WHEN i %% 250 <> 1 THEN at + interval '40 s' END,
         CASE WHEN i %% 5 = 4 THEN at END, CASE WHEN i %% 5 = 4 THEN at END
     FROM generate_series(%(first)s, %(last)s) i, LATERAL (SELECT %(now)s - i * interval '1 min' AS at) moment"""
+DOCUMENTS = """
+    INSERT INTO "Project" (id, "userId", name, "rfpNormJson", "factsJson", "coverageJson", "conflictLogJson",
+                           "eligibilityJson")
+    SELECT 'documents-' || %(entries)s, 'user', 'Community garden', jsonb_build_object('sections', list),
+        jsonb_build_object('facts', list), jsonb_build_object('score', 0.5, 'requirements', list), list,
+        jsonb_build_object('items', list)
+    FROM (
+        SELECT jsonb_agg(jsonb_build_object('id', 'n' || n, 'key', md5(n::text), 'status', 'missing',
+                                            'text', repeat(md5(n::text), 3))) AS list
+        FROM generate_series(1, %(entries)s) n
+    ) entries"""
 SAVES = """
     INSERT INTO "AgentWorkflowRunEvent" (id, run_id, type, payload, created_at)
     SELECT 'save-' || n, id, 'state.changed', jsonb_build_object('coverage', jsonb_build_object('score', n %% 100)),
@@ -110,6 +123,7 @@ def run(views: int, large_events: int, large_runs: int, out: TextIO) -> None:
         median: dict[str, float] = {}
         pairs = [
             *project_pages(client, views, median),
+            *large_documents(client, views, median),
             *timelines(client, views, large_events, median),
             *run_lists(client, views, large_runs, median),
         ]
@@ -129,6 +143,20 @@ def project_pages(client: Client, views: int, median: dict[str, float]) -> list[
         median |= opened(client, {f"project, {size:,} moments": address}, views)
         first = size + 1
     return [Pair(f"project, {FEW_MOMENTS:,} moments", f"project, {MANY_MOMENTS:,} moments", bound="")]
+
+
+def large_documents(client: Client, views: int, median: dict[str, float]) -> list[Pair]:
+    """Open the page of a project with small documents, and of one with five documents of 6 MB."""
+    addresses: dict[str, str] = {}
+    for entries in (FEW_ENTRIES, MANY_ENTRIES):
+        execute(DOCUMENTS, entries=entries)
+        page = reverse("admin:agentstate_project_change", args=[f"documents-{entries}"])
+        addresses[f"project, {entries:,} entries a document"] = page
+    run_pass(PassOptions(Direction.FORWARD, sessions=False))
+    vacuum()
+    median |= opened(client, addresses, views)
+    small, large = addresses
+    return [Pair(small, large, LARGE)]
 
 
 def timelines(client: Client, views: int, large: int, median: dict[str, float]) -> list[Pair]:

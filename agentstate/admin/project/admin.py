@@ -205,7 +205,8 @@ class ProjectAdmin(DecisionPages, KeysetPages):
         """Return the context of the part that the time slider replaces."""
         place = position(project.pk, request.GET)
         chosen, before = (moment.at if moment else None for moment in (place.moment, place.before))
-        documents = read_documents(project.pk, request, chosen=chosen, before=before)
+        compares = request.GET.get("compare") == "1"
+        documents = read_documents(project.pk, request, chosen=chosen, before=before, compares=compares)
         context = {"homes": documents, "place": place, **panels_at(project.pk, place, documents)}
         if place.moment is None and can_decide():
             context |= {
@@ -246,7 +247,7 @@ def _activity(request: HttpRequest, project: Project, newest_run: str | None) ->
         types = _event_types(newest_run)
         is_more = types.total() > COUNTED
         found["events"] = f"{COUNTED:,}+" if is_more else f"{types.total():,}"
-        found["event_types"] = {} if is_more else dict(islice(types.items(), NAMED))
+        found["event_types"] = [] if is_more else list(islice(types.items(), NAMED))
     if may_see(AgentSession, request.user):
         sessions = AgentSession.objects.filter(project=project).only("id", "agent_run_id", "created_at", "updated_at")
         found["sessions"] = sessions.order_by("-updated_at", "-id")[:NAMED]

@@ -81,6 +81,8 @@ def panels_at(project_id: str, place: Position, documents: ProjectDocuments) -> 
     """Return the panels at a position of the slider, and what changed since the moment before."""
     shown = documents.chosen if place.moment else documents.current
     before = documents.before if place.before else {}
+    if documents.is_large and not place.moment:
+        before = shown  # equal in sync; in other standings the page says that it does not compare
     value = {key.name: value_of(shown.get(key.name)) for key in STATE_KEYS}
     return {
         "shown": shown,
@@ -92,6 +94,7 @@ def panels_at(project_id: str, place: Position, documents: ProjectDocuments) -> 
         "plot": _plot(project_id, place, documents.as_of, value["coverage"]),
         "plotted": f"the last {NEWEST} saves" if place.window.total > NEWEST else "",
         **_changes(project_id, before, shown),
+        "is_uncompared": documents.is_large and not place.moment and not documents.is_same_by_clocks,
     }
 
 

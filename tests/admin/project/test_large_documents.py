@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.django_db
 
 CONFLICTS = json.dumps([{"key": f"k{number}", "next": {"version": "2"}} for number in range(20_000)])
+# Stored in more than 100 kB, compressed.
+BULKY = json.dumps([{"key": f"{number * 7919**9}"} for number in range(20_000)])
 FACTS = json.dumps({"org": {"legal_name": "Gardens"}, "team": [{"name": f"n{number}"} for number in range(40_000)]})
 
 
@@ -56,7 +58,17 @@ def test_the_whole_document_is_a_link_away(client: Client) -> None:
 
 def test_a_document_without_lists_is_left_out_with_its_size(client: Client) -> None:
     project = ProjectFactory(documents={"coverage": json.dumps({"score": 0.5, "requirements": ["x" * 900_000]})}).id
-    assert "Too large to show: 900,036 characters." in text_of(page_of(client, project))
+    assert "Too large to show: 879.0\xa0KB." in text_of(page_of(client, project))
+
+
+def test_lists_of_any_name_are_counted(client: Client) -> None:
+    items = json.dumps({"items": [{"id": f"e{number}", "text": "x" * 40} for number in range(10_000)], 'a b"c': []})
+    project = ProjectFactory(
+        documents={"eligibility": items, "coverage": '{"requirements": [{"status": "items"}]}'}
+    ).id
+    text = text_of(page_of(client, project))
+    assert "Shows and counts the first 50 of 10,000 items." in text
+    assert '<span class="agentstate-requirement-status" data-status="items">' in text
 
 
 def test_large_documents_that_differ_are_named_without_paths(client: Client) -> None:
@@ -64,10 +76,22 @@ def test_large_documents_that_differ_are_named_without_paths(client: Client) -> 
     scenes.forward(project, sessions=False)
     write_columns(project, {"conflictLog": "[1]", "facts": "2"})
     page = page_of(client, project)
+    assert [path.path for _, path in page.context["differing"].paths] == ["facts"]
 
+    page = page_of(client, project, compare=1)
     assert [path.path for _, path in page.context["differing"].paths] == ["facts"]
     assert page.context["large_changes"] == ["conflictLog"]
     assert "Too large to compare here." in text_of(page)
+
+
+def test_large_documents_in_sync_are_compared_on_request(client: Client) -> None:
+    project = ProjectFactory(documents={"conflictLog": BULKY}).id
+    scenes.forward(project, sessions=False)
+    scenes.damage(project, conflictLog="[]")
+    page = page_of(client, project)
+    assert "the clocks say that the homes are equal" in text_of(page)
+    assert page.context["where"].word == "in_sync"
+    assert page_of(client, project, compare=1).context["where"].word == "unequal"
 
 
 def test_the_page_of_large_documents_takes_little_memory(client: Client) -> None:

@@ -261,7 +261,7 @@ def test_the_rows_made_from_the_legacy_fragment_are_counted_by_type(client: Clie
     project = ProjectFactory(documents=documents).id
     scenes.forward(project, sessions=False)
     page = page_of(client, project)
-    assert page.context["event_types"] == {
+    assert dict(page.context["event_types"]) == {
         "snapshot.legacy": 1,
         "coverage.delta": 1,
         "conflict.found": 2,

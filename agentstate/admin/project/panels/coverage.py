@@ -52,9 +52,9 @@ class Coverage:
     odd: list[Odd] = field(default_factory=list)
 
     @property
-    def counts(self) -> dict[str, int]:
-        """How many requirements have each status."""
-        return dict(Counter(requirement.status or NO_STATUS for requirement in self.requirements))
+    def counts(self) -> list[tuple[str, int]]:
+        """Each status, and how many requirements have it."""
+        return list(Counter(requirement.status or NO_STATUS for requirement in self.requirements).items())
 
     @property
     def is_beyond_scale(self) -> bool:

@@ -126,7 +126,7 @@ def test_requirements_are_grouped_by_status_with_their_needs() -> None:
         ("r1", "drafted"),
         (None, "new"),
     ]
-    assert found.counts == {"missing": 1, "drafted": 1, "new": 1}
+    assert found.counts == [("missing", 1), ("drafted", 1), ("new", 1)]
     first = found.requirements[0]
     assert (first.weight, first.risk, first.need_from_user, first.evidence_rank, first.odd) == (
         Decimal("0.4"),
