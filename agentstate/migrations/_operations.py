@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 from django.core.management import CommandError
-from django.db import ProgrammingError, migrations, transaction
+from django.db import ProgrammingError, migrations, models, transaction
 from django.db.backends.base.schema import BaseDatabaseSchemaEditor
 from django.db.migrations.operations.base import Operation
 from psycopg.errors import UndefinedColumn, UndefinedObject, UndefinedTable
@@ -61,6 +61,40 @@ class RunLocking(Operation):
                 f"{error} This migration changed nothing. End the long transaction (pg_stat_activity, pg_locks), or "
                 "migrate at a quieter time: manage.py migrate continues where it stopped."
             ) from error
+
+
+class AddIndex(migrations.AddIndex):
+    """Make an index without blocking writers. An unfinished one of an earlier attempt is dropped first."""
+
+    def database_forwards(self, app_label: str, schema_editor: Any, from_state: Any, to_state: Any) -> None:
+        make_index(schema_editor, to_state.apps.get_model(app_label, self.model_name), self.index)
+
+    def database_backwards(self, app_label: str, schema_editor: Any, from_state: Any, to_state: Any) -> None:
+        drop_index(schema_editor, self.index.name)
+
+
+class RemoveIndex(migrations.RemoveIndex):
+    """Drop an index without blocking writers."""
+
+    def database_forwards(self, app_label: str, schema_editor: Any, from_state: Any, to_state: Any) -> None:
+        drop_index(schema_editor, str(self.name))
+
+    def database_backwards(self, app_label: str, schema_editor: Any, from_state: Any, to_state: Any) -> None:
+        index = to_state.models[app_label, self.model_name_lower].get_index_by_name(self.name)
+        try:
+            make_index(schema_editor, to_state.apps.get_model(app_label, self.model_name), index)
+        except ProgrammingError as error:
+            if not isinstance(error.__cause__, UndefinedTable | UndefinedColumn):  # which another tool dropped
+                raise
+
+
+def make_index(schema_editor: Any, model: Any, index: models.Index) -> None:
+    drop_index(schema_editor, index.name)
+    schema_editor.add_index(model, index, concurrently=True)
+
+
+def drop_index(schema_editor: Any, name: str) -> None:
+    schema_editor.execute(f'DROP INDEX CONCURRENTLY IF EXISTS "{name}"', params=None)
 
 
 def dropping(operations: Sequence[Operation]) -> list[Operation]:

@@ -12,11 +12,19 @@ from django.db.models.lookups import Exact, LessThan
 
 from agentstate.isolation import update
 from agentstate.models.expressions import (
+    beginning,
+    duration,
+    error_pattern,
+    has_failed,
     id_hash,
+    is_call,
+    is_failed_call,
     lacks_snapshot,
     of_project,
     project_hash,
     status_and_snapshot,
+    took_time,
+    tool_name,
     workflow_start,
 )
 from agentstate.models.fields import new_id
@@ -169,7 +177,7 @@ class AgentWorkflowRun(models.Model):
         permissions = [("decide_approvals", "Can approve or reject calls that wait for approval")]
         indexes = [
             # Read by the admin's list of runs, newest first, for each status with and without a snapshot.
-            models.Index(status_and_snapshot(), F("started_at"), id_hash(), name="AgentWorkflowRun_status_idx"),
+            models.Index(status_and_snapshot(), F("started_at"), id_hash(), name="AgentWorkflowRun_kind_idx"),
             # Read by the same list for one workflow, and by its filter, which lists the workflows.
             models.Index(
                 workflow_start(),
@@ -181,6 +189,14 @@ class AgentWorkflowRun(models.Model):
             ),
             # Read by a project's list of runs, and by the links to its previous and next run.
             models.Index(project_hash(), F("started_at"), name="AgentWorkflowRun_started_idx"),
+            # Read by the list of runs in the order of their durations.
+            models.Index(duration(), id_hash(), condition=took_time(), name="AgentWorkflowRun_duration_idx"),
+            # Read by the list of the runs that failed with errors of one pattern, and by when it was first seen.
+            models.Index(
+                error_pattern(), F("started_at"), id_hash(), condition=has_failed(), name="AgentWorkflowRun_error_idx"
+            ),
+            # Read by the search for runs by how their id begins.
+            models.Index(beginning("id"), name="AgentWorkflowRun_beginning_idx"),
         ]
         constraints = [
             # Read by the look-up of a project's newest snapshot, and by the foreign key's SET NULL and CASCADE.
@@ -324,6 +340,12 @@ class AgentWorkflowRunEvent(models.Model):
             # events of its runs.
             models.Index(
                 fields=["run", "created_at"], condition=Q(type="state.changed"), name="AgentWorkflowRunEvent_save_idx"
+            ),
+            # Read by the list of the runs that called a tool, and by the list of tools.
+            models.Index(tool_name(), F("created_at"), condition=is_call(), name="AgentWorkflowRunEvent_call_idx"),
+            # Read by the list of the runs in which a tool's call failed.
+            models.Index(
+                tool_name(), F("created_at"), condition=is_failed_call(), name="AgentWorkflowRunEvent_fail_idx"
             ),
         ]
         constraints = [

@@ -6,7 +6,7 @@ from django.db import models
 from django.db.models import F, Func, Q, Value
 from django.db.models.lookups import Exact
 
-from agentstate.models.expressions import id_hash
+from agentstate.models.expressions import beginning, id_hash
 from agentstate.models.fields import new_id
 from agentstate.models.projects import Project
 from agentstate.models.runs import AgentWorkflowRun
@@ -51,6 +51,10 @@ class AgentSession(models.Model):
             # Read by the admin's list of sessions, newest first. Not updated_at: it changes with each appended entry,
             # and an indexed column that changes rules out heap-only updates.
             models.Index(F("created_at"), id_hash(), name="AgentSession_created_idx"),
+            # Read by the search for runs and sessions by how a session's id begins.
+            models.Index(beginning("id"), name="AgentSession_beginning_idx"),
+            # Read by the same search by a memory.
+            models.Index(beginning("memory_id"), condition=Q(memory_id__isnull=False), name="AgentSession_memory_idx"),
         ]
         constraints = [
             models.CheckConstraint(

@@ -114,6 +114,8 @@ INDEXES = {
         "(id)",
         "(project_id)",  # a project's sessions, and their cascade
         "(created_at, hashtextextended(id, (0)::bigint))",  # the list of sessions
+        '("left"(id, 32) COLLATE "C")',  # the search by how an id begins
+        '("left"(memory_id, 32) COLLATE "C") WHERE (memory_id IS NOT NULL)',  # the search by a memory
     },
     "AgentSessionEntry": {
         "(session_id, number)",  # a session's entries in order, and their cascade
@@ -154,13 +156,37 @@ INDEXES = {
         "(project_id, snapshot_at)",  # the newest snapshot, and the foreign key's SET NULL
         "(hashtextextended(project_id, (0)::bigint), started_at)",  # a project's runs in order
         # the list of runs, and its filters
-        "(((status || (num_nulls(snapshot_at))::text)), started_at, hashtextextended(id, (0)::bigint))",
+        (
+            "((\nCASE\n    WHEN ((workflow_id = 'legacy_snapshot'::text) AND (status = 'succeeded'::text) AND "
+            "(snapshot_at IS NOT NULL)) THEN 'backfilled'::text\n    ELSE (status || (num_nulls(snapshot_at))::text)\nEND), "
+            "started_at, hashtextextended(id, (0)::bigint))"
+        ),
         '("left"(workflow_id, 100), status, num_nulls(snapshot_at), started_at, hashtextextended(id, (0)::bigint))',
+        # the list by duration
+        (
+            "(((completed_at - started_at)), hashtextextended(id, (0)::bigint)) WHERE ((completed_at > started_at) AND "
+            "(completed_at < '9999-01-01 00:00:00+00'::timestamp with time zone) AND "
+            "(started_at >= '0002-01-01 00:00:00+00'::timestamp with time zone))"
+        ),
+        # the runs of one error, and when it was first seen
+        (
+            "(\"left\"(regexp_replace((split_part(ltrim(translate(\"left\"(COALESCE(error, ''::text), 1000), '\r'::text, "
+            "'\n'::text), ' \t\n'::text), '\n'::text, 1) COLLATE \"C\"), 'https?://\\S+|[^\\s@]+@[^\\s@]+|0x[0-9a-f]+|"
+            "\\m(?=[\\w-]*\\d[\\w-]*\\d)[\\w-]{8,}|\\d+([.,:]\\d+)*'::text, '#'::text, 'gi'::text), 200), started_at, "
+            "hashtextextended(id, (0)::bigint)) WHERE (status = 'failed'::text)"
+        ),
+        '("left"(id, 32) COLLATE "C")',  # the search by how an id begins
     },
     "AgentWorkflowRunEvent": {
         "(id)",
         "(run_id, created_at)",  # a run's events in order, and their cascade
         "(run_id, created_at) WHERE (type = 'state.changed'::text)",  # a project's history
+        # the runs that called a tool, and those in which a call of it failed
+        "(\"left\"((payload ->> 'tool'::text), 100), created_at) WHERE (type = 'tool.invocation'::text)",
+        (
+            "(\"left\"((payload ->> 'tool'::text), 100), created_at) WHERE ((type = 'tool.result'::text) AND "
+            "((payload ->> 'status'::text) = 'error'::text))"
+        ),
     },
     "Project": {"(id)"},
 }

@@ -79,4 +79,4 @@ def test_the_counts_come_from_the_index_of_the_list() -> None:
 
     plan = _runs("running").order_by().values("pk")[:1001].explain()
 
-    assert "AgentWorkflowRun_status_idx" in plan
+    assert "AgentWorkflowRun_kind_idx" in plan
