@@ -93,7 +93,7 @@ EVENT_INDEXES = (
 
 class Migration(migrations.Migration):
     atomic = False  # CREATE INDEX CONCURRENTLY runs in no transaction
-    dependencies = [("agentstate", "0028_incoming_files")]
+    dependencies = [("agentstate", "0031_kept_verifications")]
     operations = [
         *(AddIndex(RUN, each) for each in RUN_INDEXES),
         *(AddIndex("agentsession", each) for each in SESSION_INDEXES),

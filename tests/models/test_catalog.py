@@ -158,8 +158,8 @@ INDEXES = {
         # the list of runs, and its filters
         (
             "((\nCASE\n    WHEN ((workflow_id = 'legacy_snapshot'::text) AND (status = 'succeeded'::text) AND "
-            "(snapshot_at IS NOT NULL)) THEN 'backfilled'::text\n    ELSE (status || (num_nulls(snapshot_at))::text)\nEND), "
-            "started_at, hashtextextended(id, (0)::bigint))"
+            "(snapshot_at IS NOT NULL)) THEN 'backfilled'::text\n    ELSE (status || (num_nulls(snapshot_at))::text)\n"
+            "END), started_at, hashtextextended(id, (0)::bigint))"
         ),
         '("left"(workflow_id, 100), status, num_nulls(snapshot_at), started_at, hashtextextended(id, (0)::bigint))',
         # the list by duration
@@ -170,8 +170,9 @@ INDEXES = {
         ),
         # the runs of one error, and when it was first seen
         (
-            "(\"left\"(regexp_replace((split_part(ltrim(translate(\"left\"(COALESCE(error, ''::text), 1000), '\r'::text, "
-            "'\n'::text), ' \t\n'::text), '\n'::text, 1) COLLATE \"C\"), 'https?://\\S+|[^\\s@]+@[^\\s@]+|0x[0-9a-f]+|"
+            '("left"(regexp_replace((split_part(ltrim(translate("left"(COALESCE(error, \'\'::text), 1000), '
+            "'\r'::text, '\n'::text), ' \t\n'::text), '\n'::text, 1) COLLATE \"C\"), "
+            "'https?://\\S+|[^\\s@]+@[^\\s@]+|0x[0-9a-f]+|"
             "\\m(?=[\\w-]*\\d[\\w-]*\\d)[\\w-]{8,}|\\d+([.,:]\\d+)*'::text, '#'::text, 'gi'::text), 200), started_at, "
             "hashtextextended(id, (0)::bigint)) WHERE (status = 'failed'::text)"
         ),
