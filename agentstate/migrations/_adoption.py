@@ -49,6 +49,7 @@ OUR_TABLES = (
     "AgentStateReadCount",
     "AgentStateReadDifference",
     "AgentStateRolloutStep",
+    "AgentStateStepRequest",
     "AgentStateUnequalProject",
     "AgentStateVerification",
 )

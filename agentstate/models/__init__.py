@@ -7,7 +7,7 @@ from agentstate.models.incoming import IncomingFile
 from agentstate.models.passes import BackfillPass, LeftAside
 from agentstate.models.projects import LegacyState, Project
 from agentstate.models.reads import ReadCount, ReadDifference
-from agentstate.models.rollout import Rollout, RolloutStep
+from agentstate.models.rollout import Rollout, RolloutStep, StepRequest
 from agentstate.models.runs import AgentWorkflowRun, AgentWorkflowRunEvent
 from agentstate.models.sessions import AgentSession, AgentSessionEntry
 from agentstate.models.tokens import ApiToken
@@ -33,5 +33,6 @@ __all__ = [
     "ReadDifference",
     "Rollout",
     "RolloutStep",
+    "StepRequest",
     "UnequalProject",
 ]

@@ -33,6 +33,11 @@ class RolloutStep(models.Model):
 
     class Meta:
         db_table = "AgentStateRolloutStep"
+        permissions = [
+            ("advance_rollout", "Can take the rollout one step up if all conditions are met"),
+            ("override_rollout", "Can take the rollout one step up although conditions are not met"),
+            ("retreat_rollout", "Can take the rollout one step down"),
+        ]
 
     def __str__(self) -> str:
         return f"{self.from_stage} → {self.to_stage} at {self.at:%Y-%m-%d %H:%M:%S}"
@@ -64,3 +69,49 @@ class Rollout(RolloutStep):
         proxy = True
         default_permissions = ()
         verbose_name = verbose_name_plural = "rollout"
+
+
+class StepRequest(models.Model):
+    """A step that an operator requested on the rollout's page: who, why, and what became of it.
+
+    Its process may die. The step itself is atomic or can be continued, so such a request is only marked as killed.
+    """
+
+    class Action(models.TextChoices):
+        ADVANCE = "advance"
+        RETREAT = "retreat"
+
+    class Outcome(models.TextChoices):
+        RUNNING = "running"
+        TAKEN = "taken"
+        REFUSED = "refused"
+        INTERRUPTED = "interrupted"
+        FAILED = "failed"
+        KILLED = "killed"
+
+    action = models.TextField(choices=Action)
+    stage = models.TextField(help_text="The stage that the operator saw.")
+    percent = models.DecimalField(max_digits=4, decimal_places=1, help_text="The share that the operator saw.")
+    to_percent = models.DecimalField(max_digits=4, decimal_places=1, null=True, help_text="The share requested.")
+    overrides = models.BooleanField(default=False, help_text="Whether the step may be taken with conditions not met.")
+    reason = models.TextField(default="", blank=True)
+    requested_by = models.TextField()
+    requested_at = models.DateTimeField()
+    ended_at = models.DateTimeField(null=True, blank=True)
+    outcome = models.TextField(choices=Outcome, default=Outcome.RUNNING)
+    message = models.TextField(default="", blank=True, help_text="What it does now, or why it ended as it did.")
+    step = models.ForeignKey(
+        RolloutStep, null=True, blank=True, on_delete=models.SET_NULL, db_constraint=False, db_index=False
+    )
+
+    class Meta:
+        db_table = "AgentStateStepRequest"
+        default_permissions = ("view",)
+        verbose_name = "rollout request"
+
+    def __str__(self) -> str:
+        return f"{self.action} from {self.stage}"
+
+    @property
+    def is_running(self) -> bool:
+        return self.outcome == self.Outcome.RUNNING

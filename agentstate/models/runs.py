@@ -174,7 +174,11 @@ class AgentWorkflowRun(models.Model):
 
     class Meta:
         db_table = "AgentWorkflowRun"
-        permissions = [("decide_approvals", "Can approve or reject calls that wait for approval")]
+        permissions = [
+            ("decide_approvals", "Can approve or reject calls that wait for approval"),
+            ("cancel_runs", "Can cancel pending and running runs"),
+            ("close_stale_runs", "Can close runs whose process died"),
+        ]
         indexes = [
             # Read by the admin's list of runs, newest first, for each status with and without a snapshot.
             models.Index(status_and_snapshot(), F("started_at"), id_hash(), name="AgentWorkflowRun_kind_idx"),

@@ -7,9 +7,7 @@ died leaves a row without an end, which the next one removes.
 
 from __future__ import annotations
 
-import contextvars
 import logging
-import threading
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -18,7 +16,7 @@ from django.db import connection, transaction
 
 from agentstate.actors import actor
 from agentstate.backfill.locks import NAMESPACE
-from agentstate.distant_times import distant_times
+from agentstate.background import in_background
 from agentstate.models import BackfillPass, FlagChange, KeptVerification, UnequalProject
 from agentstate.models.runs import ClockTimestamp
 from agentstate.rollout.figures import Figures
@@ -91,10 +89,7 @@ class Counted:
 
 def count_in_background(wait: float) -> None:
     """Count in a thread of its own, and wait so many seconds for its end: a small database is counted by then."""
-    context = contextvars.copy_context()
-    thread = threading.Thread(target=context.run, args=(_count_in_thread,), name="rollout count", daemon=True)
-    thread.start()
-    thread.join(wait)
+    in_background("rollout count", _count_and_log).join(wait)
 
 
 def count_now() -> bool:
@@ -118,14 +113,11 @@ def count_now() -> bool:
     return True
 
 
-def _count_in_thread() -> None:
+def _count_and_log() -> None:
     try:
-        with distant_times():
-            count_now()
-    except Exception:  # the row has the error for people, and the thread has nobody to raise it to
+        count_now()
+    except Exception:  # the row has the error too
         logger.exception("The count for the rollout's page failed")
-    finally:
-        connection.close()
 
 
 def _claim(cursor: CursorWrapper) -> None:

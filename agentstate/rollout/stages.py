@@ -220,6 +220,11 @@ class RolloutState:
         return next((position for position in self._candidates if not self.differences(position)), None)
 
     @property
+    def may_go_down(self) -> bool:
+        """Whether there is a step down that no migration takes."""
+        return self.position is not None and self.position.stage not in (Stage.LEGACY, Stage.CONTRACTED)
+
+    @property
     def nearest(self) -> list[NearestPosition]:
         """The positions from which the fewest gates differ."""
         candidates = [NearestPosition(position, self.differences(position)) for position in self._candidates]

@@ -58,12 +58,19 @@ class StepMonitor:
     stop: threading.Event = field(default_factory=threading.Event)
 
 
-def advance(*, percent: Decimal | None = None, override: str = "", monitor: StepMonitor | None = None) -> RolloutStep:
+def advance(
+    *,
+    percent: Decimal | None = None,
+    override: str = "",
+    monitor: StepMonitor | None = None,
+    seen: Position | None = None,
+) -> RolloutStep:
     """Take one step up, if its conditions are met.
 
     Args:
         percent: the share of projects to read from the AgentKit home, where that is the next step.
         override: why to take the step although conditions are not met. Recorded only in that case.
+        seen: the position that the operator decided about; the present one by default.
 
     Raises:
         ConditionsNotMet: conditions are not met.
@@ -78,7 +85,8 @@ def advance(*, percent: Decimal | None = None, override: str = "", monitor: Step
     """
     refuse_unfit_database()
     monitor = monitor or StepMonitor()
-    seen = _require_place(RolloutState.read())
+    now = _require_place(RolloutState.read())
+    seen = seen or now
     with _one_at_a_time():
         position = _still_there(seen)
         target, evidence = _refuse_top(above(position, percent)), Evidence()
@@ -104,13 +112,16 @@ def advance(*, percent: Decimal | None = None, override: str = "", monitor: Step
         return with_lock_timeout(lambda: take(then=freeze))
 
 
-def retreat(*, percent: Decimal | None = None, monitor: StepMonitor | None = None) -> RolloutStep:
+def retreat(
+    *, percent: Decimal | None = None, monitor: StepMonitor | None = None, seen: Position | None = None
+) -> RolloutStep:
     """Take one step down. Brings the columns up to date before fewer projects read from the AgentKit home.
 
     Resumes an interrupted retreat.
 
     Args:
         percent: a smaller share of projects that still reads from the AgentKit home.
+        seen: the position that the operator decided about; the present one by default.
 
     Raises:
         NoStage: the flags match no stage.
@@ -126,7 +137,8 @@ def retreat(*, percent: Decimal | None = None, monitor: StepMonitor | None = Non
     """
     refuse_unfit_database()
     monitor = monitor or StepMonitor()
-    seen = _require_place(RolloutState.read())
+    now = _require_place(RolloutState.read())
+    seen = seen or now
     with _one_at_a_time():
         position = _still_there(seen)
         if unfinished := unfinished_step(position):

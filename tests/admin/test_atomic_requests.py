@@ -9,6 +9,7 @@ from django.core.cache import cache
 from django.db import connection
 from django.urls import reverse as url_of
 
+from agentstate.models import StepRequest
 from tests import scenes
 from tests.admin.viewers import superuser
 from tests.factories import ProjectFactory
@@ -35,6 +36,16 @@ def test_each_list_is_shown(model: str) -> None:
 
 def test_the_rollout_page_verifies_outside_of_the_request_s_transaction() -> None:
     scenes.open_gates(agentkit_writes=True)
-    response = superuser().post(url_of("admin:agentstate_rollout_changelist"), {"count": "conditions"})
+    page = url_of("admin:agentstate_rollout_changelist")
+    response = superuser().post(page, {"count": "conditions"}, follow=True)
 
-    assert response.context["found"].value is not None
+    assert response.context["counted"].kept is not None
+
+
+def test_a_step_is_taken_outside_of_the_request_s_transaction() -> None:
+    scenes.open_gates(agentkit_writes=True)
+    address = url_of("admin:agentstate_rollout_retreat")
+    client = superuser()
+    client.post(address, {"seen": client.get(address).context["form"].initial["seen"]})
+
+    assert StepRequest.objects.get().outcome == "taken"

@@ -33,6 +33,7 @@ OUR_TABLES = {
     "AgentStateReadCount",
     "AgentStateReadDifference",
     "AgentStateRolloutStep",
+    "AgentStateStepRequest",
     "AgentStateUnequalProject",
     "AgentStateVerification",
     "AgentWorkflowRun",

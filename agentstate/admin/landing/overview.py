@@ -26,7 +26,7 @@ RECENT = timedelta(hours=24)
 # Models by what people come for; any other model of the app comes last.
 GROUPS = {
     "Watch": ("AgentWorkflowRun", "AgentSession", "Project", "AgentDocument"),
-    "Migrate": ("Rollout", "LeftAside", "BackfillPass", "Flag", "FlagChange", "RolloutStep"),
+    "Migrate": ("Rollout", "LeftAside", "BackfillPass", "Flag", "FlagChange", "RolloutStep", "StepRequest"),
 }
 
 
@@ -43,6 +43,7 @@ def overview(user: User | AnonymousUser) -> dict[str, Any]:
     """Return the figures that a user may see, and what they need to know at once."""
     figures: list[Figure] = []
     refused: list[str] = []
+    retreat_url = ""
     if may_see(RolloutStep, user):
         state = RolloutState.read()
         refused = refused_saves(state)
@@ -50,6 +51,8 @@ def overview(user: User | AnonymousUser) -> dict[str, Any]:
         figures.append(
             Figure("Rollout", stage, reverse("admin:agentstate_rollout_changelist"), state.position is None)
         )
+        if state.may_go_down and user.has_perm("agentstate.retreat_rollout"):
+            retreat_url = reverse("admin:agentstate_rollout_retreat")
     if may_see(LeftAside, user):
         count = _count(LeftAside.objects.open())
         figures.append(Figure("Left aside, open", _shown(count), _list(LeftAside), count > 0))
@@ -59,7 +62,7 @@ def overview(user: User | AnonymousUser) -> dict[str, Any]:
         count = _count(failed)
         label = "Failed, started in the last 24 hours"
         figures.append(Figure(label, _shown(count), _list(AgentWorkflowRun, status="failed"), count > 0))
-    return {"figures": figures, "refused_saves": refused}
+    return {"figures": figures, "refused_saves": refused, "retreat_url": retreat_url}
 
 
 def grouped(models: list[dict[str, Any]]) -> list[tuple[str, list[dict[str, Any]]]]:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin
 from django.core.exceptions import PermissionDenied
+from django.db import transaction
 from django.http import HttpResponseRedirect
 from django.template.loader import render_to_string
 from django.template.response import TemplateResponse
@@ -15,12 +16,12 @@ from django.views.decorators.http import require_http_methods
 
 from agentstate.actors import acting_as
 from agentstate.admin.rollout import lists
+from agentstate.admin.rollout.actions import StepPages, may
 from agentstate.admin.rollout.context import page_context, stage_context
 from agentstate.admin.rollout.reads_plot import HOURS, reads
 from agentstate.admin.shared.links import may_see
 from agentstate.admin.shared.paging import KeysetPages
-from agentstate.admin.shared.read_only import ReadOnlyAdmin
-from agentstate.models import BackfillPass, FlagChange, LeftAside, Project, Rollout, RolloutStep
+from agentstate.models import BackfillPass, FlagChange, LeftAside, Project, Rollout, RolloutStep, StepRequest
 from agentstate.rollout.counting import Counted, count_in_background
 from agentstate.row_security import refuse_hidden_rows
 from agentstate.state.foreign_changes import read_foreign_changes
@@ -34,8 +35,8 @@ WAIT = 1.0  # seconds that a page waits for a count before it shows the one befo
 
 
 @admin.register(Rollout)
-class RolloutAdmin(ReadOnlyAdmin):
-    """The page of the rollout. It takes no steps."""
+class RolloutAdmin(StepPages):
+    """The page of the rollout, and its steps."""
 
     class Media:
         css = {"all": ["agentstate/rollout.css"]}
@@ -45,8 +46,9 @@ class RolloutAdmin(ReadOnlyAdmin):
 
     def get_urls(self) -> list[URLPattern]:
         view = self.admin_site.admin_view(self.changelist_view)
-        return [path("", view, name="agentstate_rollout_changelist")]
+        return [path("", view, name="agentstate_rollout_changelist"), *self.step_urls()]
 
+    @method_decorator(transaction.non_atomic_requests)  # the thread that counts has a connection of its own
     @method_decorator(require_http_methods(["GET", "HEAD", "POST"]))
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         """Show the page with the last count. A POST counts again, and so does a GET if that is too old."""
@@ -83,6 +85,7 @@ class RolloutAdmin(ReadOnlyAdmin):
                 model._meta.model_name: may_see(model, request.user)
                 for model in (BackfillPass, FlagChange, LeftAside, Project)
             },
+            "may": may(request.user),
             "may_change_flags": request.user.has_perm("agentstate.change_flag"),
         }
         return TemplateResponse(request, "admin/agentstate/rollout/page.html", context)
@@ -124,3 +127,33 @@ class RolloutStepAdmin(KeysetPages):
         return render_to_string(
             "admin/agentstate/rollout/as_they_stood.html", {"conditions": lists.conditions_of(step)}
         )
+
+
+@admin.register(StepRequest)
+class StepRequestAdmin(KeysetPages):
+    """The steps that operators requested on the page."""
+
+    list_display = ("asked", "request", "requested_by", "reason", "outcome", "message")
+    fields = readonly_fields = (
+        "asked",
+        "request",
+        "requested_by",
+        "reason",
+        "overrides",
+        "outcome",
+        "message",
+        "ended",
+        "step",
+    )
+
+    @admin.display(description="requested")
+    def asked(self, request: StepRequest) -> str:
+        return render_to_string("admin/agentstate/includes/moment.html", {"when": request.requested_at})
+
+    @admin.display(description="request")
+    def request(self, request: StepRequest) -> str:
+        return str(request)
+
+    @admin.display(description="ended")
+    def ended(self, request: StepRequest) -> str:
+        return render_to_string("admin/agentstate/includes/moment.html", {"when": request.ended_at})

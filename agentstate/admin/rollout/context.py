@@ -13,6 +13,7 @@ from agentstate.rollout.status import override_at
 from agentstate.rollout.steps import CONTRACT, UNCONTRACT, unfinished_step
 
 if TYPE_CHECKING:
+    from agentstate.admin.rollout.presentation import ConditionRow
     from agentstate.rollout.counting import Counted
     from agentstate.rollout.figures import Figures
     from agentstate.rollout.stages import Position
@@ -50,6 +51,7 @@ def page_context(counted: Counted) -> dict[str, Any]:
         "advance": CONTRACT if target and target.stage == Stage.CONTRACTED else ADVANCE,
         "retreat": UNCONTRACT if position and position.stage == Stage.CONTRACTED else RETREAT,
         "gates": lists.gates(rollout_state),
+        "asked": lists.recent_request(),
         "counted": counted,
         "figures": figures,
         "parts": presentation.parts(figures.verification) if figures else [],
@@ -57,16 +59,22 @@ def page_context(counted: Counted) -> dict[str, Any]:
     }
 
 
+def known_conditions(target: Position, counted: Counted) -> list[ConditionRow] | None:
+    """Return the conditions of a step by the last count, None while the first is being made."""
+    if counted.kept is None and target.stage not in _WITHOUT_SCAN:
+        return None
+    evidence = Evidence(counted.figures, counted.kept.started_at if counted.kept else None)
+    return presentation.in_words(evidence.conditions(target))
+
+
 def _next_step(target: Position, counted: Counted, figures: Figures | None) -> dict[str, Any]:
     """Return the context of the next step: its conditions, none while they are not counted yet."""
-    evidence = Evidence(figures, counted.kept.started_at if counted.kept else None)
-    needs_scan = target.stage not in _WITHOUT_SCAN
-    is_known = figures or not needs_scan
-    rows = presentation.in_words(evidence.conditions(target)) if is_known else []
+    rows = known_conditions(target, counted) or []
     problems = figures.verification.problems if figures else {}
     return {
         "next": target,
-        "needs_scan": needs_scan,
+        "needs_scan": target.stage not in _WITHOUT_SCAN,
+        "is_contract": target.stage == Stage.CONTRACTED,
         "conditions": rows,
         "missing": sum(not row.holds for row in rows),
         "problems": {kind: count for kind, count in problems.items() if count},

@@ -8,23 +8,26 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from django.db.models import Exists, F, OuterRef
 from django.db.models.functions import Left
 from django.urls import reverse
+from django.utils import timezone
 from django.utils.http import urlencode
 
 from agentstate.backfill.acceptance import status_of, valid_acceptances
 from agentstate.gates import AGENTKIT_WRITES, BUCKETS_A_PERCENT, GATES
 from agentstate.models import BackfillPass, FlagChange, LeftAside, Project, ReadDifference, RolloutStep
+from agentstate.rollout.requests import newest_request
 from agentstate.rollout.stages import Position, Stage
 
 if TYPE_CHECKING:
     from decimal import Decimal
 
     from agentstate.gates import Gate, Share
-    from agentstate.models import Flag
+    from agentstate.models import Flag, StepRequest
     from agentstate.rollout.stages import RolloutState
 
 # How many rows of each list the page shows.
 NAMED, LISTED = 5, 20
 PASSES, STEPS = 10, 5
+RECENT = timedelta(minutes=15)
 
 GATE_MEANINGS = {
     "agentkit_writes": "saves go into runs and events",
@@ -127,6 +130,14 @@ class StepRow(NamedTuple):
 def steps() -> list[StepRow]:
     """Return the newest steps first."""
     return [StepRow(step, step_in_words(step)) for step in RolloutStep._default_manager.order_by("-pk")[:STEPS]]
+
+
+def recent_request() -> StepRequest | None:
+    """Return the newest request of a step while it is running, and for some minutes after its end."""
+    newest = newest_request()
+    if newest is None or (newest.ended_at and timezone.now() - newest.ended_at > RECENT):
+        return None
+    return newest
 
 
 def step_in_words(step: RolloutStep) -> str:

@@ -20,7 +20,7 @@ from tests.rollout.ladder import found_by_reads, let_time_pass, stand_at
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-from tests.admin.rollout.page import NASTY, PROJECTS, STAGES, get, section, standings, step, text_of
+from tests.admin.rollout.page import NASTY, PAGE, PROJECTS, STAGES, get, section, standings, step, text_of
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -52,13 +52,13 @@ class TestTheStage:
         (rung,) = (rung for rung in response.context["ladder"] if rung.state == "here")
         assert rung.shares == [("1", "passed"), ("10", "here"), ("50", "ahead"), ("100", "ahead")]
 
-    def test_an_open_step_names_the_command_and_has_no_button(self) -> None:
+    def test_an_open_step_has_a_button_and_names_the_command(self) -> None:
         stand_at("legacy")
         shown = section(get(), "conditions")
 
         assert "<strong>Open</strong>: its one condition is met." in shown
-        assert '<pre tabindex="0">manage.py agentkit_rollout advance</pre>' in shown
-        assert "<form" not in shown
+        assert "<code>manage.py agentkit_rollout advance</code>" in shown
+        assert f'<a class="button" href="{PAGE}advance/">Advance…</a>' in shown
 
     def test_each_condition_is_met_or_not_met(self) -> None:
         stand_at("shadow_read")
@@ -142,7 +142,7 @@ class TestTheStage:
         stand_at("agentkit_read")
         step(from_stage="agentkit_only", to_stage="agentkit_read", to_percent=100, completed_at=None)
 
-        assert "is unfinished. Run manage.py agentkit_rollout retreat to continue." in text_of(get())
+        assert "is unfinished. Continue it, or run manage.py agentkit_rollout retreat." in text_of(get())
 
     def test_a_freeze_shows_its_start_and_its_author(self) -> None:
         stand_at("frozen")

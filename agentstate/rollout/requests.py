@@ -1,0 +1,162 @@
+"""Steps that were requested on a page: taken in a thread of the web process, with their progress in a table.
+
+The thread runs what ``manage.py agentkit_rollout`` runs. A request is alive while its connection holds the lock of the
+request's id. If the web process ends, the step stops at its next safe point; if it is killed, the server rolls the
+running statement back. Either way, the same step can be requested again and continues.
+"""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import threading
+import time
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from django.db import connection
+
+from agentstate.actors import actor
+from agentstate.backfill import BackfillError
+from agentstate.backfill.locks import NAMESPACE, release
+from agentstate.backfill.poolers import refuse_transaction_pooling
+from agentstate.background import in_background
+from agentstate.models import StepRequest
+from agentstate.models.runs import ClockTimestamp
+from agentstate.rollout.errors import Interrupted, RolloutError
+from agentstate.rollout.stages import Position, Stage
+from agentstate.rollout.steps import StepMonitor, advance, retreat
+from agentstate.rollout.waiting import listed, server_time
+from agentstate.row_security import RowsHidden
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from agentstate.backfill import Progress
+    from agentstate.models import RolloutStep
+    from agentstate.rollout.waiting import Transaction
+
+logger = logging.getLogger(__name__)
+
+# The lock that a request holds while its thread lives: (this number, the request's id).
+_IS_ALIVE = NAMESPACE + 4
+REPORT_EVERY = 1.0  # seconds
+BEGINS_WITHIN = timedelta(seconds=10)  # until then a request need not hold its lock
+PATIENCE = 10.0  # seconds that an ending process waits for the next safe point
+
+_ALIVE = """
+    SELECT objid::bigint FROM pg_locks
+    WHERE locktype = 'advisory' AND granted AND objsubid = 2 AND classid = %s
+        AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"""
+
+# The threads of this process, each with the event that stops its step.
+_running: dict[threading.Thread, threading.Event] = {}
+
+
+def take_in_background(request: StepRequest, wait: float) -> StepRequest:
+    """Store a request, take its step in a thread, and wait so many seconds for its end.
+
+    Returns:
+        The stored request, as it is after that time.
+    """
+    request.requested_by, request.requested_at = actor(), server_time()
+    request.save(force_insert=True)
+    stop = threading.Event()
+    thread = in_background("rollout step", _Taking(request, stop).run)
+    for ended in [each for each in _running if not each.is_alive()]:
+        del _running[ended]
+    _running[thread] = stop
+    thread.join(wait)
+    request.refresh_from_db()
+    return request
+
+
+def newest_request() -> StepRequest | None:
+    """Return the newest request; one whose process died is marked as killed first."""
+    newest = StepRequest.objects.order_by("-pk").first()
+    if newest and newest.is_running and not _is_alive(newest):
+        # It may have ended after it was read.
+        running = StepRequest.objects.filter(pk=newest.pk, outcome=StepRequest.Outcome.RUNNING)
+        running.update(outcome=StepRequest.Outcome.KILLED, ended_at=ClockTimestamp())
+        newest.refresh_from_db()
+    return newest
+
+
+class _Taking:
+    """A request whose step is being taken, in a thread of its own."""
+
+    def __init__(self, request: StepRequest, stop: threading.Event) -> None:
+        self._request, self._stop = request, stop
+        self._reported_at = 0.0
+
+    def run(self) -> None:
+        """Take the step, and store how it ended."""
+        outcomes = StepRequest.Outcome
+        try:
+            with _alive(self._request):
+                step = self._take()
+        except Interrupted as error:
+            self._end(outcomes.INTERRUPTED, str(error))
+        except (RolloutError, BackfillError, RowsHidden) as error:
+            self._end(outcomes.REFUSED, str(error))
+        except Exception as error:
+            logger.exception("The requested step failed")
+            self._end(outcomes.FAILED, f"{type(error).__name__}: {error}")
+        else:
+            self._end(outcomes.TAKEN, "", step)
+
+    def _take(self) -> RolloutStep:
+        request = self._request
+        monitor = StepMonitor(progress=self._progress, waiting=self._wait, stop=self._stop)
+        seen = Position(Stage(request.stage), request.percent)
+        if request.action == StepRequest.Action.RETREAT:
+            return retreat(percent=request.to_percent, monitor=monitor, seen=seen)
+        self._report("Checking the conditions.")
+        override = request.reason if request.overrides else ""
+        return advance(percent=request.to_percent, override=override, monitor=monitor, seen=seen)
+
+    def _progress(self, progress: Progress) -> None:
+        now = time.monotonic()
+        if progress.total and (now - self._reported_at >= REPORT_EVERY or progress.done == progress.total):
+            self._reported_at = now
+            self._report(f"{progress.step}: {progress.done:,} of {progress.total:,} projects.")
+
+    def _wait(self, transactions: Sequence[Transaction]) -> None:
+        self._report(f"Waiting for older transactions to end ({len(transactions)}): {listed(transactions)}.")
+
+    def _report(self, message: str) -> None:
+        StepRequest.objects.filter(pk=self._request.pk).update(message=message)
+
+    def _end(self, outcome: StepRequest.Outcome, message: str, step: RolloutStep | None = None) -> None:
+        StepRequest.objects.filter(pk=self._request.pk).update(
+            outcome=outcome, message=message, step=step, ended_at=ClockTimestamp()
+        )
+
+
+@contextmanager
+def _alive(request: StepRequest) -> Iterator[None]:
+    refuse_transaction_pooling()
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_lock(%s, %s)", [_IS_ALIVE, request.pk])
+    try:
+        yield
+    finally:
+        release("pg_advisory_unlock", (_IS_ALIVE, request.pk))
+
+
+def _is_alive(request: StepRequest) -> bool:
+    if server_time() - request.requested_at < BEGINS_WITHIN:
+        return True
+    with connection.cursor() as cursor:
+        cursor.execute(_ALIVE, [_IS_ALIVE])
+        return request.pk in {pk for (pk,) in cursor.fetchall()}
+
+
+@atexit.register
+def _stop_at_a_safe_point() -> None:
+    for stop in _running.values():
+        stop.set()
+    end = time.monotonic() + PATIENCE
+    for thread in _running:
+        thread.join(max(0.0, end - time.monotonic()))
