@@ -39,6 +39,10 @@ class Project(models.Model):
 
     class Meta:
         db_table = "Project"
+        permissions = [
+            ("settle_project", "Can decide which home of a forked, unequal or emptied project is kept"),
+            ("restore_project", "Can restore an earlier state of a project"),
+        ]
 
     def __str__(self) -> str:
         return self.name

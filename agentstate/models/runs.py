@@ -201,6 +201,13 @@ class AgentWorkflowRun(models.Model):
             ),
             # Read by the search for runs by how their id begins.
             models.Index(beginning("id"), name="AgentWorkflowRun_beginning_idx"),
+            # Read by the admin's list of projects, newest snapshot first.
+            models.Index(
+                F("snapshot_at"),
+                id_hash(),
+                condition=Q(project__isnull=False, snapshot_at__isnull=False),
+                name="AgentWorkflowRun_snapshot_idx",
+            ),
         ]
         constraints = [
             # Read by the look-up of a project's newest snapshot, and by the foreign key's SET NULL and CASCADE.

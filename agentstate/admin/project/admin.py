@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING, Any, ParamSpec
 from django.contrib import admin
 from django.contrib.admin.utils import quote, unquote
 from django.core.exceptions import PermissionDenied
-from django.db.models import Q, TextField
-from django.db.models.expressions import RawSQL
 from django.db.models.functions import Left
 from django.http import Http404, HttpRequest, HttpResponse
 from django.template.loader import render_to_string
@@ -21,20 +19,25 @@ from django.utils.http import urlencode
 from django.utils.text import Truncator
 from django.views.decorators.http import require_safe
 
+from agentstate.admin.project.changelist import (
+    FatalFilter,
+    OpenConflictsFilter,
+    OrderFilter,
+    ProjectChangeList,
+    StandingFilter,
+)
 from agentstate.admin.project.context import differing, panels_at, standing_summary
 from agentstate.admin.project.decisions import CHANGE, DecisionPages, can_decide
 from agentstate.admin.project.documents import LARGEST, document_text, read_documents
 from agentstate.admin.project.moments import position
 from agentstate.admin.shared.formats import indented
 from agentstate.admin.shared.links import may_see
-from agentstate.admin.shared.paging import KeysetChangeList, KeysetPages
+from agentstate.admin.shared.paging import KeysetPages
 from agentstate.models import AgentSession, AgentWorkflowRun, AgentWorkflowRunEvent, Project
 from agentstate.state import ProjectNotFound
-from agentstate.state.homes import NEWEST, PROJECTS
-from agentstate.state.standing import STANDING, Standing
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from django.contrib.admin.views.main import ChangeList
     from django.db.models import Model, QuerySet
@@ -60,41 +63,12 @@ def _not_found_once_it_is_gone(view: Callable[P, HttpResponse]) -> Callable[P, H
     return looking
 
 
-# A correlated subquery, so that a page in the list's order reads no more rows than it needs.
-_STANDING = f'SELECT {STANDING} FROM {PROJECTS} p {NEWEST} WHERE p.id = "Project"."id"'
-
-
-class StandingFilter(admin.SimpleListFilter):
-    """Filters by standing. A rare standing scans all projects."""
-
-    title = parameter_name = "standing"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [(standing.value, standing.replace("_", " ")) for standing in Standing]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        if self.value() is None:
-            return queryset
-        standing = RawSQL(_STANDING, [], output_field=TextField())  # noqa: S611 - constant pieces
-        found: QuerySet[Any] = queryset.alias(standing=standing).filter(standing=self.value())
-        return found
-
-
-class ProjectChangeList(KeysetChangeList):
-    """A list of projects. The planner cannot estimate how many have a standing."""
-
-    def _total(self, parts: Sequence[QuerySet[Model]]) -> str:
-        if self.chosen(StandingFilter.parameter_name) and (self.page.before or self.page.after):
-            return f"{len(self.result_list):,} on this page"
-        return super()._total(parts)
-
-
 @admin.register(Project)
 class ProjectAdmin(DecisionPages, KeysetPages):
     """Shows projects. The view permission includes their state at any moment."""
 
-    list_display = ("shown_id", "shown_name", "created")
-    list_filter = (StandingFilter,)
+    list_display = ("shown_id", "shown_name", "standing", "score", "open_conflicts", "fatal", "last_change", "created")
+    list_filter = (OrderFilter, StandingFilter, OpenConflictsFilter, FatalFilter)
     keyset = ("id",)
     search_fields = ("=id",)
     search_help_text = "A project's id, or how it begins, or a part of its name"
@@ -121,6 +95,33 @@ class ProjectAdmin(DecisionPages, KeysetPages):
     def shown_name(self, project: Any) -> str:
         return _text(project.name_start)
 
+    @admin.display(description="standing")
+    def standing(self, project: Any) -> str:
+        return self._figure(project, "standing")
+
+    @admin.display(description="score")
+    def score(self, project: Any) -> str:
+        return self._figure(project, "score")
+
+    @admin.display(description="open conflicts")
+    def open_conflicts(self, project: Any) -> str:
+        return self._figure(project, "open_conflicts")
+
+    @admin.display(description="fatal items")
+    def fatal(self, project: Any) -> str:
+        return self._figure(project, "fatal")
+
+    @admin.display(description="last change")
+    def last_change(self, project: Any) -> str:
+        return render_to_string(
+            "admin/agentstate/includes/moment.html", {"when": project.figures and project.figures.last_change}
+        )
+
+    def _figure(self, project: Any, name: str) -> str:
+        value = getattr(project.figures, name, None)  # None: the project was deleted meanwhile
+        context = {"name": name, "value": value, "figures": project.figures}
+        return render_to_string("admin/agentstate/project/figure.html", context)
+
     @admin.display(description="created")
     def created(self, project: Project) -> str:
         return render_to_string("admin/agentstate/includes/moment.html", {"when": project.created_at})
@@ -128,11 +129,7 @@ class ProjectAdmin(DecisionPages, KeysetPages):
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Model], search_term: str
     ) -> tuple[QuerySet[Model], bool]:
-        return queryset, False
-
-    def parts(self, term: str) -> tuple[Sequence[Q], str]:
-        words = term.strip()
-        return [Q(id__startswith=words) | Q(id=term) | Q(name__icontains=words)], ""
+        return queryset, False  # ProjectChangeList finds them
 
     def get_urls(self) -> list[URLPattern]:
         def named(address: str, view: Callable[..., HttpResponse], name: str) -> URLPattern:

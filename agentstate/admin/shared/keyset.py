@@ -9,9 +9,9 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, cast
 
 from django.core.exceptions import ValidationError
-from django.db.models import F, Func, Value
+from django.db.models import F, Func, Lookup, Value
 from django.db.models.fields import BooleanField, DateTimeField, Field
-from django.db.models.lookups import GreaterThan, LessThan
+from django.db.models.lookups import GreaterThan, GreaterThanOrEqual, LessThan, LessThanOrEqual
 
 from agentstate.distant_times import DistantTime
 
@@ -87,14 +87,14 @@ class Keyset:
             rows = self._rows(parts, cursor)
             if len(rows) > self.size:
                 rows = rows[self.size - 1 :: -1]
-                return KeysetPage([row[-1] for row in rows], self._text(rows[0]), self._text(rows[-1]))
+                return KeysetPage([row[-1] for row in rows], self.text(rows[0]), self.text(rows[-1]))
             cursor = None
         rows = self._rows(parts, cursor)
         shown = rows[: self.size]
         return KeysetPage(
             [row[-1] for row in shown],
-            before=self._text(shown[0]) if cursor and shown else "",
-            after=self._text(shown[-1]) if len(rows) > self.size else "",
+            before=self.text(shown[0]) if cursor and shown else "",
+            after=self.text(shown[-1]) if len(rows) > self.size else "",
         )
 
     def cursor(self, text: str, queryset: Rows, *, is_before: bool) -> Cursor:
@@ -112,14 +112,22 @@ class Keyset:
         except (ValueError, TypeError, OverflowError, RecursionError, ValidationError) as error:
             raise BadCursor(text) from error
 
+    def beyond(self, part: Rows, cursor: Cursor | None, pk: str = "pk") -> QuerySet[Model, tuple[Any, ...]]:
+        """Return the keys and primary keys of the rows from a place on, in the direction that it looks."""
+        order = self._reversed() if cursor and cursor.is_before else self.order
+        selected = _selecting(self._beyond(part, cursor), self.names)
+        return selected.order_by(*order).values_list(*self.names, pk)
+
+    def upto(self, part: Rows, cursor: Cursor) -> Rows:
+        """Return the rows that :meth:`beyond` does not: those of the place itself and before it."""
+        comparison = LessThanOrEqual if self.is_descending == cursor.is_before else GreaterThanOrEqual
+        return self._compared(part, cursor, comparison)
+
     def _rows(self, parts: Sequence[Rows], cursor: Cursor | None) -> list[tuple[Any, ...]]:
         """Return the keys and primary keys from a place on, in the direction that it looks, one more than a page."""
         order = self._reversed() if cursor and cursor.is_before else self.order
         most = self.size + 1
-        heads = [
-            _selecting(self._beyond(part, cursor), self.names).order_by(*order).values_list(*self.names, "pk")[:most]
-            for part in parts
-        ]
+        heads = [self.beyond(part, cursor)[:most] for part in parts]
         if len(heads) > 1:
             return list(heads[0].union(*heads[1:], all=True).order_by(*order)[:most])
         return list(heads[0]) if heads else []
@@ -128,6 +136,9 @@ class Keyset:
         if cursor is None:
             return part
         comparison = GreaterThan if self.is_descending == cursor.is_before else LessThan
+        return self._compared(part, cursor, comparison)
+
+    def _compared(self, part: Rows, cursor: Cursor, comparison: type[Lookup[Any]]) -> Rows:
         columns = _Row(*(F(name) for name in self.names))
         values = (Value(value, output_field=_field(part, n)) for value, n in zip(cursor.key, self.names, strict=True))
         return part.filter(comparison(columns, _Row(*values)))
@@ -135,7 +146,7 @@ class Keyset:
     def _reversed(self) -> tuple[str, ...]:
         return self.names if self.is_descending else tuple(f"-{name}" for name in self.names)
 
-    def _text(self, row: tuple[Any, ...]) -> str:
+    def text(self, row: tuple[Any, ...]) -> str:
         """Return the row's key as text for an address."""
         values = [value.isoformat() if isinstance(value, datetime) else value for value in row[: len(self.order)]]
         return base64.urlsafe_b64encode(json.dumps(values, separators=(",", ":")).encode()).rstrip(b"=").decode()

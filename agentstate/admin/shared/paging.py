@@ -103,7 +103,7 @@ class KeysetChangeList(ChangeList):
             self._say(notice)
         else:
             conditions = self.model_admin.all_parts(self)
-        cursor = self._cursor(keyset)
+        cursor = self._cursor(keyset, self.queryset)
         parts = [self.queryset.filter(condition) for condition in conditions]
         self.page = keyset.page(parts, cursor)
         found = self.model_admin.for_list(self.root_queryset.order_by()).in_bulk(self.page.pks)
@@ -112,11 +112,11 @@ class KeysetChangeList(ChangeList):
             row.viewer = request.user
         self.total = self._total(parts)
 
-    def _cursor(self, keyset: Keyset) -> Cursor | None:
+    def _cursor(self, keyset: Keyset, rows: QuerySet[Model]) -> Cursor | None:
         for name in (BEFORE, AFTER):
             if text := self.places[name]:
                 try:
-                    return keyset.cursor(text, self.queryset, is_before=name == BEFORE)
+                    return keyset.cursor(text, rows, is_before=name == BEFORE)
                 except BadCursor:
                     self._say("This address names no page of the list. This is the first page.")
                     self.places[name] = ""

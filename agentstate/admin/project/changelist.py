@@ -1,0 +1,163 @@
+"""The list of projects: its order, its filters, and how far a page looks for what no index finds."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from django.contrib import admin
+from django.contrib.humanize.templatetags.humanize import naturaltime
+from django.db.models import Q
+
+from agentstate.admin.project import listing
+from agentstate.admin.shared.keyset import Keyset, KeysetPage
+from agentstate.admin.shared.paging import KeysetChangeList
+from agentstate.admin.shared.walking import walk
+from agentstate.models import AgentWorkflowRun, KeptVerification, Project
+from agentstate.models.expressions import id_hash
+from agentstate.state.standing import Standing
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from django.contrib.admin.views.main import ChangeList
+    from django.db.models import QuerySet
+    from django.db.models.expressions import RawSQL
+    from django.http import HttpRequest
+
+UNEQUAL, SNAPSHOT, COLUMNS = "unequal", "snapshot", "columns"
+# How long one page looks for projects that match.
+SECONDS = 2.0
+KEYSETS = {
+    None: ("id",),
+    SNAPSHOT: ("-snapshot_at", "-id_hash"),
+    COLUMNS: ("-state_updated_at", "-id"),
+}
+
+
+class _Filter(admin.SimpleListFilter):
+    """A filter whose condition :class:`ProjectChangeList` looks for, since no index has it."""
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        return queryset
+
+    def condition(self, project: str) -> RawSQL | None:
+        """Return the condition on the project of an SQL expression, None for no condition."""
+        return None
+
+
+class StandingFilter(_Filter):
+    """Filters by standing. Unequal projects are those that the last verification found."""
+
+    title = parameter_name = "standing"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        newest = KeptVerification.objects.newest()
+        age = f"verified {naturaltime(newest.started_at)}" if newest else "never verified"
+        standings = [(standing.value, standing.replace("_", " ")) for standing in Standing]
+        return [*standings, (UNEQUAL, f"unequal ({age})")]
+
+    def condition(self, project: str) -> RawSQL | None:
+        value = self.value()
+        return None if value in (None, UNEQUAL) else listing.has_standing(project, value)
+
+
+class OpenConflictsFilter(_Filter):
+    title, parameter_name = "open conflicts", "conflicts"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [("open", "Has open conflicts")]
+
+    def condition(self, project: str) -> RawSQL | None:
+        return listing.has_open_conflicts(project) if self.value() == "open" else None
+
+
+class FatalFilter(_Filter):
+    title, parameter_name = "eligibility", "eligibility"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [("fatal", "Has fatal items")]
+
+    def condition(self, project: str) -> RawSQL | None:
+        return listing.has_fatal_items(project) if self.value() == "fatal" else None
+
+
+class OrderFilter(_Filter):
+    """The order of the list: each home has a clock of its own."""
+
+    title = parameter_name = "order"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [(SNAPSHOT, "Newest snapshot first"), (COLUMNS, "Last changed columns first")]
+
+    def choices(self, changelist: ChangeList) -> Iterator[Any]:
+        first, *others = super().choices(changelist)
+        yield {**first, "display": "By id"}
+        yield from others
+
+
+class ProjectChangeList(KeysetChangeList):
+    """A list of projects: most of its filters are conditions that no index has."""
+
+    @property
+    def words(self) -> dict[str, str]:
+        return super().words if self._order is None else {"first": "Newest", "before": "Newer", "after": "Older"}
+
+    @property
+    def _order(self) -> str | None:
+        order = self.chosen(OrderFilter.parameter_name)
+        return order if order in KEYSETS else None
+
+    def _find(self, request: HttpRequest) -> None:
+        keyset = Keyset(KEYSETS[self._order], self.list_per_page)
+        rows, project, pk = self._rows()
+        exact, matches = self._matches(project, pk)
+        if exact:
+            rows, matches = rows.filter(**{f"{pk}__in": exact}), Q()
+        self.page = self._page(keyset, rows, matches, pk)
+        found = self.model_admin.for_list(self.root_queryset.order_by()).in_bulk(self.page.pks)
+        figures = listing.figures_of(self.page.pks)
+        self.result_list = [found[each] for each in self.page.pks if each in found]
+        for row in self.result_list:
+            row.viewer, row.figures = request.user, figures.get(row.pk)
+        # The planner cannot estimate how many rows match.
+        is_part = self.page.before or self.page.after
+        self.total = f"{len(self.result_list):,} on this page" if matches and is_part else self._total([rows])
+
+    def _rows(self) -> tuple[QuerySet[Any], str, str]:
+        """Return the rows that the list walks over, the SQL and the name of a row's project."""
+        if self._order == SNAPSHOT:
+            snapshots = AgentWorkflowRun.objects.filter(snapshot_at__isnull=False, project__isnull=False)
+            rows, project, pk = snapshots.alias(id_hash=id_hash()), '"AgentWorkflowRun".project_id', "project_id"
+            self._say("This order has the projects with a snapshot.")
+        else:
+            rows, project, pk = self.queryset.order_by(), '"Project"."id"', "pk"
+        if self.chosen(StandingFilter.parameter_name) == UNEQUAL:
+            rows = rows.filter(**{f"{pk}__in": listing.unequal_projects().values("project_id")})
+        return rows, project, pk
+
+    def _matches(self, project: str, pk: str) -> tuple[list[str], Q]:
+        """Return the projects whose id is searched for, or else what the rows must match, cheap conditions first."""
+        matches, term = Q(), self.query
+        if words := term.strip():
+            exact = set(Project.objects.filter(pk__in=[term, words]).values_list("pk", flat=True))
+            if exact:
+                return ([term] if term in exact else [words]), Q()
+            name = "name" if pk == "pk" else "project__name"
+            matches &= Q(**{f"{pk}__startswith": words}) | Q(**{f"{name}__icontains": words})
+        if self._order == SNAPSHOT:
+            matches &= Q(listing.is_newest_snapshot('"AgentWorkflowRun"'))
+        for spec in self.filter_specs:
+            condition = spec.condition(project) if isinstance(spec, _Filter) else None
+            if condition is not None:
+                matches &= Q(condition)
+        return [], matches
+
+    def _page(self, keyset: Keyset, rows: QuerySet[Any], matches: Q, pk: str) -> KeysetPage:
+        cursor = self._cursor(keyset, rows)
+        if self._order == COLUMNS or not matches:  # without an index, each step of a walk would read the whole table
+            return keyset.page([rows.filter(matches)], cursor)
+        walked = walk(keyset, rows, matches, cursor, SECONDS, pk)
+        if walked.is_unfinished:
+            way = self.words["before" if cursor and cursor.is_before else "after"]
+            self._say(f"Looked at {walked.looked_at:,} projects in {SECONDS:g} s. “{way}” goes on from there.")
+        return walked.page
