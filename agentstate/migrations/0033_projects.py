@@ -15,7 +15,7 @@ CREATE = f"""
 
 class Migration(migrations.Migration):
     atomic = False  # CREATE INDEX CONCURRENTLY runs in no transaction
-    dependencies = [("agentstate", "0029_run_questions")]
+    dependencies = [("agentstate", "0035_actions")]
     operations = [
         migrations.RunSQL(
             [DROP, CREATE],  # an unfinished one of an earlier attempt is dropped first
