@@ -56,14 +56,21 @@ class Forked:
         arguments: the command with its arguments.
         environment: all variables of its environment.
         program: Python code that it runs.
+        stdout: ``subprocess.PIPE``, or a file descriptor.
         stderr: ``subprocess.PIPE``, or ``subprocess.STDOUT`` for both in one stream.
     """
 
     def __init__(
-        self, *arguments: str, environment: Mapping[str, str], program: str = MANAGE, stderr: int = subprocess.PIPE
+        self,
+        *arguments: str,
+        environment: Mapping[str, str],
+        program: str = MANAGE,
+        stdout: int = subprocess.PIPE,
+        stderr: int = subprocess.PIPE,
     ) -> None:
         self.returncode: int | None = None
-        (status, status_end), (out, out_end) = os.pipe(), os.pipe()
+        status, status_end = os.pipe()
+        out, out_end = os.pipe() if stdout == subprocess.PIPE else (None, os.dup(stdout))
         err, err_end = (None, os.dup(out_end)) if stderr == subprocess.STDOUT else os.pipe()
         request = {"arguments": arguments, "environment": dict(environment), "program": program}
         theirs = [status_end, out_end, err_end]
@@ -71,8 +78,8 @@ class Forked:
         socket.send_fds(server, [json.dumps(request).encode()], theirs)
         for end in theirs:
             os.close(end)
-        self.stdout = os.fdopen(out)
-        self.stderr = err if err is None else os.fdopen(err)
+        self.stdout = None if out is None else os.fdopen(out)
+        self.stderr = None if err is None else os.fdopen(err)
         self._status = os.fdopen(status)
         self.pid = int(self._status.readline())
 
@@ -96,19 +103,20 @@ class Forked:
     def kill(self) -> None:
         self.send_signal(signal.SIGKILL)
 
-    def communicate(self, timeout: float = 60) -> tuple[str, str | None]:
-        """Wait for the end, and return what it wrote to each stream."""
-        streams = [stream for stream in (self.stdout, self.stderr) if stream]
-        with ThreadPoolExecutor(len(streams)) as readers:
-            reading = [readers.submit(_read, stream) for stream in streams]
+    def communicate(self, timeout: float = 60) -> tuple[str, str]:
+        """Wait for the end, and return what it wrote to each stream that is a pipe."""
+        with ThreadPoolExecutor(2) as readers:
+            reading = [readers.submit(_read, stream) for stream in (self.stdout, self.stderr)]
             if wait(reading, timeout).not_done:
                 self.kill()
                 raise subprocess.TimeoutExpired("manage.py", timeout)
         self.wait(timeout)
-        out, err, *_ = (*(read.result() for read in reading), None)
+        out, err = (read.result() for read in reading)
         return out, err
 
 
-def _read(stream: TextIO) -> str:
+def _read(stream: TextIO | None) -> str:
+    if stream is None:
+        return ""
     with stream:
         return stream.read()

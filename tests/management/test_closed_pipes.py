@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 
 import pytest
 
 from agentstate.models import AgentWorkflowRun, LeftAside
-from tests.faults.processes import CLONE, database_url
+from tests.faults.processes import database_url
+from tests.forked import Forked
 from tests.scenes import empty_columns, forward, make_project, open_gates
 from tests.sql import count, sql
 
@@ -20,21 +20,20 @@ def run_unread(*command: str, stderr_too: bool = False) -> tuple[int, str]:
     """Run a command into a pipe that nobody reads, and return its exit code and what it wrote to stderr."""
     reading, writing = os.pipe()
     os.close(reading)
-    process = subprocess.Popen(
-        [sys.executable, CLONE / "manage.py", *command],
-        stdout=writing,
-        stderr=writing if stderr_too else subprocess.PIPE,
-        text=True,
-        env={
+    process = Forked(
+        *command,
+        environment={
             "PATH": os.environ["PATH"],
             "DATABASE_URL": database_url(),
             "PYTHONWARNINGS": "error",
             "SECRET_KEY": "a key for tests only",
         },
+        stdout=writing,
+        stderr=subprocess.STDOUT if stderr_too else subprocess.PIPE,
     )
     os.close(writing)
-    _, stderr = process.communicate(timeout=60)
-    return process.returncode, stderr or ""
+    _, stderr = process.communicate()
+    return process.wait(), stderr
 
 
 @pytest.fixture(autouse=True)
