@@ -6,11 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from django import template
 from django.apps import apps
-from django.utils import dateformat
 
 from agentstate.admin.shared import formats
 from agentstate.admin.shared.links import link_to
-from agentstate.distant_times import DistantTime
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -22,6 +20,8 @@ register.filter("indented_json", formats.indented)
 register.filter("indented_if_json", formats.indented_if_json)
 register.filter("length_of_time", formats.length_of_time)
 register.filter("tick", formats.tick)
+register.filter("to_second", formats.moment)
+register.filter("moment_of_axis", formats.moment_of_axis)
 
 
 @register.filter
@@ -30,16 +30,22 @@ def since(moment: datetime, start: datetime) -> str:
     return formats.offset(moment - start)
 
 
-@register.filter(expects_localtime=True)
+@register.filter
 def exact(when: datetime) -> str:
     """Show a moment to the microsecond."""
-    return when.text if isinstance(when, DistantTime) else dateformat.format(when, "Y-m-d H:i:s.u T")
+    return formats.moment(when, "microseconds")
 
 
 @register.inclusion_tag("admin/agentstate/includes/moment.html")
 def moment(when: datetime | None) -> dict[str, Any]:
-    """Show a moment as people say it, and exactly on hover."""
+    """Show a moment, and how long ago it was."""
     return {"when": when}
+
+
+@register.inclusion_tag("admin/agentstate/includes/time.html")
+def written_time(when: datetime, timespec: str = "seconds") -> dict[str, Any]:
+    """Show a moment as precisely as asked, and to the microsecond on hover."""
+    return {"when": when, "text": formats.moment(when, timespec), "exact": exact(when)}
 
 
 @register.inclusion_tag("admin/agentstate/includes/status.html")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin
 from django.db import DatabaseError, connection, models, transaction
+from django.forms import Script
 from django.template.response import SimpleTemplateResponse
 from django.urls import URLPattern
 
@@ -33,6 +34,7 @@ class BaseAdmin(ModelAdmin):
 
     class Media:
         css = {"all": ["agentstate/shared.css"]}
+        js = [Script("agentstate/times.js", defer=True)]
 
     @property
     def urls(self) -> list[URLPattern]:

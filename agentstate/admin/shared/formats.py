@@ -1,13 +1,14 @@
-"""How values are displayed: JSON indented digit for digit, durations, offsets."""
+"""How values are displayed: JSON indented digit for digit, moments, durations, offsets."""
 
 from __future__ import annotations
 
 import json
 import math
 import re
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from agentstate.distant_times import DistantTime
 from agentstate.state import UnsuitableDocument
 from agentstate.state.documents import ABSENT, as_text
 
@@ -63,6 +64,18 @@ def indented_if_json(value: Any) -> str:
     except (ValueError, RecursionError):
         return value
     return indented(value)
+
+
+def moment(when: datetime, timespec: str = "seconds") -> str:
+    """Return a moment in UTC: ``2026-01-02 03:04:05 UTC``. ``times.js`` shows it in the browser's zone on request."""
+    if isinstance(when, DistantTime):
+        return when.text
+    return f"{when.astimezone(UTC).replace(tzinfo=None).isoformat(' ', timespec)} UTC"
+
+
+def moment_of_axis(when: datetime) -> str:
+    """Return a moment as the axis of a plot has it, in UTC: ``01-02 03:04``. The plot's caption names the zone."""
+    return moment(when, "minutes")[5:16]
 
 
 def length_of_time(length: timedelta) -> str:

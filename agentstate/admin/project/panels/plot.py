@@ -32,12 +32,12 @@ class Plot:
     last: datetime
 
     @property
-    def date_format(self) -> str:
-        """How to write both ends so that they differ."""
+    def timespec(self) -> str:
+        """How precisely to write both ends, so that they differ."""
         length = self.last - self.first
         if length > timedelta(days=2):
-            return "j M Y"
-        return "j M, H:i:s" if length > timedelta(seconds=1) else "H:i:s.u"
+            return "minutes"
+        return "seconds" if length > timedelta(seconds=1) else "microseconds"
 
     width = WIDTH
     height = HEIGHT

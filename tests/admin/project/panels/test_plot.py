@@ -6,9 +6,9 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import pytest
-from django.utils.dateformat import format as date_format
 
 from agentstate.admin.project.panels import plot
+from agentstate.admin.shared.formats import moment
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -37,7 +37,7 @@ def test_a_score_holds_until_the_next() -> None:
 def test_labels_at_both_ends_differ(length: timedelta) -> None:
     found = plot([(START, Decimal(0)), (START + length, Decimal(1))], START, START)
     assert found is not None
-    assert date_format(found.first, found.date_format) != date_format(found.last, found.date_format)
+    assert moment(found.first, found.timespec) != moment(found.last, found.timespec)
 
 
 def test_a_moment_without_a_score_is_a_gap() -> None:
