@@ -33,7 +33,8 @@ class PassOptions:
     """The options of one pass, as the commands take them.
 
     ``prefer`` is the home that settles forks and unequal projects. ``force`` restores the newest snapshot, or the
-    state ``as_of`` a time, of projects of any standing.
+    state ``as_of`` a time, of projects of any standing. ``reason`` is why an operator decided so. ``seen`` are the
+    clocks that they saw (``homes.CLOCKS``): a project with other ones is left as it is.
     """
 
     direction: Direction
@@ -45,9 +46,14 @@ class PassOptions:
     prefer: str | None = None
     force: bool = False
     as_of: datetime | None = None
+    reason: str = ""
+    seen: str | None = None
 
     def as_json(self) -> dict[str, Any]:
         """Return the options as the ledger keeps them."""
         options = asdict(self) | {"direction": self.direction.value}
         options["as_of"] = self.as_of.isoformat() if self.as_of else None
+        del options["seen"]
+        if not self.reason:
+            del options["reason"]
         return options

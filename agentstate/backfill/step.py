@@ -11,6 +11,7 @@ from django.db.backends.utils import CursorWrapper
 
 from agentstate.backfill.options import IN_BATCH, PassOptions
 from agentstate.backfill.outcome import Counts, not_written
+from agentstate.state.homes import CLOCKS, NEWEST, PROJECTS
 
 
 class Step(ABC):
@@ -49,7 +50,7 @@ class Step(ABC):
             move: moves the projects of these ids; returns the counts and the ids that were refused. It is rolled back
                 and repeated without them.
         """
-        locked, refused = self.lock(cursor, parameters), list[str]()
+        locked, refused = self._as_seen(cursor, self.lock(cursor, parameters)), list[str]()
         while True:
             with transaction.atomic():
                 counts, refused_now = move(locked)
@@ -59,6 +60,16 @@ class Step(ABC):
                 return counts
             refused += refused_now
             locked = [project_id for project_id in locked if project_id not in set(refused_now)]
+
+    def _as_seen(self, cursor: CursorWrapper, locked: list[str]) -> list[str]:
+        """Return the locked projects whose clocks are those that the operator saw, if they decided by them."""
+        if self.options.seen is None:
+            return locked
+        cursor.execute(
+            f"SELECT p.id FROM {PROJECTS} p {NEWEST} WHERE p.id = ANY (%(locked)s) AND {CLOCKS} = %(seen)s",
+            {"locked": locked, "seen": self.options.seen},
+        )
+        return [project_id for (project_id,) in cursor.fetchall()]
 
     @abstractmethod
     def preview(self, cursor: CursorWrapper, parameters: dict[str, Any]) -> Counts:

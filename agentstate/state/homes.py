@@ -96,6 +96,10 @@ def microseconds(moment: str) -> str:
     return f"round(extract(epoch FROM {moment}) * 1000000)"
 
 
+# Both clocks of project p as text: which version of it an operator saw.
+CLOCKS = f"concat_ws('/', {microseconds(CLOCK)}, {microseconds('newest.snapshot_at')})"
+
+
 def free_clock(start: str, run: Callable[[str], str]) -> str:
     """Return the first clock value from ``start`` on at which no run has the id that it calls for.
 

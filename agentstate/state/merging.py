@@ -202,3 +202,32 @@ def preview_settling(cursor: CursorWrapper, projects: list[str], prefer: str | N
         {"projects": projects, "prefer": prefer},
     )
     return Settled(*cursor.fetchone())
+
+
+# As if an operator preferred a home: unequal and emptied projects are looked at, too.
+_DIFFERING = f"""
+    WITH standings AS MATERIALIZED ({_STANDINGS}), homes AS MATERIALIZED ({_HOMES}), keyed AS MATERIALIZED ({_KEYED})
+    SELECT key, clashes, legacy_changed, octet_length(legacy::text), octet_length(agentkit::text)
+    FROM keyed WHERE legacy IS DISTINCT FROM agentkit ORDER BY position"""
+
+
+class DifferingKey(NamedTuple):
+    """A state key whose documents differ between the homes of a project to settle.
+
+    Attributes:
+        clashes: both homes changed it, or there is no base that tells which did.
+        legacy_changed: the columns changed it since the base.
+        legacy_size, agentkit_size: the bytes of each home's JSON, None where it has no document.
+    """
+
+    key: str
+    clashes: bool
+    legacy_changed: bool
+    legacy_size: int | None
+    agentkit_size: int | None
+
+
+def differing_keys(cursor: CursorWrapper, project: str) -> list[DifferingKey]:
+    """Return where the homes of a forked, unequal or emptied project differ; nothing for any other project."""
+    cursor.execute(_DIFFERING, {"projects": [project], "prefer": "agentkit"})
+    return [DifferingKey(*row) for row in cursor.fetchall()]

@@ -26,13 +26,16 @@ from agentstate.admin.project.changelist import (
     ProjectChangeList,
     StandingFilter,
 )
-from agentstate.admin.project.context import differing, panels_at, standing_summary
+from agentstate.admin.project.context import UNEQUAL, StandingSummary, differing, panels_at, standing_summary
 from agentstate.admin.project.decisions import CHANGE, DecisionPages, can_decide
 from agentstate.admin.project.documents import LARGEST, document_text, read_documents
+from agentstate.admin.project.listing import unequal_projects
 from agentstate.admin.project.moments import position
+from agentstate.admin.project.settling import RESTORE, SettlePages, address_of, offers, why
 from agentstate.admin.shared.formats import indented
 from agentstate.admin.shared.links import may_see
 from agentstate.admin.shared.paging import KeysetPages
+from agentstate.backfill.settling import Choice, dispute_of
 from agentstate.models import AgentSession, AgentWorkflowRun, AgentWorkflowRunEvent, Project
 from agentstate.state import ProjectNotFound
 
@@ -42,6 +45,8 @@ if TYPE_CHECKING:
     from django.contrib.admin.views.main import ChangeList
     from django.db.models import Model, QuerySet
     from django.urls import URLPattern
+
+    from agentstate.admin.project.documents import ProjectDocuments
 
 P = ParamSpec("P")
 
@@ -64,7 +69,7 @@ def _not_found_once_it_is_gone(view: Callable[P, HttpResponse]) -> Callable[P, H
 
 
 @admin.register(Project)
-class ProjectAdmin(DecisionPages, KeysetPages):
+class ProjectAdmin(DecisionPages, SettlePages, KeysetPages):
     """Shows projects. The view permission includes their state at any moment."""
 
     list_display = ("shown_id", "shown_name", "standing", "score", "open_conflicts", "fatal", "last_change", "created")
@@ -162,6 +167,7 @@ class ProjectAdmin(DecisionPages, KeysetPages):
             **_activity(request, project, documents.run_id),
             "where": standing_summary(documents),
             "differing": differing(documents),
+            **_dispute(request, project, documents),
             **(extra_context or {}),
         }
         return self._respond(request, project, "change_form", context)
@@ -211,6 +217,8 @@ class ProjectAdmin(DecisionPages, KeysetPages):
                 "eligibility_url": reverse("admin:agentstate_project_eligibility", args=[quote(project.pk)]),
                 "may_decide": request.user.has_perm(CHANGE),
             }
+        if place.moment and documents.has_columns and request.user.has_perm(RESTORE):
+            context["restore_url"] = address_of(project.pk, Choice.RESTORE, place.at_text)
         return context
 
     def _respond(self, request: HttpRequest, project: Project, template: str, context: dict[str, Any]) -> HttpResponse:
@@ -231,6 +239,23 @@ class ProjectAdmin(DecisionPages, KeysetPages):
 
 def _text(text: str) -> str:
     return render_to_string("admin/agentstate/includes/link.html", {"text": Truncator(text).chars(LONGEST_NAME)})
+
+
+def _dispute(request: HttpRequest, project: Project, documents: ProjectDocuments) -> dict[str, Any]:
+    """Return the context of what an operator can decide, where the homes contradict each other."""
+    is_emptied = documents.has_columns and not documents.legacy and bool(documents.snapshot)
+    is_known_unequal = documents.is_same_by_clocks and unequal_projects().filter(project_id=project.pk).exists()
+    if not (standing_summary(documents).is_bad or is_emptied or is_known_unequal):
+        return {}
+    dispute = dispute_of(project.pk)
+    if dispute is None or not dispute.kind:
+        return {}
+    return {
+        **({"where": StandingSummary(UNEQUAL, documents)} if dispute.kind == UNEQUAL else {}),
+        "dispute": dispute,
+        "dispute_why": why(dispute),
+        "offers": offers(project.pk, dispute, request.user),
+    }
 
 
 def _activity(request: HttpRequest, project: Project, newest_run: str | None) -> dict[str, Any]:

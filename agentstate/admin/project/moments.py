@@ -51,16 +51,17 @@ class Position:
     @property
     def query(self) -> str:
         """A query string that keeps naming this moment when the history grows."""
-        if self.moment is None:
-            return ""
-        at = self.moment.at
-        text = at.text if isinstance(at, DistantTime) else f"{at.astimezone(UTC):%Y-%m-%dT%H:%M:%S.%fZ}"
-        return f"?at={quote(text, safe=':')}"
+        return f"?at={quote(self.at_text, safe=':')}" if self.moment else ""
+
+    @property
+    def at_text(self) -> str:
+        """The moment as :func:`parse_moment` reads it, empty for the present."""
+        return moment_text(self.moment.at) if self.moment else ""
 
 
 def position(project_id: str, query: Mapping[str, str]) -> Position:
     """Return the position that an address names; the present if it names none."""
-    number, when = _number(query.get("moment", "")), _time(query.get("at", ""))
+    number, when = _number(query.get("moment", "")), parse_moment(query.get("at", ""))
     window = around(project_id, number=number, when=when)
     is_now = number is None and when is None
     if window.total == 0 or is_now or (number or 0) > window.total:
@@ -73,7 +74,13 @@ def _number(text: str) -> int | None:
     return max(int(text), 1) if text.isascii() and text.isdecimal() and len(text) < 10 else None
 
 
-def _time(text: str) -> datetime | None:
+def moment_text(at: datetime) -> str:
+    """Return a moment as text for an address."""
+    return at.text if isinstance(at, DistantTime) else f"{at.astimezone(UTC):%Y-%m-%dT%H:%M:%S.%fZ}"
+
+
+def parse_moment(text: str) -> datetime | None:
+    """Return the moment of an address, UTC without a zone; None if the text is none."""
     try:
         when = DistantTime.parse(text) or parse_datetime(text)
         return when and (when.astimezone(UTC) if when.tzinfo else when.replace(tzinfo=UTC))

@@ -1,0 +1,156 @@
+"""Settling: an operator's decision about a forked, unequal or emptied project, with the facts that it rests on."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+
+from django.db import connection
+
+from agentstate.backfill.errors import BackfillError
+from agentstate.backfill.options import PassOptions, Selection
+from agentstate.backfill.pass_runner import run_pass
+from agentstate.models.passes import Direction
+from agentstate.state.homes import CLOCK, CLOCKS, NEWEST, PROJECTS, readable
+from agentstate.state.merging import DifferingKey, differing_keys
+from agentstate.state.replay import state_at
+from agentstate.state.standing import EMPTIED, STANDING, Standing
+
+SHORTEST_REASON = 3
+_CHANGED = (
+    "Nothing was changed: the project has changed since the page was shown, or holds that state already. "
+    "Look at it again."
+)
+
+
+class Choice(StrEnum):
+    """What an operator can decide."""
+
+    COLUMNS = "columns"
+    SNAPSHOT = "snapshot"
+    RESTORE = "restore"
+
+
+class CannotSettle(BackfillError):
+    """The decision was not carried out. Nothing was changed. The text says why."""
+
+
+@dataclass(frozen=True)
+class Dispute:
+    """How the two homes of a project contradict each other.
+
+    Attributes:
+        kind: ``forked``, ``unequal`` or ``emptied``; empty for a project without a contradiction.
+        seen: its clocks. A decision about other ones is refused.
+        columns_at, snapshot_at: when each home last changed.
+        base_at: when both homes of a fork were equal.
+        keys: where they differ.
+    """
+
+    kind: str
+    seen: str
+    columns_at: datetime
+    snapshot_at: datetime | None
+    base_at: datetime | None
+    keys: list[DifferingKey]
+
+    @property
+    def clashes(self) -> list[str]:
+        """The documents that both homes changed."""
+        return [each.key for each in self.keys if each.clashes]
+
+    @property
+    def needs_decision(self) -> bool:
+        """Whether no pass settles it without an operator."""
+        return bool(self.kind) and (self.kind != "forked" or bool(self.clashes))
+
+    @property
+    def choices(self) -> list[Choice]:
+        """The decisions that settle it."""
+        if not self.needs_decision:
+            return []
+        return [Choice.RESTORE, Choice.COLUMNS] if self.kind == "emptied" else [Choice.COLUMNS, Choice.SNAPSHOT]
+
+
+_DISPUTE = f"""
+    SELECT CASE WHEN {EMPTIED} AND ({STANDING}) IN ('legacy_ahead', 'forked') THEN 'emptied' ELSE {STANDING} END,
+        {CLOCKS}, {readable(CLOCK)}, {readable("newest.snapshot_at")}, {readable("newest.legacy_at")}
+    FROM {PROJECTS} p {NEWEST} WHERE p.id = %(project)s AND p.has_columns"""
+
+
+def dispute_of(project_id: str) -> Dispute | None:
+    """Read how a project's homes contradict each other, None once the columns are dropped. Compares all documents."""
+    with connection.cursor() as cursor:
+        cursor.execute(_DISPUTE, {"project": project_id})
+        row = cursor.fetchone()
+        if row is None:
+            return None
+        standing, seen, columns_at, snapshot_at, base_at = row
+        keys = differing_keys(cursor, project_id)
+    kind = "unequal" if standing == Standing.IN_SYNC and keys else standing
+    is_dispute = kind in ("forked", "unequal", "emptied")
+    return Dispute(
+        kind if is_dispute else "",
+        seen,
+        columns_at,
+        snapshot_at,
+        base_at if kind == "forked" else None,
+        keys if is_dispute else [],
+    )
+
+
+def has_state_at(project_id: str, moment: datetime) -> bool:
+    """Return whether the history has a state of the project at a moment."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"""SELECT EXISTS (SELECT FROM {state_at("%(moment)s::timestamptz")} past)
+                FROM "Project" p WHERE p.id = %(project)s""",
+            {"project": project_id, "moment": moment},
+        )
+        row = cursor.fetchone()
+    return bool(row and row[0])
+
+
+def settle_project(project_id: str, choice: Choice, *, reason: str, seen: str, as_of: datetime | None = None) -> None:
+    """Carry out a decision: run a pass for this project, which the ledger records with the actor and the reason.
+
+    Args:
+        reason: why.
+        seen: the clocks that the operator saw, see :attr:`Dispute.seen`.
+        as_of: the moment whose state is restored; without it that of the newest snapshot.
+
+    Raises:
+        CannotSettle: the reason is too short, or the project has changed since.
+        BackfillError: the pass could not start.
+    """
+    if len(reason.strip()) < SHORTEST_REASON:
+        raise CannotSettle(f"The reason must have at least {SHORTEST_REASON} characters. Nothing was changed.")
+    dispute = dispute_of(project_id)
+    if dispute is None or dispute.seen != seen:
+        raise CannotSettle(_CHANGED)
+    outcome = run_pass(_options(project_id, choice, reason.strip(), seen, as_of))
+    if outcome.failures:
+        failure = outcome.failures[0]
+        raise CannotSettle(f"{failure.error_class}: {failure.error}")
+    if not outcome.counts.written and not outcome.counts.merged:
+        raise CannotSettle(_CHANGED)
+
+
+def _options(project_id: str, choice: Choice, reason: str, seen: str, as_of: datetime | None) -> PassOptions:
+    selection = Selection((project_id,))
+    if choice == Choice.RESTORE:
+        return PassOptions(Direction.REVERSE, selection, force=True, as_of=as_of, reason=reason, seen=seen)
+    home = "legacy" if choice == Choice.COLUMNS else "agentkit"
+    return PassOptions(Direction.FORWARD, selection, sessions=False, prefer=home, reason=reason, seen=seen)
+
+
+def command_of(project_id: str, choice: Choice, as_of: datetime | None = None) -> str:
+    """Return the command that carries out a decision."""
+    project = shlex.quote(project_id)
+    if choice == Choice.RESTORE:
+        moment = f" --as-of {as_of.astimezone(UTC):%Y-%m-%dT%H:%M:%S.%fZ}" if as_of else ""
+        return f"manage.py reverse_backfill_agentkit_state --force --project {project}{moment}"
+    home = "legacy" if choice == Choice.COLUMNS else "agentkit"
+    return f"manage.py backfill_agentkit_state --no-sessions --prefer {home} --project {project}"

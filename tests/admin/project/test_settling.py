@@ -1,0 +1,245 @@
+"""Settling projects from their page: what it says, who may, who was first, and what is recorded."""
+
+from __future__ import annotations
+
+import re
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from django.contrib.auth.models import Permission, User
+from django.db import connection
+from django.test import Client
+from django.urls import reverse as url_of
+
+from agentstate.backfill.settling import Choice, dispute_of
+from agentstate.models import BackfillPass
+from agentstate.state.loading import load
+from tests import scenes
+from tests.admin.project.project_pages import address, page_of, text_of
+from tests.admin.viewers import superuser
+from tests.factories import ProjectFactory
+
+if TYPE_CHECKING:
+    from django.http import HttpResponse
+
+pytestmark = pytest.mark.django_db
+
+SETTLE = "settle_project"
+RESTORE = "restore_project"
+
+
+def operator(*permissions: str) -> Client:
+    """Return the client of a member of staff who may view projects, and what is named."""
+    user = User.objects.create_user(f"operator-{User.objects.count()}", is_staff=True)
+    user.user_permissions.set(Permission.objects.filter(codename__in=["view_project", *permissions]))
+    client = Client()
+    client.force_login(user)
+    return client
+
+
+def forked() -> str:
+    """Make a fork in which both homes changed coverage, and each one another document."""
+    project = ProjectFactory(documents={"coverage": "1", "facts": "1", "eligibility": "1"}).id
+    scenes.forward(project, sessions=False)
+    scenes.save(project, "coverage", "2", legacy=False)
+    scenes.save(project, "facts", "2", legacy=False)
+    scenes.change_columns(project, coverage=3, eligibility=3)
+    return project
+
+
+def unequal() -> str:
+    project = ProjectFactory(documents={"coverage": "1"}).id
+    scenes.forward(project, sessions=False)
+    scenes.damage(project, coverage="3")
+    return project
+
+
+def emptied() -> str:
+    project = ProjectFactory(documents={"coverage": "1"}).id
+    scenes.forward(project, sessions=False)
+    scenes.empty_columns(project)
+    return project
+
+
+def confirmation(client: Client, project: str, choice: str, **query: str) -> Any:
+    return client.get(address(project, "settle"), {"choice": choice, **query})
+
+
+def decide(client: Client, project: str, choice: str, seen: str, reason: str = "It was wrong") -> HttpResponse:
+    return client.post(f"{address(project, 'settle')}?choice={choice}", {"seen": seen, "reason": reason}, follow=True)
+
+
+def seen(project: str) -> str:
+    dispute = dispute_of(project)
+    assert dispute
+    return dispute.seen
+
+
+def coverage_of(project: str) -> Any:
+    return load(project, counts=False).coverage
+
+
+# -- what the page says
+
+
+def test_a_fork_says_why_a_person_must_decide_and_what_each_choice_loses() -> None:
+    project = forked()
+    text = text_of(page_of(superuser(), project))
+    assert "A person must decide: both homes changed coverage since they were equal." in text
+    assert "coverage: 1 bytes of the newest snapshot give way to 1 bytes of the columns." in text
+    assert "facts: the document of the snapshot is taken either way." in text
+    assert "eligibility: the document of the columns is taken either way." in text
+    for home in ("legacy", "agentkit"):
+        assert f"manage.py backfill_agentkit_state --no-sessions --prefer {home} --project {project}" in text
+
+
+def test_a_fork_without_a_clash_says_that_the_next_pass_merges_it() -> None:
+    project = ProjectFactory(documents={"coverage": "1", "facts": "1"}).id
+    scenes.forward(project, sessions=False)
+    scenes.save(project, "coverage", "2", legacy=False)
+    scenes.change_columns(project, facts=3)
+    text = text_of(page_of(superuser(), project))
+    assert "The next forward backfill merges this fork" in text
+    assert "It takes facts from the columns and coverage from the snapshot." in text
+    assert "Keep the columns" not in text
+    assert confirmation(superuser(), project, "columns").status_code == 302
+
+
+def test_an_emptied_project_offers_the_snapshots_state() -> None:
+    text = text_of(page_of(superuser(), emptied()))
+    assert "every pass leaves this project aside" in text
+    assert "Restore the snapshot&#x27;s state" in text
+    assert "coverage: removed. It is absent in the columns; 1 bytes of the newest snapshot give way." in text
+
+
+def test_a_project_in_sync_has_nothing_to_decide() -> None:
+    project = ProjectFactory(documents={"coverage": "1"}).id
+    scenes.forward(project, sessions=False)
+    assert "agentstate-settle" not in text_of(page_of(superuser(), project))
+
+
+# -- what is done
+
+
+@pytest.mark.parametrize(
+    ("make", "choice", "coverage", "standing"),
+    [
+        (forked, "columns", 3, "agentkit_ahead"),
+        (forked, "snapshot", 2, "agentkit_ahead"),
+        (unequal, "columns", 3, "in_sync"),
+        (unequal, "snapshot", 1, "agentkit_ahead"),
+        (emptied, "restore", 1, "in_sync"),
+    ],
+)
+def test_a_decision_is_carried_out_and_recorded(make: Any, choice: str, coverage: int, standing: str) -> None:
+    project, client = make(), operator(SETTLE, RESTORE)
+    scenes.open_gates(agentkit_reads=True)
+    page = confirmation(client, project, choice)
+    token = re.search(r'name="seen" value="([^"]*)"', text_of(page))
+    assert token
+    answer = decide(client, project, choice, token[1], "The export was stale")
+    assert ": done." in text_of(answer)
+    assert (coverage_of(project), scenes.standing_of(project)) == (coverage, standing)
+    entry = BackfillPass.objects.latest("pk")
+    assert (entry.requested_by, entry.options["reason"]) == ("operator-0", "The export was stale")
+
+
+def test_keeping_emptied_columns_takes_them_in() -> None:
+    project = emptied()
+    decide(operator(SETTLE), project, "columns", seen(project))
+    assert scenes.standing_of(project) == "in_sync"
+    assert dispute_of(project).kind == ""  # type: ignore[union-attr]
+
+
+def test_the_state_of_any_moment_can_be_restored() -> None:
+    project = ProjectFactory(documents={"coverage": "1"}).id
+    scenes.forward(project, sessions=False)
+    scenes.save(project, "coverage", "2")
+    client = operator(RESTORE)
+    page = page_of(client, project, moment=1)
+    address_ = page.context["restore_url"]
+    assert "--as-of" in text_of(client.get(address_))
+    client.post(address_, {"seen": seen(project), "reason": "As it was"})
+    assert coverage_of(project) == 1
+    assert "restore_url" not in page_of(client, project).context
+
+
+# -- who may
+
+
+@pytest.mark.parametrize(
+    ("make", "choice", "permission"),
+    [(forked, "columns", RESTORE), (forked, "snapshot", RESTORE), (emptied, "restore", SETTLE)],
+)
+def test_a_decision_needs_its_own_permission(make: Any, choice: str, permission: str) -> None:
+    project, client = make(), operator(permission)
+    assert "choice=" + choice not in text_of(page_of(client, project))
+    before = scenes.everything()
+    assert confirmation(client, project, choice).status_code == 403
+    assert decide(client, project, choice, seen(project)).status_code == 403
+    assert scenes.everything() == before
+
+
+@pytest.mark.parametrize("reason", ["", "no", " \n "])
+def test_a_decision_needs_a_reason(reason: str) -> None:
+    project = forked()
+    before = scenes.everything()
+    assert decide(superuser(), project, "columns", seen(project), reason).status_code == 200
+    assert scenes.everything() == before
+
+
+def test_an_unknown_decision_is_not_found() -> None:
+    assert confirmation(superuser(), forked(), "both").status_code == 404
+
+
+# -- who was first
+
+
+def test_a_reload_in_the_middle_does_nothing_twice() -> None:
+    project, client = forked(), superuser()
+    token = seen(project)
+    decide(client, project, "columns", token)
+    before = scenes.everything()
+    again = decide(client, project, "columns", token)
+    assert "Nothing is left to decide here. Nothing was changed." in text_of(again)
+    assert scenes.everything() == before
+
+
+def test_a_decision_about_another_version_is_refused() -> None:
+    project, client = forked(), superuser()
+    token = seen(project)
+    scenes.change_columns(project, coverage=4)
+    before = scenes.everything()
+    answer = decide(client, project, "columns", token)
+    assert "the project has changed since the page was shown" in text_of(answer)
+    assert scenes.everything() == before
+    token = re.search(r'name="seen" value="([^"]*)"', text_of(answer))[1]  # type: ignore[index]
+    assert ": done." in text_of(decide(client, project, "columns", token))
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_two_opposite_decisions_at_once_one_is_carried_out() -> None:
+    project = forked()
+    token, clients = seen(project), (superuser(), superuser())
+
+    def post(place: int) -> str:
+        try:
+            return text_of(decide(clients[place], project, (Choice.COLUMNS, Choice.SNAPSHOT)[place], token))
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(2) as threads:
+        answers = list(threads.map(post, range(2)))
+    assert sum(": done." in answer for answer in answers) == 1
+    scenes.open_gates(agentkit_reads=True)
+    assert coverage_of(project) == (3 if ": done." in answers[0] else 2)
+    assert len(scenes.rows("SELECT id FROM \"AgentWorkflowRun\" WHERE workflow_id = 'legacy_merge'")) == 1
+
+
+def test_the_ledger_shows_the_reason() -> None:
+    project = forked()
+    decide(superuser(), project, "columns", seen(project), "The export was stale")
+    entry = BackfillPass.objects.latest("pk")
+    page = superuser().get(url_of("admin:agentstate_backfillpass_change", args=[entry.pk]))
+    assert "The export was stale" in page.content.decode()
