@@ -8,11 +8,13 @@ old snapshot or fail with a serialization error. A transaction of the caller's k
 from __future__ import annotations
 
 from contextlib import contextmanager
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from django.db import DEFAULT_DB_ALIAS, OperationalError, connections, transaction
-from psycopg import ClientCursor
 from psycopg.errors import SerializationFailure
+
+from agentstate.rounds import Statement, run
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -59,20 +61,16 @@ def update(rows: QuerySet[Any], **changes: Any) -> int:
 def one_round(statements: str, parameters: Mapping[str, Any], using: str = DEFAULT_DB_ALIAS) -> tuple[Any, ...] | None:
     """Run statements in one round trip, and return the first row of the last one.
 
-    Outside a transaction they are a READ COMMITTED transaction of their own. Only a cursor that binds values on the
-    client takes several statements, so the host's ``server_side_binding`` does not apply here.
+    Outside a transaction they are a READ COMMITTED transaction of their own.
 
     Args:
-        statements: separated by semicolons.
-        parameters: text, numbers, booleans, None and lists of text.
+        statements: separated by semicolons, with none in a literal; see :class:`agentstate.rounds.Statement`.
+        parameters: text, numbers, booleans, moments, None and lists of text.
     """
-    connection = connections[using]
-    connection.close_if_health_check_failed()
-    if connection.get_autocommit():
-        statements = f"{READ_COMMITTED}; {statements}"
-    with connection._prepare_cursor(ClientCursor(connection.connection)) as cursor:  # type: ignore[attr-defined]
-        cursor.execute(statements, parameters)
-        while cursor.nextset():
-            pass
-        row: tuple[Any, ...] | None = cursor.fetchone()
-        return row
+    first = READ_COMMITTED if connections[using].get_autocommit() else ""
+    return run(_separate(statements), parameters, first=first, using=using)[-1]
+
+
+@cache
+def _separate(statements: str) -> tuple[Statement, ...]:
+    return tuple(Statement(each) for each in map(str.strip, statements.split(";")) if each)

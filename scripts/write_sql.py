@@ -76,9 +76,11 @@ def _statements() -> dict[str, list[tuple[str, str]]]:
     adopted, obstructed = moved(AdoptOrphans)
     return {
         "load": [
-            ("Read states", loading.LOAD),
-            ("Read states of projects with agentkit_shadow_reads", loading.LOAD_SHADOWED),
-            ("Read the columns, after an error of the first", loading.LOAD_LEGACY),
+            ("Read the newest snapshot, where the AgentKit home is asked", loading.LOAD_SNAPSHOT.sql),
+            ("Read a state, where that cannot answer or is not asked", loading.LOAD.sql),
+            ("Read a state with agentkit_shadow_reads", loading.LOAD_SHADOWED.sql),
+            ("Read states of several projects", loading.LOAD_MANY),
+            ("Read the columns, after an error of the others", loading.LOAD_LEGACY),
         ],
         "save": [
             ("Lock the project", saving.LOCK_PROJECT),

@@ -45,7 +45,10 @@ def decode(text: str | None) -> Any:
 
 
 def _decode(text: str) -> Any:
-    return json.loads(text, parse_float=_number, parse_int=_whole_number, parse_constant=_not_json)
+    try:
+        return _DECODER.decode(text)
+    except ValueError:  # more digits than Python converts
+        return _DECODER_OF_LONG_NUMBERS.decode(text)
 
 
 def _number(text: str) -> float | Decimal:
@@ -56,13 +59,17 @@ def _number(text: str) -> float | Decimal:
 def _whole_number(text: str) -> int | Decimal:
     try:
         return int(text)
-    except ValueError:  # more digits than Python converts
+    except ValueError:
         return Decimal(text)
 
 
 def _not_json(constant: str) -> Any:
     """Refuse NaN and the infinities, which json would read and JSON does not have."""
     raise ValueError(f"{constant} is not JSON")
+
+
+_DECODER = json.JSONDecoder(parse_float=_number, parse_constant=_not_json)
+_DECODER_OF_LONG_NUMBERS = json.JSONDecoder(parse_float=_number, parse_int=_whole_number, parse_constant=_not_json)
 
 
 def as_text(document: Any) -> str:

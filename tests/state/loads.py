@@ -65,10 +65,10 @@ def without_runs() -> Iterator[None]:
 
 @contextmanager
 def queries(number: int) -> Iterator[None]:
-    """Expect a number of queries about projects, those about flags aside."""
+    """Expect a number of queries, those about flags aside."""
     with CaptureQueriesContext(connection) as captured:
         yield
-    about_state = [query["sql"] for query in captured if '"Project"' in query["sql"]]
+    about_state = [query["sql"] for query in captured if '"AgentStateFlag' not in query["sql"]]
     assert len(about_state) == number
 
 

@@ -1,0 +1,155 @@
+"""Statements sent in one round trip, and prepared where the connection has a server session of its own.
+
+Planning one of our statements takes the server longer than running it. So a statement that a connection sends for the
+second time is prepared with SQL's own ``PREPARE``, and ``EXECUTE`` uses the server's plan from then on. PostgreSQL
+makes a new plan by itself when the schema, the search path, the role or row-level security changes.
+
+A pooler in transaction mode runs each transaction on another server session, which lacks what was prepared. Its
+clients get made-up process ids, so the first round asks the server for its own: only where both are equal is anything
+prepared. An address that says ``pgbouncer=true`` is believed without asking.
+"""
+
+from __future__ import annotations
+
+import re
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any, NamedTuple
+from weakref import WeakKeyDictionary
+
+from django.db import DEFAULT_DB_ALIAS, DatabaseError, connections
+from psycopg import ClientCursor
+from psycopg.errors import DuplicatePreparedStatement, FeatureNotSupported, InvalidSqlStatementName
+from psycopg.pq import ExecStatus
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from django.db.backends.base.base import BaseDatabaseWrapper
+    from psycopg import Connection
+
+    Row = tuple[Any, ...]
+
+_PLACEHOLDER = re.compile(r"%\((\w+)\)s")
+_SERVER_PROCESS = "SELECT pg_backend_pid()"
+# Somebody else has deallocated what was prepared, or changed the type of a column that it returns.
+_UNPREPARED = (InvalidSqlStatementName, DuplicatePreparedStatement, FeatureNotSupported)
+
+
+class Statement:
+    """One SELECT, INSERT, UPDATE or DELETE, with psycopg's named placeholders. Those of the same SQL are equal.
+
+    Attributes:
+        sql: the statement. The server infers the types of its parameters, so it casts those that their place leaves
+            open.
+        prepare, execute: the statements that prepare and run it.
+    """
+
+    def __init__(self, sql: str) -> None:
+        self.sql = sql
+        names = list(dict.fromkeys(_PLACEHOLDER.findall(sql)))
+        numbered = _PLACEHOLDER.sub(lambda placeholder: f"${names.index(placeholder[1]) + 1}", sql)
+        name = f"agentstate_{sha256(numbered.encode()).hexdigest()[:16]}"
+        self.prepare = f"PREPARE {name} AS {numbered}"
+        self.execute = f"EXECUTE {name}" + (f" ({', '.join(f'%({each})s' for each in names)})" if names else "")
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Statement) and self.sql == other.sql
+
+    def __hash__(self) -> int:
+        return hash(self.sql)
+
+
+class _Part(NamedTuple):
+    """A statement of a round.
+
+    Attributes:
+        answers: whether the caller wants its row.
+    """
+
+    text: str
+    answers: bool = False
+
+
+class _Session:
+    """What is known of a connection's server session.
+
+    Attributes:
+        is_own: whether no other client uses it; None until the server has answered.
+        prepared: what it has prepared.
+        sent_whole: what is not to be prepared, since a round failed that may have prepared it.
+    """
+
+    def __init__(self, connection: BaseDatabaseWrapper) -> None:
+        self.is_own = False if connection.settings_dict.get("DISABLE_SERVER_SIDE_CURSORS") else None
+        self.prepared: set[Statement] = set()
+        self.sent_whole: set[Statement] = set()
+        self._sent: set[Statement] = set()
+
+    def to_prepare(self, statements: Sequence[Statement]) -> set[Statement]:
+        """Return those of the statements that this round prepares: what the connection sends for the second time."""
+        repeated = self._sent.intersection(statements) if self.is_own else set()
+        self._sent.update(statements)
+        return repeated - self.prepared - self.sent_whole
+
+    def parts(self, statements: Sequence[Statement], preparing: set[Statement]) -> list[_Part]:
+        """Return the parts of a round that runs these statements."""
+        executed = self.prepared | preparing if self.is_own else set()
+        return [_Part(each.prepare) for each in preparing] + [
+            _Part(each.execute if each in executed else each.sql, answers=True) for each in statements
+        ]
+
+
+_sessions: WeakKeyDictionary[Connection[Any], _Session] = WeakKeyDictionary()
+
+
+def run(
+    statements: Sequence[Statement], parameters: Mapping[str, Any], *, first: str = "", using: str = DEFAULT_DB_ALIAS
+) -> list[Row | None]:
+    """Run statements in one round trip, and return the first row of each, None where there is none.
+
+    Outside a transaction they are one of their own. In READ COMMITTED each sees what others have committed by then:
+    after a statement that waited for a lock, the next one sees what the lock's holder wrote. Only a cursor that binds
+    values on the client takes several statements, so the host's ``server_side_binding`` does not apply here.
+
+    Args:
+        parameters: text, numbers, booleans, moments, None and lists of text.
+        first: a statement to send before them, as it is.
+    """
+    connection = connections[using]
+    connection.close_if_health_check_failed()
+    connection.ensure_connection()
+    session = _sessions.get(connection.connection)
+    if session is None:
+        session = _sessions[connection.connection] = _Session(connection)
+    preparing = session.to_prepare(statements)
+    parts = [_Part(first)] if first else []
+    parts += session.parts(statements, preparing)
+    if session.is_own is None:
+        parts.append(_Part(_SERVER_PROCESS, answers=True))
+    try:
+        rows = _send(connection, parts, parameters)
+    except DatabaseError as error:
+        session.sent_whole |= preparing
+        if not (session.is_own and isinstance(error.__cause__, _UNPREPARED)):
+            raise
+        session.is_own = False
+        if not connection.get_autocommit():
+            raise
+        return run(statements, parameters, first=first, using=using)
+    session.prepared |= preparing
+    if session.is_own is None:
+        session.is_own = rows.pop() == (connection.connection.info.backend_pid,)
+    return rows
+
+
+def _send(connection: BaseDatabaseWrapper, parts: Sequence[_Part], parameters: Mapping[str, Any]) -> list[Row | None]:
+    cursor = ClientCursor(connection.connection)
+    # Django's cursor around it wraps errors, and lets the host's wrappers see the round.
+    connection._prepare_cursor(cursor).execute(";\n".join(part.text for part in parts), parameters)  # type: ignore[attr-defined]
+    rows: list[Row | None] = []
+    for part in parts:
+        if part.answers:
+            has_rows = cursor.pgresult is not None and cursor.pgresult.status == ExecStatus.TUPLES_OK
+            rows.append(cursor.fetchone() if has_rows else None)
+        cursor.nextset()
+    return rows

@@ -1,0 +1,102 @@
+"""Statements that a connection sends again are prepared, where its server session is its own."""
+
+from __future__ import annotations
+
+import pytest
+from django.db import DataError, ProgrammingError, connection, transaction
+
+from agentstate import state
+from agentstate.rounds import Statement, run
+from agentstate.state.keys import STATE_KEYS
+from tests import scenes
+from tests.factories import ProjectFactory
+from tests.faults.processes import Command
+from tests.pooler import needs_pooler, pooler
+from tests.sql import sql
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+PREPARED = "SELECT count(*) FROM pg_prepared_statements WHERE name LIKE 'agentstate%'"
+HALF = Statement("SELECT 10 / %(by)s::int, '%%', %(text)s::text")
+
+
+@pytest.fixture(autouse=True)
+def new_connection() -> None:
+    connection.close()
+
+
+def prepared() -> int:
+    with connection.cursor() as cursor:
+        cursor.execute(PREPARED)
+        return int(cursor.fetchone()[0])
+
+
+def halve(by: int) -> int:
+    (row,) = run([HALF], {"by": by, "text": "it's 5 %"})
+    assert row is not None
+    assert row[1:] == ("%", "it's 5 %")
+    return int(row[0])
+
+
+def test_a_statement_is_prepared_when_it_is_sent_again() -> None:
+    assert [(halve(2), prepared()) for _ in range(3)] == [(5, 0), (5, 1), (5, 1)]
+
+
+def test_each_row_belongs_to_its_statement() -> None:
+    one, other = Statement("SELECT %(a)s::int"), Statement("SELECT WHERE %(a)s::int > 1")
+    rounds = [run([one, other, HALF], {"a": 1, "by": 2, "text": ""}) for _ in range(3)]
+    assert rounds == [[(1,), None, (5, "%", "")]] * 3
+
+
+def test_a_round_that_fails_while_it_prepares_can_be_sent_again() -> None:
+    halve(2)
+    for _ in range(2):
+        with pytest.raises(DataError):
+            halve(0)
+    assert [halve(2), halve(5)] == [5, 2]
+
+
+def test_what_another_deallocated_is_sent_whole() -> None:
+    halve(2)
+    halve(2)
+    sql("DEALLOCATE ALL")
+    assert halve(2) == 5
+
+    connection.close()
+    halve(2)
+    halve(2)
+    sql("DEALLOCATE ALL")
+    with pytest.raises(ProgrammingError), transaction.atomic():
+        halve(2)
+    assert halve(2) == 5
+
+
+def test_a_prepared_load_survives_the_drop_of_the_columns() -> None:
+    project = ProjectFactory(documents={"facts": "[1]"}).id
+    scenes.forward(project, sessions=False)
+    assert [state.load(project).source for _ in range(3)] == ["legacy"] * 3
+    with transaction.atomic():
+        for key in STATE_KEYS:
+            sql(f'ALTER TABLE "Project" DROP COLUMN "{key.column}"')
+        assert (state.load(project).source, state.load(project).facts) == ("agentkit", [1])
+        transaction.set_rollback(True)
+    assert state.load(project).source == "legacy"
+
+
+THRICE = f"""
+from django.db import connection
+from agentstate.rounds import Statement, run
+statement = Statement("SELECT %(a)s::int")
+print([run([statement], {{"a": 1}}) for _ in range(3)] == [[(1,)]] * 3, end=" ")
+with connection.cursor() as cursor:
+    cursor.execute("{PREPARED}")
+    print(cursor.fetchone()[0])
+"""
+
+
+@needs_pooler
+def test_nothing_is_prepared_through_a_pooler_although_the_address_says_nothing() -> None:
+    with pooler(size=1) as pool:
+        ended = Command("shell", "-v0", "-c", THRICE, database=pool.url(connection.settings_dict["NAME"]))
+        ended.end()
+    assert (ended.stdout.split(), ended.stderr) == (["True", "0"], "")
