@@ -11,7 +11,7 @@ from agentstate.models.fields import possible_id
 from agentstate.models.runs import WAITING, IllegalStatusChange, RunNotFound
 from agentstate.recording.clean_up import drop_broken_connection, logged, with_traceback
 from agentstate.recording.current import as_current
-from agentstate.recording.errors import RowsDropped
+from agentstate.recording.errors import RowsDropped, RunFinished
 from agentstate.recording.recorder import Recorder
 from agentstate.recording.redaction import stored, stored_error
 from agentstate.recording.storable import described, restored, storable_text
@@ -187,7 +187,7 @@ def end(recorder: Recorder, error: BaseException | None = None) -> None:
         return
     with logged(run.pk):
         recorder.close_open_calls()
-    if run.status != run.Status.RUNNING:
+    if run.status != run.Status.RUNNING or (isinstance(error, RunFinished) and error.run_id == run.pk):
         return
     drop_broken_connection()
     try:

@@ -21,6 +21,18 @@ class RunFinished(Exception):
         self.run_id, self.status = run_id, status
 
 
+class RunCanceled(RunFinished):
+    """The run was canceled while it was being recorded: stop what it does. Nothing was written.
+
+    Attributes:
+        why: who canceled it and why, as the run's ``error`` has it.
+    """
+
+    def __init__(self, run_id: str, why: str) -> None:
+        Exception.__init__(self, f"Run {run_id} has ended (canceled) and accepts nothing more. {why}".strip())
+        self.run_id, self.status, self.why = run_id, "canceled", why
+
+
 class OutsideRun(LookupError):
     """The code runs in no block of ``record()`` and its like, so there is no current run."""
 

@@ -5,10 +5,14 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+from django.db.models import Value
+from django.db.models.functions import Coalesce, Left
+
 from agentstate.isolation import one_round, read_committed
+from agentstate.models import AgentWorkflowRun
 from agentstate.models.fields import new_id
 from agentstate.models.runs import RunNotFound
-from agentstate.recording.errors import RowsDropped, RunFinished
+from agentstate.recording.errors import RowsDropped, RunCanceled, RunFinished
 from agentstate.recording.redaction import stored
 from agentstate.recording.storable import storable_text, weight
 from agentstate.state.homes import next_clock
@@ -19,6 +23,7 @@ if TYPE_CHECKING:
 # Replay reads a project's state from these, so only a save writes them.
 SAVED_ONLY = "state.changed"
 LATE = "$late"
+ERROR_SHOWN = 300  # characters of a canceled run's error
 
 # What a run that ended otherwise than as stale still takes, by the run's status: what a tool did and what a model cost
 # after the run was canceled is a fact.
@@ -121,6 +126,15 @@ def put(run_id: str, event_id: str, type_: str) -> None:
     _write(_MOVED, run_id, [(event_id, type_, "{}")])
 
 
+def refusal(run_id: str, status: str) -> RunFinished:
+    """Return the error of a run that has ended; of a canceled one, with who canceled it and why."""
+    if status != AgentWorkflowRun.Status.CANCELED:
+        return RunFinished(run_id, status)
+    run = AgentWorkflowRun.objects.filter(pk=run_id)
+    error = run.values_list(Left(Coalesce("error", Value("")), ERROR_SHOWN), flat=True).first()
+    return RunCanceled(run_id, error or "")
+
+
 def _parts(events: Sequence[Event]) -> Iterator[list[Event]]:
     """Yield the events in parts that weigh no more than one document may, or are a single event."""
     part: list[Event] = []
@@ -143,6 +157,6 @@ def _write(statements: str, run_id: str, events: Sequence[Event], **parameters: 
         raise RunNotFound(run_id)
     status, accepts, written = row
     if not accepts:
-        raise RunFinished(run_id, status)
+        raise refusal(run_id, status)
     if written != len(events):
         raise RowsDropped("AgentWorkflowRunEvent", written, len(events))

@@ -267,7 +267,7 @@ class Recorder:
     def _require(self, was_set: bool) -> None:
         if not was_set:
             status = AgentWorkflowRun.objects.filter(pk=self.run_id).values_list("status", flat=True).first()
-            raise RunFinished(self.run_id, status) if status else RunNotFound(self.run_id)
+            raise events.refusal(self.run_id, status) if status else RunNotFound(self.run_id)
 
     # -- for this package
 

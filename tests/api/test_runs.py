@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from agentstate.models import AgentWorkflowRun, AgentWorkflowRunEvent
+from agentstate.recording import cancel
 from tests.factories import ProjectFactory, RunFactory
 from tests.sql import sql
 
@@ -111,6 +112,25 @@ def test_the_same_outcome_again_is_accepted_and_a_different_one_refused(
     assert answers[0].text == answers[1].text
     assert answers[0].json()["output"] == first.get("output")
     assert answers[2].json()["run_status"] == first["status"]
+
+
+def test_a_run_that_a_person_canceled_refuses_events_with_who_and_why(client: httpx.Client) -> None:
+    begun(client)
+    cancel("draft-7", "It loops.", by="ada")
+
+    answers = [
+        client.post("/runs/draft-7/events", json={"events": [{"type": "new"}]}),
+        client.post("/runs/draft-7/heartbeat"),
+        client.post("/runs/draft-7/finish", json={"status": "succeeded"}),
+    ]
+
+    assert [answer.status_code for answer in answers] == [409, 409, 409]
+    assert {answer.json()["run_status"] for answer in answers} == {"canceled"}
+    assert (
+        answers[0]
+        .json()["detail"]
+        .endswith("has ended (canceled) and accepts nothing more. Canceled by ada: It loops.")
+    )
 
 
 def test_a_run_waits_and_is_resumed(client: httpx.Client) -> None:

@@ -14,6 +14,7 @@ from django.urls import path, reverse
 from django.utils.http import content_disposition_header, urlencode
 
 from agentstate.admin.run import timeline
+from agentstate.admin.run.actions import ActionPages
 from agentstate.admin.run.approvals import ApprovalPages
 from agentstate.admin.run.page_request import FEW_KINDS, PageRequest, page_request
 from agentstate.admin.run.timeline.header import MOST_SESSIONS
@@ -36,7 +37,7 @@ TEMPLATES = "admin/agentstate/agentworkflowrun"
 SHOWN = 200_000
 
 
-class TimelinePages(ApprovalPages):
+class TimelinePages(ApprovalPages, ActionPages):
     """The pages of a run. The view permission includes all of them; a decision needs another."""
 
     def get_urls(self) -> list[URLPattern]:
@@ -76,6 +77,7 @@ class TimelinePages(ApprovalPages):
             **self._surroundings(request, run),
             **self._filters(run, asked),
             **self.approvals(request, run),
+            **self.run_actions(request, run),
             **events,
             "download_url": self._address("download", run.id),
             **(extra_context or {}),

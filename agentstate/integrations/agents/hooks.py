@@ -20,6 +20,7 @@ from agentstate.integrations.agents.tool_errors import OpenCall, error_in, faile
 from agentstate.models import AgentWorkflowRun
 from agentstate.recording import AsyncRecorder, RunFinished, RunNotFound
 from agentstate.recording.clean_up import drop_broken_connection
+from agentstate.recording.events import refusal
 from agentstate.recording.storable import described
 from agentstate.threads import in_database_thread
 
@@ -212,7 +213,7 @@ class RunEventHooks(RunHooks[Any]):
         if row is None:
             raise RunNotFound(run_id)
         if row[0] != AgentWorkflowRun.Status.RUNNING and not row[1]:
-            raise RunFinished(run_id, row[0])
+            raise refusal(run_id, row[0])
 
     def _end_elsewhere(self, error: RunFinished | RunNotFound) -> None:
         self.ended_elsewhere = error

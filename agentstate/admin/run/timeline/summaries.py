@@ -219,6 +219,11 @@ def _of_restoring(event: Event) -> str:
     return f"restored the state of run {short(event.get('from'), LONGEST)}"
 
 
+def _of_cancellation(event: Event) -> str:
+    by, reason = event.get("by"), event.get("reason")
+    return f"canceled{'' if by is None else f' by {short(by, 60)}'}{f': {short(reason)}' if reason else ''}"
+
+
 def _of_late_end(event: Event) -> str:
     error = event.get("error")
     return f"the run ended after all: {short(event.get('status'))}{'' if error is None else f', {short(error)}'}"
@@ -282,6 +287,7 @@ _SUMMARIES: dict[str, Callable[[Event], str]] = {
     "fork.merged": _of_merge,
     "fork.settled": _of_settling,
     "snapshot.restored": _of_restoring,
+    "run.canceled": _of_cancellation,
     "run.ended": _of_late_end,
     "run.pruned": _of_pruning,
     "heartbeat": _of_heartbeat,

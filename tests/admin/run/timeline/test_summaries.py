@@ -98,6 +98,7 @@ CONFLICT = '"type": "section_conflict", "key": "budget", "previous": {"version":
             "call 1 rejected by ana: too expensive",
         ),
         ("heartbeat", "{}", "sign of life"),
+        ("run.canceled", '{"by": "ana", "reason": "too expensive"}', "canceled by ana: too expensive"),
         ("run.ended", '{"status": "failed", "error": "E: no"}', "the run ended after all: failed, E: no"),
         ("draft.progress", '{"done": 3, "section": "need"}', 'draft progress: done: 3, section: "need"'),
         ("something_new", "{}", "something new"),
@@ -117,7 +118,8 @@ def test_a_line_summarizes_each_event(type_: str, payload: str, line: str) -> No
     "type_",
     ["model.response", "model.usage", "agent.handoff", "guardrail.tripped", "approval.requested", "approval.decided",
      "coverage.delta", "conflict.found", "conflict.resolved", "eligibility.flag", "state.changed", "snapshot.legacy",
-     "snapshot.restored", "fork.merged", "fork.settled", "tool.invocation", "tool.result", "run.ended", "heartbeat",
+     "snapshot.restored", "fork.merged", "fork.settled", "tool.invocation", "tool.result", "run.canceled", "run.ended",
+     "heartbeat",
      "unheard.of"],
 )  # fmt: skip
 @pytest.mark.parametrize(
