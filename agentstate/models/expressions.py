@@ -9,7 +9,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from django.db.models import BigIntegerField, DurationField, F, Func, IntegerField, Q, TextField, Value
+from django.db.models import BigIntegerField, BooleanField, DurationField, F, Func, IntegerField, Q, TextField, Value
 from django.db.models.functions import Left
 from django.db.models.lookups import Exact, GreaterThanOrEqual, LessThanOrEqual
 
@@ -36,6 +36,12 @@ class Sql(Func):
         compiled = [compiler.compile(source) for source in self.source_expressions]
         parameters = [parameter for _, parameters in compiled for parameter in parameters]
         return self.extra["template"].format(*(sql for sql, _ in compiled)), parameters
+
+
+# Whether an event is a failure, by its type or by the status in its payload. A canceled call is none: it is what a
+# failure elsewhere brought with it.
+IS_FAILURE = """(type ~ '(^|[._])(error|failed|failure|exception)$'
+    OR lower(payload ->> 'status') IN ('error', 'failed', 'failure'))"""
 
 
 def _hash(text: F | Value) -> Func:
@@ -153,3 +159,8 @@ def begins_with(field: str, text: str) -> Q:
 def workflow_start() -> Left:
     """Return the beginning of the workflow's name that the index holds."""
     return Left("workflow_id", WORKFLOW_LETTERS)
+
+
+def is_failure() -> Func:
+    """Return whether an event is a failure."""
+    return Func(template=IS_FAILURE, output_field=BooleanField())

@@ -19,6 +19,7 @@ from agentstate.models.expressions import (
     id_hash,
     is_call,
     is_failed_call,
+    is_failure,
     lacks_snapshot,
     of_project,
     project_hash,
@@ -341,6 +342,9 @@ class AgentWorkflowRunEvent(models.Model):
     type = models.TextField()
     payload = models.JSONField()
     created_at = models.DateTimeField()
+    # The id of the event of the same run that this one happened inside, such as a tool call that calls another tool.
+    # No foreign key: pruning may delete the parent first.
+    parent_id = models.TextField(null=True, blank=True)  # noqa: DJ001 - NULL: nothing encloses it
 
     class Meta:
         db_table = "AgentWorkflowRunEvent"
@@ -355,6 +359,10 @@ class AgentWorkflowRunEvent(models.Model):
             # Read by the list of the runs in which a tool's call failed.
             models.Index(
                 tool_name(), F("created_at"), condition=is_failed_call(), name="AgentWorkflowRunEvent_fail_idx"
+            ),
+            # Read by the page of a run: its last failure, how many it has, and the list of failures only.
+            models.Index(
+                fields=["run", "created_at"], condition=Q(is_failure()), name="AgentWorkflowRunEvent_err_idx"
             ),
         ]
         constraints = [

@@ -195,6 +195,11 @@ INDEXES = {
             "(\"left\"((payload ->> 'tool'::text), 100), created_at) WHERE ((type = 'tool.result'::text) AND "
             "((payload ->> 'status'::text) = 'error'::text))"
         ),
+        # a run's failures
+        (
+            "(run_id, created_at) WHERE ((type ~ '(^|[._])(error|failed|failure|exception)$'::text) OR "
+            "(lower((payload ->> 'status'::text)) = ANY (ARRAY['error'::text, 'failed'::text, 'failure'::text])))"
+        ),
     },
     "Project": {"(id)"},
 }
