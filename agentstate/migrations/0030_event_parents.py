@@ -22,7 +22,7 @@ IS_FAILURE = """(type ~ '(^|[._])(error|failed|failure|exception)$'
 
 class Migration(migrations.Migration):
     atomic = False  # CREATE INDEX CONCURRENTLY runs in no transaction
-    dependencies = [("agentstate", "0035_actions")]
+    dependencies = [("agentstate", "0033_projects")]
     operations = [
         migrations.SeparateDatabaseAndState(
             database_operations=[RunLocking(PARENT, NO_PARENT)],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from django.utils.http import urlencode
@@ -24,7 +24,7 @@ class Choice(NamedTuple):
     """A filter that a link adds or removes."""
 
     name: str
-    number: Count | None
+    number: Count | str | None
     address: str
     is_chosen: bool
 
@@ -52,6 +52,7 @@ class PageRequest:
         wanted = self.wanted if wanted is None else wanted
         pairs = [("kind", kind) for kind in wanted.kinds]
         pairs += [("failures", "1")] if wanted.failures else []
+        pairs += [("tool", wanted.tool)] if wanted.tool else []
         pairs += [("q", wanted.text)] if wanted.text else []
         return f"?{urlencode([*pairs, *place.items()])}"
 
@@ -71,15 +72,20 @@ class PageRequest:
         names = [*known, *(kind for kind in self.wanted.kinds if kind not in known)]
         return [Choice(name, known.get(name), self._toggled(name), name in self.wanted.kinds) for name in names]
 
-    def failures(self) -> Choice:
+    def failures(self, number: str) -> Choice:
         """Return the choice of failures only."""
-        other = Filter(self.wanted.kinds, not self.wanted.failures, self.wanted.text)
-        return Choice("Failures only", None, self.address(other), self.wanted.failures)
+        other = replace(self.wanted, failures=not self.wanted.failures)
+        return Choice("Failures only", number, self.address(other), self.wanted.failures)
+
+    @property
+    def without_tool(self) -> str:
+        """The address without the filter for a tool."""
+        return self.address(replace(self.wanted, tool=""))
 
     def _toggled(self, kind: str) -> str:
         kinds = self.wanted.kinds
         chosen = tuple(each for each in kinds if each != kind) if kind in kinds else (*kinds, kind)
-        return self.address(Filter(chosen, self.wanted.failures, self.wanted.text))
+        return self.address(replace(self.wanted, kinds=chosen))
 
 
 def page_request(query: QueryDict) -> PageRequest:
@@ -104,7 +110,8 @@ def page_request(query: QueryDict) -> PageRequest:
 def _filter_of(query: QueryDict) -> Filter:
     kinds = dict.fromkeys(kind for kind in query.getlist("kind")[:MOST_KINDS] if "\0" not in kind)
     text = _storable(query.get("q", "")).strip()[:LONGEST_TEXT]
-    return Filter(tuple(kinds), failures=query.get("failures") == "1", text=text)
+    tool = _storable(query.get("tool", ""))[:LONGEST_TEXT]
+    return Filter(tuple(kinds), failures=query.get("failures") == "1", text=text, tool=tool)
 
 
 def _storable(text: str) -> str:

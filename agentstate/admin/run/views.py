@@ -67,15 +67,16 @@ class TimelinePages(ApprovalPages, ActionPages):
         if run is None:
             return self.not_found(request, object_id)
         asked = page_request(request.GET)
+        failures = timeline.failures_of(run.id)
         try:
-            events = self._events(run, asked)
+            events = self._events(run, asked, failures)
         except timeline.EventNotFound:
             asked = PageRequest(problem=f"This run has no event “{asked.place.event[:60]}”.")
-            events = self._events(run, asked)
+            events = self._events(run, asked, failures)
         context = {
             **self._context(request, run),
             **self._surroundings(request, run),
-            **self._filters(run, asked),
+            **self._filters(run, asked, failures),
             **self.approvals(request, run),
             **self.run_actions(request, run),
             **events,
@@ -92,7 +93,12 @@ class TimelinePages(ApprovalPages, ActionPages):
             return HttpResponse(status=204)
         run = self._run(run_id)
         asked = PageRequest(timeline.PagePosition(is_last=True))
-        context = {**self._context(request, run), **self._filters(run, asked), **self._events(run, asked)}
+        failures = timeline.failures_of(run.id)
+        context = {
+            **self._context(request, run),
+            **self._filters(run, asked, failures),
+            **self._events(run, asked, failures),
+        }
         return TemplateResponse(request, f"{TEMPLATES}/live.html", context)
 
     def payload_view(self, request: HttpRequest, object_id: str, event_id: str) -> HttpResponse:
@@ -119,7 +125,7 @@ class TimelinePages(ApprovalPages, ActionPages):
         if other is None:
             self.message_user(request, "The other half of this call was not found.", level="WARNING")
         address = reverse("admin:agentstate_agentworkflowrun_change", args=[quote(run_id)])
-        return HttpResponseRedirect(f"{address}?{urlencode({'event': other or _id(event_id)})}")
+        return HttpResponseRedirect(f"{address}?{urlencode({'event': other or _id(event_id)})}#chosen")
 
     def download_view(self, request: HttpRequest, object_id: str) -> StreamingHttpResponse:
         """Stream a run with all its events as JSON."""
@@ -167,17 +173,22 @@ class TimelinePages(ApprovalPages, ActionPages):
             "next_url": following and address_of(AgentWorkflowRun, following, request.user),
         }
 
-    def _filters(self, run: timeline.RunHeader, asked: PageRequest) -> dict[str, Any]:
+    def _filters(
+        self, run: timeline.RunHeader, asked: PageRequest, failures: timeline.Failures | None
+    ) -> dict[str, Any]:
         kinds = asked.choices(timeline.counts_of(run.id))
         return {
             "kinds": kinds[:FEW_KINDS],
             "other_kinds": kinds[FEW_KINDS:],
-            "failures": asked.failures(),
+            "failures": failures,
+            "failures_only": asked.failures(failures.short if failures else "0"),
         }
 
-    def _events(self, run: timeline.RunHeader, asked: PageRequest) -> dict[str, Any]:
-        """Return the context of a page of events: the last page of a running run by default."""
-        place = timeline.PagePosition(is_last=True) if asked.is_default and run.is_running else asked.place
+    def _events(
+        self, run: timeline.RunHeader, asked: PageRequest, failures: timeline.Failures | None
+    ) -> dict[str, Any]:
+        """Return the context of a page of events."""
+        place = timeline.opening_of(run, failures) if asked.is_default and not asked.wanted else asked.place
         page = timeline.page_of(run, place, asked.wanted)
         is_live = run.is_running and not asked.wanted and place == timeline.PagePosition(is_last=True)
         return {

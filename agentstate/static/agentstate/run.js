@@ -38,7 +38,7 @@
   // -- the event that a link leads to
 
   const chosen = document.querySelector("[data-chosen]");
-  if (chosen && !location.hash) chosen.scrollIntoView({ block: "center" });
+  if (chosen && !location.hash && new URLSearchParams(location.search).has("event")) chosen.scrollIntoView({ block: "center" });
 
   // -- a running run
 

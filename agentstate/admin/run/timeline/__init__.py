@@ -1,6 +1,7 @@
 """A run's events in order: bounded reads of runs of any size."""
 
 from agentstate.admin.run.timeline.download import run_as_json
+from agentstate.admin.run.timeline.failures import Failures, failures_of
 from agentstate.admin.run.timeline.filters import Filter
 from agentstate.admin.run.timeline.header import (
     DOCUMENTS,
@@ -13,7 +14,7 @@ from agentstate.admin.run.timeline.header import (
     sessions_of,
 )
 from agentstate.admin.run.timeline.kinds import counts_of
-from agentstate.admin.run.timeline.pages import EventNotFound, EventPage, PagePosition, page_of
+from agentstate.admin.run.timeline.pages import EventNotFound, EventPage, PagePosition, opening_of, page_of
 from agentstate.admin.run.timeline.pairs import other_half
 
 __all__ = [
@@ -21,13 +22,16 @@ __all__ = [
     "DocumentText",
     "EventNotFound",
     "EventPage",
+    "Failures",
     "Filter",
     "PagePosition",
     "RunHeader",
     "counts_of",
     "document_of",
+    "failures_of",
     "header_of",
     "neighbours_of",
+    "opening_of",
     "other_half",
     "page_of",
     "payload_of",

@@ -137,7 +137,7 @@ def rows_of(events: Iterable[Event], *, has_ended: bool, has_earlier: bool, has_
     rows: list[TimelineRow] = []
     open_calls: dict[str, TimelineRow] = {}
     for event in events:
-        call = _call_id(event)
+        call = event.call_id
         if event.type == "tool.result" and call in open_calls:
             open_calls.pop(call).result = event
             continue
@@ -153,11 +153,6 @@ def rows_of(events: Iterable[Event], *, has_ended: bool, has_earlier: bool, has_
     for row in rows:
         row.outcome = row.outcome or _outcome(row.last)
     return rows
-
-
-def _call_id(event: Event) -> str:
-    call = event.get("call_id") if event.type in ("tool.invocation", "tool.result") else None
-    return call if isinstance(call, str) else ""
 
 
 def _outcome(event: Event) -> Outcome:

@@ -141,6 +141,12 @@ class Event:
         return self.seen.get(name) if self.shape == "object" and isinstance(self.seen, dict) else None
 
     @property
+    def call_id(self) -> str:
+        """The id that the two events of a tool call share; empty for other events."""
+        call = self.get("call_id") if self.type in ("tool.invocation", "tool.result") else None
+        return call if isinstance(call, str) else ""
+
+    @property
     def is_late(self) -> bool:
         """Whether it came after the run had ended."""
         return self.get(LATE) is True

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from agentstate.admin.run.timeline.kinds import types_of
 from agentstate.admin.shared.time_limit import TookTooLong, time_limit
+from agentstate.models.expressions import IS_FAILURE
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -19,43 +20,45 @@ SECONDS = 2.0
 _FIRST_LOOK, _FIRST_LOOK_AT_PAYLOADS, _LARGEST_LOOK = 2_000, 1, 20_000
 _GROWTH, _QUICK = 4, 0.2
 
-_FAILS = """(type ~ '(^|[._])(error|failed|failure|exception)$'
-    OR CASE jsonb_typeof(payload) WHEN 'object' THEN
-        lower(payload ->> 'status') IN ('error', 'failed', 'failure', 'canceled', 'cancelled') IS TRUE
-        ELSE false END)"""
-
 _LOOK = """
     SELECT count(*), {furthest}(created_at),
         (array_agg(created_at ORDER BY created_at {direction}) FILTER (WHERE {matches}))[1:%(limit)s]
     FROM (
-        SELECT type, payload, created_at FROM "AgentWorkflowRunEvent" WHERE run_id = %(run)s AND {bound}
+        SELECT type, payload, created_at FROM "AgentWorkflowRunEvent" WHERE run_id = %(run)s AND {indexed} AND {bound}
         ORDER BY created_at {direction} LIMIT %(look)s
     ) looked_at"""
 
 
 @dataclass(frozen=True)
 class Filter:
-    """Conditions on events: one of these kinds, a failure, a text in the payload."""
+    """Conditions on events: one of these kinds, a call of this tool, a failure, a text in the payload."""
 
     kinds: tuple[str, ...] = ()
     failures: bool = False
     text: str = ""
+    tool: str = ""
 
     def __bool__(self) -> bool:
-        return bool(self.kinds or self.failures or self.text)
+        return bool(self.kinds or self.failures or self.text or self.tool)
 
     @property
     def reads_payloads(self) -> bool:
         """Whether it reads payloads, which takes longer."""
-        return self.failures or bool(self.text)
+        return bool(self.text or self.tool)
+
+    @property
+    def indexed(self) -> str:
+        """The part of the condition that an index has: the search examines no other events."""
+        return IS_FAILURE if self.failures else "true"
 
     def condition(self) -> tuple[str, dict[str, Any]]:
-        """Return the SQL condition and its parameters. CASE evaluates the cheap part first."""
+        """Return the SQL condition beside ``indexed``, and its parameters. CASE evaluates the cheap part first."""
         matches, parameters = "true", dict[str, Any]()
         if self.text:
             matches, parameters["texts"] = "payload::text ILIKE ANY (%(texts)s)", self._patterns()
-        if self.failures:
-            matches = f"CASE WHEN {_FAILS} THEN {matches} ELSE false END"
+        if self.tool:
+            matches = f"CASE WHEN payload ->> 'tool' = %(tool)s THEN {matches} ELSE false END"
+            parameters["tool"] = self.tool
         if self.kinds:
             matches = f"CASE WHEN type = ANY (%(types)s) THEN {matches} ELSE false END"
             parameters["types"] = [type_ for kind in self.kinds for type_ in types_of(kind)]
@@ -110,7 +113,7 @@ def search(
         except TookTooLong:
             found.stopped = True
             if not found.looked_at:
-                _skip_one(run_id, found)
+                _skip_one(run_id, wanted, found)
             break
         if seen < look:
             break
@@ -124,7 +127,7 @@ def _look(run_id: str, wanted: Filter, found: Search, look: int, limit: int, sec
     matches, parameters = wanted.condition()
     with time_limit(seconds) as cursor:
         cursor.execute(
-            _sql(found, matches),
+            _sql(found, matches, wanted.indexed),
             parameters | {"run": run_id, "reached": found.reached, "look": look, "limit": limit - len(found.moments)},
         )
         seen, reached, moments = cursor.fetchone()
@@ -134,18 +137,20 @@ def _look(run_id: str, wanted: Filter, found: Search, look: int, limit: int, sec
     return int(seen)
 
 
-def _skip_one(run_id: str, found: Search) -> None:
+def _skip_one(run_id: str, wanted: Filter, found: Search) -> None:
     """Skip one event, so that the next search continues after it."""
     with time_limit(SECONDS) as cursor:
-        cursor.execute(_sql(found, "false"), {"run": run_id, "reached": found.reached, "look": 1, "limit": 1})
+        cursor.execute(
+            _sql(found, "false", wanted.indexed), {"run": run_id, "reached": found.reached, "look": 1, "limit": 1}
+        )
         found.looked_at, reached, _ = cursor.fetchone()
     found.reached, found.skipped = reached or found.reached, bool(reached)
 
 
-def _sql(found: Search, matches: str) -> str:
+def _sql(found: Search, matches: str, indexed: str) -> str:
     comparison, direction, furthest = ("<", "DESC", "min") if found.is_backwards else (">", "ASC", "max")
     bound = "true" if found.reached is None else f"created_at {comparison} %(reached)s"
-    return _LOOK.format(furthest=furthest, direction=direction, matches=matches, bound=bound)
+    return _LOOK.format(furthest=furthest, direction=direction, matches=matches, bound=bound, indexed=indexed)
 
 
 def _escaped(text: str) -> str:

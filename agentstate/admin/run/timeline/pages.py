@@ -10,8 +10,10 @@ from agentstate.admin.run.timeline.axis import Axis, lay_out
 from agentstate.admin.run.timeline.calls import TimelineRow, rows_of
 from agentstate.admin.run.timeline.events import Event, events_after, events_at, events_before, sides_of, time_of
 from agentstate.admin.run.timeline.filters import Filter, Search, search
+from agentstate.admin.run.timeline.pairs import missing_halves
 
 if TYPE_CHECKING:
+    from agentstate.admin.run.timeline.failures import Failures
     from agentstate.admin.run.timeline.header import RunHeader
 
 SIZE = 100
@@ -47,6 +49,13 @@ class EventPage:
     later: datetime | None = None
     search: Search | None = None
     place: PagePosition = field(default_factory=PagePosition)
+
+
+def opening_of(run: RunHeader, failures: Failures | None) -> PagePosition:
+    """Return where a run opens: a running one at its end, a failed one around its last failure."""
+    if run.status == "failed" and failures:
+        return PagePosition(event=failures.last)
+    return PagePosition(is_last=run.status in ("running", "failed"))
 
 
 def page_of(run: RunHeader, place: PagePosition, wanted: Filter, size: int = SIZE) -> EventPage:
@@ -93,7 +102,7 @@ def _searched_page(run: RunHeader, place: PagePosition, wanted: Filter, size: in
     found = search(run.id, wanted, start=start, backwards=backwards, limit=size + 1)
     has_more = len(found.moments) > size
     moments = sorted(found.moments[:size])
-    events = events_at(run.id, moments) if moments else []
+    events = _with_other_halves(run.id, moments) if moments else []
     page = _laid_out(run, events, place, has_earlier=True, has_later=True, is_picked=True)
     page.search = found
     beyond = (moments[0] if backwards else moments[-1]) if has_more else found.reached if found.stopped else None
@@ -102,6 +111,14 @@ def _searched_page(run: RunHeader, place: PagePosition, wanted: Filter, size: in
     else:
         page.earlier, page.later = (moments[0] if moments else start) if place.after else None, beyond
     return page
+
+
+def _with_other_halves(run_id: str, moments: list[datetime]) -> list[Event]:
+    """Return the events of these moments, and what belongs to the tool calls among them."""
+    events = events_at(run_id, moments)
+    if halves := missing_halves(run_id, events):
+        events = sorted([*events, *events_at(run_id, halves)], key=lambda event: event.at)
+    return events
 
 
 def _laid_out(

@@ -82,14 +82,16 @@ def test_a_kind_is_filtered_across_pages() -> None:
     assert numbers(page(run, wanted, size=4, is_last=True)) == [70, 80, 90, 100]
 
 
-def test_failures_are_filtered() -> None:
+def test_failures_are_filtered_with_the_whole_call() -> None:
     run = make_run()
     add_call(run, "a", 1, 2)
     add_call(run, "b", 3, 4, status='"error"')
     add_call(run, "c", 5, 6, status='"canceled"')
     add_event(run, "draft.failed", "null", 7)
     add_event(run, "draft.progress", '"error"', 8)
-    assert numbers(page(run, Filter(failures=True))) == [4, 6, 7]
+    call, event = page(run, Filter(failures=True)).rows
+    assert [each.id for each in call.events] == [f"{run.pk}-3", f"{run.pk}-4"]
+    assert event.event.type == "draft.failed"
 
 
 @pytest.mark.parametrize(
@@ -120,7 +122,16 @@ def test_filters_combine() -> None:
     add_call(run, "a", 1, 2, status='"error"', error='"no page 7"')
     add_call(run, "b", 3, 4, status='"error"', error='"no page 8"')
     add_event(run, "note", '"no page 7"', 5)
-    assert numbers(page(run, Filter(kinds=("tool",), failures=True, text="page 7"))) == [2]
+    assert numbers(page(run, Filter(kinds=("tool",), failures=True, text="page 7"))) == [1]
+
+
+def test_calls_of_one_tool_are_filtered() -> None:
+    run = make_run()
+    add_call(run, "a", 1, 2)
+    add_event(run, "tool.invocation", '{"call_id": "b", "tool": "parse", "arguments": {}}', 3)
+    add_event(run, "note", '{"tool": 7}', 4)
+    assert numbers(page(run, Filter(tool="fetch"))) == [1]
+    assert numbers(page(run, Filter(tool="parse"))) == [3]
 
 
 # -- counts
