@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from pathlib import Path
 
 import pytest
 import pytest_django
@@ -14,6 +15,8 @@ from hypothesis import settings as hypothesis
 from agentstate.state.read_counts import DISPATCH_UID
 from agentstate.state.shadowing import readings_made
 from project.database import EMBEDDED
+
+BROWSER = Path(__file__).parent / "browser"
 
 # An example is a number of rounds to the database, so that neither its time nor how it was found says anything.
 hypothesis.register_profile(
@@ -72,6 +75,12 @@ def nothing_counts_by_itself() -> None:
 def no_remembered_flags() -> None:
     """Forget the flags of the test before, which this process remembers for a second."""
     caches["flags"].clear()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run the browser's tests in a row, whatever the order of the others: they share one browser."""
+    items.sort(key=lambda item: item.path.parent == BROWSER)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

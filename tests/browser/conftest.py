@@ -45,8 +45,8 @@ def chromium() -> str:
     return path
 
 
-# Of a module, not of the session: as long as it runs, no other test could run an event loop.
-@pytest.fixture(scope="module")
+# Of this folder, not of the session: as long as it runs, no other test could run an event loop.
+@pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
     path = chromium()
     with pytest.MonkeyPatch.context() as patch, sync_playwright() as playwright:
@@ -104,16 +104,37 @@ def log_in(live_server: LiveServer) -> dict[str, str]:
 
 
 @pytest.fixture
-def accessible(page: Page, complaints: list[str]) -> Callable[[str], None]:
-    """A check that axe finds nothing to object to in our content."""
+def accessible(page: Page, complaints: list[str], color_scheme: str) -> Callable[..., None]:
+    """A check that axe finds nothing to object to in our content, in light and in dark."""
 
     def check(selector: str = "#content") -> None:
         before = len(complaints)
-        results = Axe().run(page, context=selector)
+        _pass_axe(page, selector)
+        _show_in(page, "light" if color_scheme == "dark" else "dark")
+        _pass_axe(page, selector, runOnly=["color-contrast"])  # no other rule asks for colors
+        _show_in(page, color_scheme)
         del complaints[before:]  # axe sets styles of its own, which our policy refuses
-        assert results.violations_count == 0, results.generate_report()
 
     return check
+
+
+def _show_in(page: Page, color_scheme: str) -> None:
+    page.emulate_media(color_scheme=color_scheme)
+    page.evaluate("document.getAnimations().forEach(animation => animation.finish())")  # links fade between colors
+
+
+def _pass_axe(page: Page, selector: str, **options: object) -> None:
+    results = Axe().run(page, context=selector, options={"resultTypes": ["violations"], **options})
+    assert results.violations_count == 0, results.generate_report()
+
+
+def at_each_size(page: Page) -> Iterator[None]:
+    """Give the page the size of a desktop and that of a phone in turn, then its own again."""
+    before = page.viewport_size
+    for size in (DESKTOP, PHONE):
+        page.set_viewport_size(size)
+        yield
+    page.set_viewport_size(before)
 
 
 def fits(page: Page) -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import pytest
 from django.urls import reverse as url_of
 from playwright.sync_api import expect
 
@@ -17,7 +16,6 @@ if TYPE_CHECKING:
     from playwright.sync_api import Page
 
 
-@pytest.mark.parametrize("color_scheme", ["light", "dark"])
 def test_a_flag_is_toggled_and_its_change_is_shown(page: Page, accessible: Callable[..., None]) -> None:
     scenes.open_gates(agentkit_writes=False)
     page.goto(url_of("admin:agentstate_flag_change", args=[Flag.objects.get(name="agentkit_writes").pk]))

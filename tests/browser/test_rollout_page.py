@@ -13,7 +13,7 @@ from playwright.sync_api import expect
 from agentstate.backfill.acceptance import accept
 from agentstate.models import BackfillPass, Flag, LeftAside, Project, ReadDifference, RolloutStep
 from tests import scenes
-from tests.browser.conftest import DESKTOP, PHONE, fits
+from tests.browser.conftest import at_each_size, fits
 from tests.contract.scenes import columns_return, freeze_columns
 from tests.factories import ProjectFactory, write_columns
 from tests.flags import turn
@@ -26,9 +26,6 @@ if TYPE_CHECKING:
 
 PAGE = "/admin/agentstate/rollout/"
 LONG = "a/" + "long-id-" * 30
-
-SIZES = pytest.mark.parametrize("screen", [DESKTOP, PHONE], ids=["desktop", "phone"])
-SCHEMES = pytest.mark.parametrize("color_scheme", ["light", "dark"])
 
 
 @pytest.fixture(autouse=True)
@@ -81,8 +78,6 @@ def fill() -> None:
     )
 
 
-@SIZES
-@SCHEMES
 def test_the_page_fits_and_passes_axe(page: Page, accessible: Callable[..., None]) -> None:
     fill()
     page.goto(PAGE)
@@ -90,22 +85,21 @@ def test_the_page_fits_and_passes_axe(page: Page, accessible: Callable[..., None
     expect(page.get_by_role("heading", name="Stage: agentkit read 10 percent")).to_be_visible()
     expect(page.get_by_role("heading", name="Reached by override")).to_be_visible()
     expect(page.get_by_role("region", name="Projects left aside").get_by_text("Nobody needs it.")).to_be_visible()
-    assert fits(page)
-    accessible()
+    for _ in at_each_size(page):
+        assert fits(page)
+        accessible()
 
 
-@SIZES
-@SCHEMES
 def test_the_page_of_an_empty_database_fits(page: Page, accessible: Callable[..., None]) -> None:
     stand_at("legacy")
     page.goto(PAGE)
 
     expect(page.get_by_text("Open: its one condition is met.")).to_be_visible()
-    assert fits(page)
-    accessible()
+    for _ in at_each_size(page):
+        assert fits(page)
+        accessible()
 
 
-@SIZES
 def test_off_the_ladder_the_commands_are_named(page: Page, accessible: Callable[..., None]) -> None:
     stand_at("dual_write")
     turn("legacy_writes", everyone=False)
@@ -113,11 +107,11 @@ def test_off_the_ladder_the_commands_are_named(page: Page, accessible: Callable[
 
     expect(page.get_by_role("heading", name="off the ladder")).to_be_visible()
     expect(page.get_by_text("manage.py waffle_flag legacy_writes --everyone").first).to_be_visible()
-    assert fits(page)
-    accessible()
+    for _ in at_each_size(page):
+        assert fits(page)
+        accessible()
 
 
-@SIZES
 def test_frozen_columns_are_reported(page: Page, accessible: Callable[..., None]) -> None:
     with columns_return():
         freeze_columns()
@@ -125,8 +119,9 @@ def test_frozen_columns_are_reported(page: Page, accessible: Callable[..., None]
 
         expect(page.get_by_text("Frozen since")).to_be_visible()
         expect(page.locator("[aria-current=step]")).to_contain_text("frozen")
-        assert fits(page)
-        accessible()
+        for _ in at_each_size(page):
+            assert fits(page)
+            accessible()
 
 
 def test_the_index_leads_there_and_numbers_lead_to_projects(page: Page) -> None:
