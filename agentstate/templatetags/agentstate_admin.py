@@ -6,14 +6,21 @@ from typing import TYPE_CHECKING, Any
 
 from django import template
 from django.apps import apps
+from django.template.defaultfilters import capfirst, striptags
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
 
 from agentstate.admin.shared import formats
 from agentstate.admin.shared.links import link_to
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
     from datetime import datetime
 
 register = template.Library()
+
+# What a cell without a value shows: ours, and Django's.
+BLANK = ("", "\N{EN DASH}", "-")
 
 register.filter("pretty_json", formats.pretty_json)
 register.filter("indented_json", formats.indented)
@@ -46,6 +53,18 @@ def moment(when: datetime | None) -> dict[str, Any]:
 def written_time(when: datetime, timespec: str = "seconds") -> dict[str, Any]:
     """Show a moment as precisely as asked, and to the microsecond on hover."""
     return {"when": when, "text": formats.moment(when, timespec), "exact": exact(when)}
+
+
+@register.filter
+def labelled(rows: Iterable[Iterable[SafeString]], headers: Sequence[dict[str, Any]]) -> list[list[SafeString]]:
+    """Return the cells of a list's rows, as Django renders them, marked with the header of the column, or as blank."""
+    return [[_labelled(cell, header["text"]) for cell, header in zip(row, headers, strict=True)] for row in rows]
+
+
+def _labelled(cell: SafeString, label: str) -> SafeString:
+    tag, rest = cell[:3], cell[3:]
+    blank = SafeString(" data-blank" if striptags(cell).strip() in BLANK else "")
+    return format_html('{} data-label="{}"{}{}', SafeString(tag), capfirst(striptags(label)), blank, SafeString(rest))
 
 
 @register.inclusion_tag("admin/agentstate/includes/status.html")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from django.urls import reverse as url_of
 from django.utils import timezone
+from playwright.sync_api import expect
 
 from agentstate.models import BackfillPass, FlagChange, LeftAside
 from tests.browser.conftest import DESKTOP, PHONE, fits
@@ -45,9 +46,25 @@ def make_rows() -> None:
 def test_a_long_name_pushes_no_column_out_of_sight(page: Page, model: str) -> None:
     make_rows()
     page.goto(url_of(f"admin:agentstate_{model}_changelist"))
-    results = page.locator(".results")
-    wide, room = results.evaluate("results => [results.scrollWidth, results.clientWidth]")
-    assert wide <= room
+    for width in (PHONE["width"], 1024, DESKTOP["width"]):
+        page.set_viewport_size({"width": width, "height": 900})
+        wide, room = page.locator(".results").evaluate("results => [results.scrollWidth, results.clientWidth]")
+        assert wide <= room, width
+        assert fits(page), width
+
+
+@pytest.mark.parametrize("screen", [PHONE], ids=["phone"])
+def test_filters_come_before_the_rows_and_are_folded_on_a_phone(page: Page) -> None:
+    make_rows()
+    page.goto(url_of("admin:agentstate_backfillpass_changelist"))
+    link = page.get_by_role("link", name="reverse")
+    expect(link).to_be_hidden()
+    page.get_by_text("Filter", exact=True).click()
+    link.click()
+    expect(link).to_be_visible()  # a set filter is not folded
+    assert (
+        page.locator("#changelist-filter").bounding_box()["y"] < page.locator("#changelist-form").bounding_box()["y"]
+    )
 
 
 @pytest.mark.parametrize("screen", [DESKTOP, PHONE], ids=["desktop", "phone"])

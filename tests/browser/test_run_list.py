@@ -56,7 +56,7 @@ def test_errors_are_visible_beside_long_names(page: Page) -> None:
     last = page.locator(".field-first_line_of_error")
     expect(last).to_contain_text("FunderPortalDown")
     room = page.locator("#changelist .results").bounding_box()
-    boxes = [cell.bounding_box() for cell in cells.all()]
+    boxes = [cell.bounding_box() for cell in cells.all() if cell.is_visible()]
     assert room
     assert all(box and box["x"] + box["width"] <= room["x"] + room["width"] for box in boxes)
 
