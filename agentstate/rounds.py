@@ -80,7 +80,10 @@ class _Session:
     """
 
     def __init__(self, connection: BaseDatabaseWrapper) -> None:
-        self.is_own = False if connection.settings_dict.get("DISABLE_SERVER_SIDE_CURSORS") else None
+        # psycopg, where the host lets it prepare statements, deallocates all of the session's after a rollback.
+        is_psycopg_preparing = connection.connection.prepare_threshold is not None
+        is_pooled = connection.settings_dict.get("DISABLE_SERVER_SIDE_CURSORS")
+        self.is_own = False if is_pooled or is_psycopg_preparing else None
         self.prepared: set[Statement] = set()
         self.sent_whole: set[Statement] = set()
         self._sent: set[Statement] = set()

@@ -71,6 +71,17 @@ def test_what_another_deallocated_is_sent_whole() -> None:
     assert halve(2) == 5
 
 
+def test_nothing_is_prepared_where_psycopg_deallocates_after_a_rollback(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(connection.settings_dict["OPTIONS"], "prepare_threshold", 0)
+    with transaction.atomic():
+        sql("SELECT 1")  # prepared by psycopg, so that it deallocates
+        halve(2)
+        transaction.set_rollback(True)
+    with transaction.atomic():
+        assert [halve(2), halve(2), prepared()] == [5, 5, 0]
+    connection.close()
+
+
 def test_a_prepared_load_survives_the_drop_of_the_columns() -> None:
     project = ProjectFactory(documents={"facts": "[1]"}).id
     scenes.forward(project, sessions=False)
