@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from django import template
 
+from agentstate.admin.project.moments import moment_text
 from agentstate.admin.project.panels import short_number
 from agentstate.admin.shared.formats import indented, pretty_json
 from agentstate.state.documents import ABSENT, as_text
@@ -60,6 +61,9 @@ def beginning(text: str) -> str:
 def value(document: Any) -> str:
     """Return a document on one line, or the beginning of it."""
     return "absent" if document is ABSENT else shortened(as_text(document), LONGEST_VALUE)
+
+
+register.filter("moment_text", moment_text)
 
 
 @register.filter

@@ -57,7 +57,7 @@ def test_coverage_conflicts_and_eligibility_render(page: Page, accessible: Calla
 
     coverage = panel(page, "Coverage")
     expect(coverage.get_by_role("img", name="Score 0.5")).to_be_visible()
-    expect(coverage.get_by_role("img", name="The score over time")).to_be_visible()
+    expect(coverage.get_by_role("group", name="The score over time")).to_be_visible()
     expect(coverage.get_by_role("listitem").filter(has_text="req_2")).to_contain_text("A letter of support")
     conflicts = panel(page, "Conflicts")
     expect(conflicts.get_by_role("listitem").filter(has_text="budget")).to_contain_text("resolved: latest")

@@ -29,6 +29,7 @@ from agentstate.admin.project.changelist import (
 from agentstate.admin.project.context import UNEQUAL, StandingSummary, differing, panels_at, standing_summary
 from agentstate.admin.project.decisions import CHANGE, DecisionPages, can_decide
 from agentstate.admin.project.documents import LARGEST, document_text, read_documents
+from agentstate.admin.project.history import HistoryPages
 from agentstate.admin.project.listing import unequal_projects
 from agentstate.admin.project.moments import position
 from agentstate.admin.project.settling import RESTORE, SettlePages, address_of, offers, why
@@ -69,7 +70,7 @@ def _not_found_once_it_is_gone(view: Callable[P, HttpResponse]) -> Callable[P, H
 
 
 @admin.register(Project)
-class ProjectAdmin(DecisionPages, SettlePages, KeysetPages):
+class ProjectAdmin(DecisionPages, SettlePages, HistoryPages, KeysetPages):
     """Shows projects. The view permission includes their state at any moment."""
 
     list_display = ("shown_id", "shown_name", "standing", "score", "open_conflicts", "fatal", "last_change", "created")

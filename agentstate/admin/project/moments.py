@@ -74,6 +74,12 @@ def _number(text: str) -> int | None:
     return max(int(text), 1) if text.isascii() and text.isdecimal() and len(text) < 10 else None
 
 
+def plain_moment(text: str) -> datetime | None:
+    """Return the moment of an address, None if the text is none or Python cannot calculate with it."""
+    moment = parse_moment(text)
+    return moment if isinstance(moment, datetime) else None
+
+
 def moment_text(at: datetime) -> str:
     """Return a moment as text for an address."""
     return at.text if isinstance(at, DistantTime) else f"{at.astimezone(UTC):%Y-%m-%dT%H:%M:%S.%fZ}"

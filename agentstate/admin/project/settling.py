@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from django import forms
@@ -19,7 +18,7 @@ from django.utils.http import urlencode
 from django.views.decorators.http import require_http_methods
 
 from agentstate.actors import acting_as
-from agentstate.admin.project.moments import parse_moment
+from agentstate.admin.project.moments import plain_moment
 from agentstate.admin.shared.read_only import ReadOnlyAdmin
 from agentstate.admin.shared.reasons import ReasonField
 from agentstate.backfill import BackfillError
@@ -35,6 +34,8 @@ from agentstate.backfill.settling import (
 from agentstate.row_security import RowsHidden
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from django.contrib.auth.models import AnonymousUser, User
     from django.urls import URLPattern
 
@@ -147,8 +148,7 @@ class SettlePages(ReadOnlyAdmin):
             raise PermissionDenied
         if project is None:
             raise Http404("There is no such project.")
-        as_of = parse_moment(request.GET.get("at", "")) if choice == Choice.RESTORE else None
-        as_of = as_of if isinstance(as_of, datetime) else None
+        as_of = plain_moment(request.GET.get("at", "")) if choice == Choice.RESTORE else None
         dispute = dispute_of(project.pk)
         if dispute is None or not (choice in dispute.choices or (as_of and has_state_at(project.pk, as_of))):
             return self._back(

@@ -5,7 +5,7 @@ as an :class:`Odd` part or among an entry's ``odd`` members. Nothing is dropped 
 nothing raises.
 """
 
-from agentstate.admin.project.panels.changes import Change, changes
+from agentstate.admin.project.panels.changes import Change, change_of, changes
 from agentstate.admin.project.panels.conflicts import Conflict, Conflicts, Provenance, conflicts
 from agentstate.admin.project.panels.coverage import Coverage, Requirement, Suggestion, coverage, score_of
 from agentstate.admin.project.panels.eligibility import Eligibility, Item, Override, eligibility
@@ -34,6 +34,7 @@ __all__ = [
     "Requirement",
     "Section",
     "Suggestion",
+    "change_of",
     "changes",
     "conflicts",
     "coverage",

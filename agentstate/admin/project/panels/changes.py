@@ -50,10 +50,11 @@ class Change:
 def changes(before: Documents, after: Documents) -> list[Change]:
     """Return which of the five documents differ and how, in the order of the state keys."""
     pairs = ((key.name, getattr(before, key.attribute), getattr(after, key.attribute)) for key in STATE_KEYS)
-    return [change for pair in pairs if (change := _change(*pair)) is not None]
+    return [change for pair in pairs if (change := change_of(*pair)) is not None]
 
 
-def _change(key: str, before: Any, after: Any) -> Change | None:
+def change_of(key: str, before: Any, after: Any) -> Change | None:
+    """Return how one document changed, None if it did not."""
     paths = list(islice(differences(before, after, key), PATHS + 1))
     if not paths:
         return None

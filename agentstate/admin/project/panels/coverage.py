@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -27,6 +28,11 @@ class Requirement:
     evidence_rank: Decimal | None
     odd: dict[str, Any]
     title: str | None = None
+
+    @property
+    def status_path(self) -> str:
+        """The path of its status, wherever it is in the list."""
+        return f"coverage.requirements[id={json.dumps(self.id, ensure_ascii=False)}].status"
 
 
 @dataclass(frozen=True)

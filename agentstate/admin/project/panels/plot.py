@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from agentstate.admin.project.panels.reading import on_scale
 
@@ -14,6 +14,17 @@ if TYPE_CHECKING:
     from decimal import Decimal
 
 WIDTH, HEIGHT, MARGIN = 300, 64, 5
+# How many of the newest points are links.
+LINKED = 40
+
+
+class Point(NamedTuple):
+    """A score that differs from the one before it."""
+
+    x: float
+    y: float
+    at: datetime
+    score: Decimal
 
 
 @dataclass(frozen=True)
@@ -22,11 +33,13 @@ class Plot:
 
     Attributes:
         line: the steps, as the data of an SVG path.
+        points: the newest scores that differ from the one before.
         mark: the score at the chosen moment.
         first, last: what the horizontal axis begins and ends with.
     """
 
     line: str
+    points: list[Point]
     mark: tuple[float, float] | None
     first: datetime
     last: datetime
@@ -59,17 +72,20 @@ def plot(scores: Sequence[tuple[datetime, Decimal | None]], until: datetime, mar
     last = max(until, scores[-1][0])
     length = (last - first).total_seconds() or 1
     line: list[str] = []
+    points: list[Point] = []
     chosen = None
     for place, (at, score) in enumerate(scores):
         end = scores[place + 1][0] if place + 1 < len(scores) else last
         if score is None:
             continue
         x, y = _across((at - first).total_seconds() / length), _up(score)
+        if not points or points[-1].score != score:
+            points.append(Point(x, y, at, score))
         goes_on = place and scores[place - 1][1] is not None
         line.append(f"{'L' if goes_on else 'M'}{x} {y}H{_across((end - first).total_seconds() / length)}")
         if at <= mark and (mark < end or place + 1 == len(scores)):
             chosen = (_across((min(mark, last) - first).total_seconds() / length), y)
-    return Plot("".join(line), chosen, first, last)
+    return Plot("".join(line), points[-LINKED:], chosen, first, last)
 
 
 def _across(share: float) -> float:
