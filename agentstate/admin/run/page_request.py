@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from django.utils.http import urlencode
 
-from agentstate.admin.run.timeline import EventPage, Filter, PagePosition
+from agentstate.admin.run.timeline import EventPage, Filter, PagePosition, RunHeader, Window, event_near, moment_in
 from agentstate.admin.run.timeline.kinds import Count
 from agentstate.recording.following import moment_of, place_of
 
@@ -88,8 +88,10 @@ class PageRequest:
         return self.address(replace(self.wanted, kinds=chosen))
 
 
-def page_request(query: QueryDict) -> PageRequest:
+def page_request(query: QueryDict, run: RunHeader) -> PageRequest:
     """Parse a query string. Invalid parts are ignored and reported in ``problem``."""
+    if jump := query.get("to", "").strip():
+        return _jump(jump, run)
     event = query.get("event", "")
     wanted = Filter() if event else _filter_of(query)
     after, before = query.get("after", ""), query.get("before", "")
@@ -105,6 +107,31 @@ def page_request(query: QueryDict) -> PageRequest:
     )
     place = PagePosition(after=moments[0], before=moments[1], event=_storable(event), is_last=at == "last")
     return PageRequest(place, wanted, is_default=place == PagePosition() and at != "first", problem=problem)
+
+
+def _jump(text: str, run: RunHeader) -> PageRequest:
+    moment = moment_in(text, run.started_at)
+    if moment is None:
+        problem = f"“{text[:40]}” is neither an offset such as +13:20 nor a date with a time."
+        return PageRequest(problem=problem)
+    place = PagePosition(event=event_near(run.id, moment))
+    return PageRequest(place, is_default=not place.event)
+
+
+def window_query(window: Window | None) -> str:
+    """Return the query string that :func:`window_of` parses."""
+    if window is None:
+        return ""
+    return urlencode({"first": place_of(window.first), "last": place_of(window.last), "number": window.number})
+
+
+def window_of(query: QueryDict) -> Window | None:
+    """Return where a page is in its run; None if the query string does not say so."""
+    first, last = _moment(query.get("first", "")), _moment(query.get("last", ""))
+    number = query.get("number", "0")
+    if first is None or last is None or not (number.isascii() and number.isdigit() and len(number) < 6):
+        return None
+    return Window(first, last, int(number))
 
 
 def _filter_of(query: QueryDict) -> Filter:

@@ -16,7 +16,7 @@ from django.utils.http import content_disposition_header, urlencode
 from agentstate.admin.run import timeline
 from agentstate.admin.run.actions import ActionPages
 from agentstate.admin.run.approvals import ApprovalPages
-from agentstate.admin.run.page_request import FEW_KINDS, PageRequest, page_request
+from agentstate.admin.run.page_request import FEW_KINDS, PageRequest, page_request, window_of, window_query
 from agentstate.admin.run.timeline.header import MOST_SESSIONS
 from agentstate.admin.shared.links import address_of
 from agentstate.models import AgentSession, AgentWorkflowRun, Project
@@ -42,6 +42,7 @@ class TimelinePages(ApprovalPages, ActionPages):
 
     def get_urls(self) -> list[URLPattern]:
         views: dict[str, tuple[str, View]] = {
+            "overview": ("<str:object_id>/overview/", self.overview_view),
             "live": ("<str:object_id>/live/", self.live_view),
             "payload": ("<str:object_id>/events/<str:event_id>/payload/", self.payload_view),
             "other_half": ("<str:object_id>/events/<str:event_id>/other-half/", self.other_half_view),
@@ -66,7 +67,7 @@ class TimelinePages(ApprovalPages, ActionPages):
         run = timeline.header_of(_id(object_id))
         if run is None:
             return self.not_found(request, object_id)
-        asked = page_request(request.GET)
+        asked = page_request(request.GET, run)
         failures = timeline.failures_of(run.id)
         try:
             events = self._events(run, asked, failures)
@@ -100,6 +101,20 @@ class TimelinePages(ApprovalPages, ActionPages):
             **self._events(run, asked, failures),
         }
         return TemplateResponse(request, f"{TEMPLATES}/live.html", context)
+
+    def overview_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """Show the whole run as a strip, and the position of a page in it."""
+        self._allow(request)
+        run = self._run(_id(object_id))
+        window = window_of(request.GET)
+        overview = timeline.overview_of(run.id, window)
+        context = {
+            **self._context(request, run),
+            "overview": overview,
+            "run_url": reverse("admin:agentstate_agentworkflowrun_change", args=[quote(run.id)]),
+        }
+        part = "overview" if "part" in request.GET else "overview_page"
+        return TemplateResponse(request, f"{TEMPLATES}/{part}.html", context)
 
     def payload_view(self, request: HttpRequest, object_id: str, event_id: str) -> HttpResponse:
         """Show an event's payload."""
@@ -196,6 +211,7 @@ class TimelinePages(ApprovalPages, ActionPages):
             "page_request": asked,
             "links": asked.links(page),
             "live_url": self._address("live", run.id) if is_live else "",
+            "overview_url": f"{self._address('overview', run.id)}?{window_query(page.window)}" if page.rows else "",
         }
 
     def _longest(self, request: HttpRequest) -> int | None:

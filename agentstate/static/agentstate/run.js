@@ -35,6 +35,23 @@
     places.filter((place) => place.closest("details") === target).forEach(load);
   }, true);
 
+  // -- the strip of the whole run, for which the page does not wait
+
+  const strip = document.querySelector("[data-overview]");
+  let stripAt = 0;
+  const showOverview = async () => {
+    const address = document.querySelector("[data-events]").dataset.overviewUrl;
+    if (!strip || !address || Date.now() - stripAt < OLD) return;
+    stripAt = Date.now();
+    try {
+      const answer = await fetch(`${address}&part`, { redirect: "error" });
+      if (answer.ok) strip.replaceChildren(...parsed(await answer.text()));
+    } catch (error) {
+      // The plain link, or the strip of before, stays.
+    }
+  };
+  showOverview();
+
   // -- the event that a link leads to
 
   const chosen = document.querySelector("[data-chosen]");
@@ -119,6 +136,7 @@
       events.querySelector("[data-axis]").replaceWith(fresh.querySelector("[data-axis]"));
       for (const side of ["above", "below"]) updatePager(side, fresh);
       events.dataset.pulse = fresh.dataset.pulse;
+      events.dataset.overviewUrl = fresh.dataset.overviewUrl;
     } else {
       added = fresh.querySelectorAll("[data-version]").length;
       events.replaceWith(fresh);
@@ -147,6 +165,7 @@
     updateHeader(fresh);
     updateChips(fresh);
     const added = updateEvents(freshEvents);
+    showOverview();
     if (status !== "running") {
       say.textContent = `No longer running: ${status}.`;
       return false;

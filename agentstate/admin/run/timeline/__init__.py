@@ -13,7 +13,9 @@ from agentstate.admin.run.timeline.header import (
     payload_of,
     sessions_of,
 )
+from agentstate.admin.run.timeline.jump import event_near, moment_in
 from agentstate.admin.run.timeline.kinds import counts_of
+from agentstate.admin.run.timeline.overview import Window, overview_of
 from agentstate.admin.run.timeline.pages import EventNotFound, EventPage, PagePosition, opening_of, page_of
 from agentstate.admin.run.timeline.pairs import other_half
 
@@ -26,13 +28,17 @@ __all__ = [
     "Filter",
     "PagePosition",
     "RunHeader",
+    "Window",
     "counts_of",
     "document_of",
+    "event_near",
     "failures_of",
     "header_of",
+    "moment_in",
     "neighbours_of",
     "opening_of",
     "other_half",
+    "overview_of",
     "page_of",
     "payload_of",
     "run_as_json",

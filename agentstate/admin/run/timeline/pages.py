@@ -10,6 +10,7 @@ from agentstate.admin.run.timeline.axis import Axis, lay_out
 from agentstate.admin.run.timeline.calls import TimelineRow, rows_of
 from agentstate.admin.run.timeline.events import Event, events_after, events_at, events_before, sides_of, time_of
 from agentstate.admin.run.timeline.filters import Filter, Search, search
+from agentstate.admin.run.timeline.overview import Window
 from agentstate.admin.run.timeline.pairs import missing_halves
 
 if TYPE_CHECKING:
@@ -49,6 +50,15 @@ class EventPage:
     later: datetime | None = None
     search: Search | None = None
     place: PagePosition = field(default_factory=PagePosition)
+
+    @property
+    def window(self) -> Window | None:
+        """Where it is in the run; None if it is empty."""
+        events = [event for row in self.rows for event in row.events]
+        if not events:
+            return None
+        moments = [event.at for event in events]
+        return Window(min(moments), max(moments), 0 if self.search else len(events))
 
 
 def opening_of(run: RunHeader, failures: Failures | None) -> PagePosition:
