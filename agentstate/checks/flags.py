@@ -85,7 +85,7 @@ def _of_database(alias: str) -> list[CheckMessage]:
             has_columns = legacy_columns_are_there(alias)
             return [
                 *problems_of(shares, has_columns=has_columns),
-                *(_unread_state(alias, shares) if has_columns else ()),
+                *(unread_state(alias, shares) if has_columns else ()),
                 *_missing_rows(alias, flags),
                 *_settings_without_effect(flags),
             ]
@@ -148,7 +148,8 @@ def _where(shares: Shares, is_wrong: Callable[[Answers], bool]) -> str:
     return " and ".join(parts)
 
 
-def _unread_state(alias: str, shares: Shares) -> Iterable[CheckMessage]:
+def unread_state(alias: str, shares: Shares) -> Iterable[CheckMessage]:
+    """Report projects whose readers would get an older state. Scans the projects until it has found one."""
     if shares.agentkit_reads.is_everything:
         return
     is_read, parameters = shares.agentkit_reads.in_sql()

@@ -85,6 +85,11 @@ class Position(NamedTuple):
         return f"{self.stage} at {shown(self.percent)} percent"
 
     @property
+    def height(self) -> tuple[int, Decimal]:
+        """What positions are compared by: the stage, and the share within it."""
+        return list(Stage).index(self.stage), self.percent
+
+    @property
     def shares(self) -> dict[str, Decimal]:
         """The percent of each gate that a step to this position sets."""
         stage = self.stage

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def test_a_flag_is_toggled_and_its_change_is_shown(page: Page, accessible: Callable[..., None]) -> None:
     scenes.open_gates(agentkit_writes=False)
     page.goto(url_of("admin:agentstate_flag_change", args=[Flag.objects.get(name="agentkit_writes").pk]))
-    page.get_by_label("Everyone:").select_option("true")
+    page.get_by_label("everyone", exact=True).check()
     page.get_by_role("button", name="Save and continue editing").click()
     expect(page.get_by_text("nothing checks the conditions")).to_be_visible()
     accessible("main, #content-main")

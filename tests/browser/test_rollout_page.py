@@ -155,7 +155,7 @@ def test_a_toggle_is_one_click_away_and_its_change_is_shown(page: Page) -> None:
     stand_at("legacy")
     page.goto(PAGE)
     page.get_by_role("link", name="Toggle agentkit_writes").click()
-    page.get_by_label("Everyone:").select_option("true")
+    page.get_by_label("everyone", exact=True).check()
     page.get_by_role("button", name="Save", exact=True).click()
     page.get_by_label("Save it all the same").check()
     page.get_by_role("button", name="Save", exact=True).click()

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from django import forms
 from django.contrib import admin
+from django.contrib.admin.utils import flatten_fieldsets
 from django.core.exceptions import ValidationError
 from django.core.validators import ProhibitNullCharactersValidator
 from django.template.loader import render_to_string
@@ -20,6 +21,8 @@ from agentstate.models import Flag, FlagChange, Project
 from agentstate.state.columns import legacy_columns_are_there
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from django.db.models import QuerySet
     from django.http import HttpRequest, HttpResponse
 
@@ -28,11 +31,30 @@ else:
     FlagModelForm = forms.ModelForm
 
 RECENT = 10
-EVERYONE = (
-    ("unknown", "Unset: the settings below decide"),
-    ("true", "On for everyone"),
-    ("false", "Off for everyone"),
+SHARE, PROJECTS = "unknown", "projects"
+# What a flag is on for. The values beside these two are Django's for a boolean.
+CHOICES = (
+    ("false", "off"),
+    (SHARE, "a share of the projects"),
+    (PROJECTS, "these projects only"),
+    ("true", "everyone"),
 )
+
+WHO = ("everyone", "percent", "project_ids")
+
+
+class WhoWidget(forms.RadioSelect):
+    """What a flag is on for: one choice, with the inputs that belong to it beside it."""
+
+    template_name = "admin/agentstate/flag/who.html"
+    inputs: Mapping[str, forms.BoundField] = {}
+
+    def get_context(self, name: str, value: Any, attrs: Any) -> dict[str, Any]:
+        context = super().get_context(name, value, attrs)
+        for _, options, _ in context["widget"]["optgroups"]:
+            for option in options:
+                option["input"] = self.inputs.get(option["value"])
+        return context
 
 
 class LinesField(forms.CharField):
@@ -58,18 +80,21 @@ class FlagForm(FlagModelForm):
     project_ids = LinesField(
         required=False,
         label="Projects by id",
-        help_text="One id per line. The flag is on for these projects whatever the percentage.",
+        help_text="One id per line. With a share chosen, the flag is on for these projects too.",
     )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         if "everyone" in self.fields:
-            self.fields["everyone"].widget = forms.NullBooleanSelect()
-            self.fields["everyone"].widget.choices = EVERYONE
+            widget = WhoWidget()
+            widget.inputs = {SHARE: self["percent"], PROJECTS: self["project_ids"]}
+            self.fields["everyone"] = forms.TypedChoiceField(
+                label="On for", choices=CHOICES, widget=widget, coerce={"true": True, "false": False}.get
+            )
+            self.initial["everyone"] = _choice_of(self.instance)
 
     class Meta:
         help_texts = {
-            "everyone": "On or off overrides every other setting on this page.",
             "percent": (
                 "0 to 100, one decimal. A project has the same bucket in all flags. legacy_writes counts from the "
                 "other end: with shares that add up to 100, every project has a home."
@@ -90,6 +115,8 @@ class FlagForm(FlagModelForm):
 
     def clean(self) -> dict[str, Any] | None:
         cleaned = super().clean()
+        if self.data.get(self.add_prefix("everyone")) == PROJECTS:
+            self.cleaned_data["percent"] = None
         settings = {name: self.cleaned_data.get(name) for name in ("everyone", "percent", "project_ids")}
         if self.errors or not settings.keys() <= self.fields.keys():
             return cleaned
@@ -101,6 +128,13 @@ class FlagForm(FlagModelForm):
             if not self.cleaned_data.get("confirmed"):
                 raise ValidationError([*consequences, "Nothing was saved. To save it all the same, tick the box."])
         return cleaned
+
+
+def _choice_of(flag: Flag) -> str:
+    """Return the choice that a flag's settings are."""
+    if flag.everyone is not None:
+        return "true" if flag.everyone else "false"
+    return PROJECTS if flag.project_ids and not flag.percent else SHARE
 
 
 @admin.register(Flag)
@@ -124,11 +158,19 @@ class FlagAdmin(BaseAdmin):
             },
         )
         return [
-            (None, {"fields": ("confirmed", "name", "note")}),
-            ("Everyone", {"fields": ("everyone",)}),
-            ("Projects", {"fields": ("percent", "project_ids")}),
+            (None, {"fields": ("confirmed", "name", *self._who(request, obj))}),
             *([people] if gate is None or gate.is_for_users else []),
+            ("Note", {"fields": ("note",)}),
         ]
+
+    def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
+        # The control renders these two inputs, so that no fieldset does.
+        shown = flatten_fieldsets(self.get_fieldsets(request, obj))
+        kwargs["fields"] = list(dict.fromkeys([*shown, *WHO]))
+        return super().get_form(request, obj, change, **kwargs)
+
+    def _who(self, request: HttpRequest, obj: Any) -> tuple[str, ...]:
+        return WHO[:1] if self.has_change_permission(request, obj) else WHO
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False

@@ -9,7 +9,7 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.http import urlencode
 
-from agentstate.admin.shared.gate_problems import refused_saves
+from agentstate.admin.shared.gate_problems import Alarm, alarms
 from agentstate.admin.shared.links import may_see
 from agentstate.models import AgentWorkflowRun, LeftAside, RolloutStep
 from agentstate.models.expressions import status_and_snapshot
@@ -42,11 +42,11 @@ class Figure(NamedTuple):
 def overview(user: User | AnonymousUser) -> dict[str, Any]:
     """Return the figures that a user may see, and what they need to know at once."""
     figures: list[Figure] = []
-    refused: list[str] = []
+    alarming: list[Alarm] = []
     retreat_url = ""
     if may_see(RolloutStep, user):
         state = RolloutState.read()
-        refused = refused_saves(state)
+        alarming = alarms(state)
         stage = f"{state.position or 'no stage'}".replace("_", " ")
         figures.append(
             Figure("Rollout", stage, reverse("admin:agentstate_rollout_changelist"), state.position is None)
@@ -62,7 +62,7 @@ def overview(user: User | AnonymousUser) -> dict[str, Any]:
         count = _count(failed)
         label = "Failed, started in the last 24 hours"
         figures.append(Figure(label, _shown(count), _list(AgentWorkflowRun, status="failed"), count > 0))
-    return {"figures": figures, "refused_saves": refused, "retreat_url": retreat_url}
+    return {"figures": figures, "alarms": alarming, "retreat_url": retreat_url}
 
 
 def grouped(models: list[dict[str, Any]]) -> list[tuple[str, list[dict[str, Any]]]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from agentstate.admin.rollout import lists, presentation
-from agentstate.admin.shared.gate_problems import refused_saves
+from agentstate.admin.shared.gate_problems import alarms
 from agentstate.rollout.evidence import Evidence
 from agentstate.rollout.freeze import read_freeze
 from agentstate.rollout.stages import RolloutState, Stage, above
@@ -43,7 +43,7 @@ def page_context(counted: Counted) -> dict[str, Any]:
         "rollout_state": rollout_state,
         "position": position,
         "ladder": presentation.ladder(rollout_state),
-        "refused_saves": refused_saves(rollout_state),
+        "alarms": alarms(rollout_state),
         "frozen": read_freeze(),
         "override": override,
         "not_held": lists.not_met_at(override) if override else [],

@@ -10,7 +10,7 @@ import pytest
 from django.contrib.auth.models import Group, Permission, User
 from django.urls import reverse
 
-from agentstate import gates
+from agentstate import gates, state
 from agentstate.models import Flag, FlagChange
 from tests.factories import ProjectFactory
 from tests.flags import turn
@@ -65,14 +65,21 @@ def test_a_change_in_the_form_changes_the_gate_and_records_its_author(client: Cl
 
 
 @pytest.mark.usefixtures("editor")
-@pytest.mark.parametrize(("choice", "everyone"), [("true", True), ("false", False), ("unknown", None)])
-def test_everyone_has_three_values_on_off_and_unset(client: Client, choice: str, everyone: bool | None) -> None:
+@pytest.mark.parametrize(
+    ("choice", "everyone", "percent"),
+    [("true", True, 20), ("false", False, 20), ("unknown", None, 20), ("projects", None, None)],
+)
+def test_one_control_has_off_a_share_projects_and_everyone(
+    client: Client, choice: str, everyone: bool | None, percent: int | None
+) -> None:
+    ProjectFactory(id="p1")
     flag = turn("legacy_writes", everyone=None if everyone else True)
 
-    assert "Unset: the settings below decide" in text_of(client.get(page(flag)))
-    save(client, flag, everyone=choice)
+    save(client, flag, everyone=choice, percent="20", project_ids="p1")
 
-    assert Flag.objects.get(name="legacy_writes").everyone is everyone
+    saved = Flag.objects.get(name="legacy_writes")
+    assert (saved.everyone, saved.percent, saved.project_ids) == (everyone, percent, ["p1"])
+    assert re.search(rf'value="{choice}"[^>]* checked', text_of(client.get(page(flag))))
 
 
 @pytest.mark.usefixtures("editor")
@@ -288,6 +295,12 @@ def test_an_unknown_flag_is_not_found_without_an_error(client: Client, key: str)
             {"agentkit_writes": True, "agentkit_shadow_reads": True, "legacy_writes": False},
             "agentkit_reads",
             "true",
+            "The rollout goes up from no stage to agentkit_only, and nothing checks the conditions.",
+        ),
+        (
+            {"agentkit_writes": True, "agentkit_reads": True, "legacy_writes": False},
+            "agentkit_shadow_reads",
+            "true",
             None,
         ),
         (
@@ -321,6 +334,21 @@ def test_a_harmful_combination_is_saved_only_if_it_is_confirmed(
 
 
 @pytest.mark.usefixtures("editor")
+def test_readers_that_would_get_an_older_state_need_a_confirmation(client: Client) -> None:
+    turn("agentkit_writes", everyone=True)
+    flag = turn("agentkit_reads", everyone=True)
+    turn("legacy_writes", everyone=False)
+    project = ProjectFactory(documents={"facts": "1"}).id
+    state.save(project, facts=2)
+    turn("legacy_writes", everyone=True)
+
+    text = html.unescape(text_of(save(client, flag, everyone="false", confirmed="")))
+
+    assert f"such as {project}: readers get an older state. Run manage.py reverse_backfill_agentkit_state" in text
+    assert Flag.objects.get(name="agentkit_reads").everyone is True
+
+
+@pytest.mark.usefixtures("editor")
 def test_a_step_up_by_hand_is_confirmed_and_one_down_is_not(client: Client) -> None:
     flag = turn("agentkit_writes")
 
@@ -329,3 +357,6 @@ def test_a_step_up_by_hand_is_confirmed_and_one_down_is_not(client: Client) -> N
 
     assert save(client, flag, everyone="true").status_code == 302
     assert save(client, flag, everyone="false", confirmed="").status_code == 302
+
+    text = text_of(save(client, flag, percent="10", confirmed=""))
+    assert "The flags match no stage then, so nothing checks any conditions." in text

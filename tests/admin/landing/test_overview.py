@@ -12,6 +12,7 @@ from agentstate.admin.landing.overview import _runs
 from agentstate.models import AgentWorkflowRun
 from tests.admin.viewers import superuser, viewer
 from tests.flags import turn
+from tests.rollout.ladder import stand_at
 from tests.sql import sql, tell_planner
 
 pytestmark = pytest.mark.django_db
@@ -57,6 +58,12 @@ def test_refused_saves_show_a_banner() -> None:
     turn("legacy_writes", everyone=False)
 
     assert "saving is refused there." in text_of(superuser())
+
+
+def test_stages_that_no_step_reached_show_a_banner() -> None:
+    stand_at("dual_write")
+
+    assert "The flags were set to dual_write by hand; the steps of the rollout reached legacy." in text_of(superuser())
 
 
 def test_a_viewer_sees_only_the_figures_of_permitted_lists() -> None:
