@@ -78,6 +78,8 @@ def test_a_long_conversation_is_paged_through(page: Page) -> None:
     )
     AgentSession.objects.update(further=120)
     page.goto(address_of(session))
+    expect(said(page, 120)).to_be_visible()
+    page.get_by_role("link", name="First").first.click()
     expect(said(page, 50)).to_be_visible()
     page.get_by_role("link", name="Later").first.click()
     expect(said(page, 51)).to_be_visible()
@@ -91,6 +93,12 @@ def test_a_long_conversation_is_paged_through(page: Page) -> None:
 def test_an_entry_has_an_address_of_its_own(page: Page) -> None:
     entries = [{"role": "user", "content": f"entry number {number}."} for number in range(1, 121)]
     page.goto(address_of(make_session(entries)))
-    page.get_by_role("link", name="Entry 40", exact=True).click()
+    page.get_by_role("link", name="Entry 80", exact=True).click()
+    page.wait_for_url("**/?from=80#entry-80")
+    expect(page.locator("#entry-80")).to_be_in_viewport()
+    page.get_by_label("Go to a number or a time").fill("40")
+    page.keyboard.press("Enter")
     page.wait_for_url("**/?from=40#entry-40")
-    expect(page.locator("#entry-40")).to_be_in_viewport()
+    page.get_by_label("Text").fill("number 7.")
+    page.keyboard.press("Enter")
+    expect(page.locator("#entry-7")).to_be_visible()

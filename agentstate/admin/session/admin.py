@@ -9,15 +9,19 @@ from django.contrib.admin.utils import quote, unquote
 from django.core.exceptions import PermissionDenied
 from django.db.models import Case, F, Func, IntegerField, TextField, When
 from django.db.models.functions import Cast, Left
-from django.http import Http404, HttpResponse
+from django.http import Http404, HttpResponse, HttpResponseRedirect
 from django.template.loader import render_to_string
 from django.template.response import TemplateResponse
 from django.urls import path, reverse
+from django.utils.dateparse import parse_datetime
+from django.utils.http import urlencode
 from django.utils.text import Truncator
+from django.utils.timezone import get_current_timezone
 
 from agentstate.admin.session import conversation
+from agentstate.admin.session.tool_calls import interleave
 from agentstate.admin.shared.filters import DateRangeFilter
-from agentstate.admin.shared.links import link_to
+from agentstate.admin.shared.links import link_to, may_see
 from agentstate.admin.shared.search import FoundByProject
 from agentstate.models import AgentSession, AgentWorkflowRun, Project
 from agentstate.models.expressions import WORKFLOW_LETTERS, id_hash
@@ -28,6 +32,7 @@ if TYPE_CHECKING:
     from django.urls import URLPattern
 
 METADATA_CHARACTERS = 20_000
+ROLES = ("user", "assistant", "tool", "system", "developer", "unknown")
 
 
 class CreatedFilter(DateRangeFilter):
@@ -96,8 +101,30 @@ class AgentSessionAdmin(FoundByProject):
         session = self._session(request, object_id)
         if session is None:
             return self.not_found(request, object_id)
-        window = conversation.window_of(session.pk, session.entries, request.GET.get("from", ""))
-        return self._page(request, "conversation", session, {"window": window, **(extra_context or {})})
+        asked = {
+            name: request.GET.get(name, "").replace("\0", "") for name in ("from", "until", "q", "role", "calls", "go")
+        }
+        notices: list[str] = []
+        if asked["go"].strip():
+            number = _number_to_go_to(session, asked["go"].strip())
+            if number is not None:
+                return HttpResponseRedirect(self._jump(request, number, asked["calls"]))
+            notices.append(f"“{Truncator(asked['go']).chars(60)}” is neither a number nor a time.")
+        context = {"asked": asked, "roles": _roles(asked["role"]), "notices": notices, **(extra_context or {})}
+        if asked["q"].strip() or asked["role"]:
+            return self._page(request, "found", session, {**context, **_found(session, asked)})
+        window = conversation.window_of(session.pk, session.entries, asked["from"])
+        items: list[Any] = window.entries
+        if asked["calls"] and session.agent_run_id and may_see(AgentWorkflowRun, request.user):
+            following = conversation.long_entry(session.pk, window.last + 1) if window.later else None
+            interleaved = interleave(session.agent_run_id, window.entries, following, is_first=window.first == 1)
+            items, notices = interleaved.items, [*notices, interleaved.notice]
+        context |= {"window": window, "items": items, "notices": list(filter(None, notices))}
+        return self._page(request, "conversation", session, context)
+
+    def _jump(self, request: HttpRequest, number: int, calls: str) -> str:
+        query: dict[str, str | int] = {"from": number, **({"calls": calls} if calls else {})}
+        return f"{request.path}?{urlencode(query)}#entry-{number}"
 
     def entry_view(self, request: HttpRequest, object_id: str, number: int) -> HttpResponse:
         """Show one entry by itself."""
@@ -157,3 +184,31 @@ class AgentSessionAdmin(FoundByProject):
                 **context,
             },
         )
+
+
+def _number_to_go_to(session: Any, text: str) -> int | None:
+    """Return the number of the entry that a number or a time names, None if the text is neither."""
+    number = conversation.number_of(text.replace(",", ""))
+    if number is not None:
+        return max(1, min(number, int(session.entries)))
+    try:
+        moment = parse_datetime(text) or parse_datetime(f"{text} 00:00")
+    except ValueError:
+        return None
+    if moment is None:
+        return None
+    aware = moment if moment.utcoffset() is not None else moment.replace(tzinfo=get_current_timezone())
+    return conversation.number_at(session.pk, session.entries, aware)
+
+
+def _roles(chosen: str) -> list[str]:
+    return [*ROLES, *([chosen] if chosen and chosen not in ROLES else [])]
+
+
+def _found(session: Any, asked: dict[str, str]) -> dict[str, Any]:
+    """Return the context of the entries that match."""
+    until = conversation.number_of(asked["until"])
+    until = session.entries if until is None else min(until, session.entries)
+    found = conversation.find_entries(session.pk, until, asked["q"].strip(), asked["role"])
+    older: dict[str, str | int] = {"q": asked["q"], "role": asked["role"], "until": found.until or 0}
+    return {"found": found, "older": f"?{urlencode(older)}" if found.until else ""}

@@ -5,6 +5,7 @@ An entry's number is its place, so a window costs the same anywhere in a long tr
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -15,6 +16,9 @@ from agentstate.sessions.entries import between
 
 # The limits of a window: entries, characters of each, characters of a role or a time.
 ENTRIES, CHARACTERS, LETTERS = 50, 4_000, 100
+
+# A search looks at so many entries at first and at a time, and so long.
+FIRST_STEP, LARGEST_STEP, SECONDS = 500, 5_000, 2.0
 
 # What people read of an entry: its content's text, or that of its parts where each has one. An object is a message of
 # a framework, which has a content of its own.
@@ -27,14 +31,25 @@ _TEXT = """
         FROM jsonb_array_elements(parts) WITH ORDINALITY pieces (piece, place)
         HAVING bool_and(coalesce(jsonb_typeof(piece->'text') = 'string', false))) END
     ) readable (text)"""
-_ENTRIES = f"""
-    SELECT number, jsonb_typeof(entry->'role'), left(entry->>'role', %(letters)s),
+_COLUMNS = """number, jsonb_typeof(entry->'role'), left(entry->>'role', %(letters)s),
         CASE WHEN text IS NULL THEN jsonb_typeof(entry->'content') ELSE 'string' END,
         left(coalesce(text, entry->>'content'), %(characters)s), length(coalesce(text, entry->>'content')),
-        left(entry->>'at', %(letters)s), left(entry::text, %(characters)s), length(entry::text)
+        left(entry->>'at', %(letters)s), left(entry::text, %(characters)s), length(entry::text)"""
+_PART = f"""
     FROM "AgentSession" session, LATERAL {between("%(first)s::int", "%(last)s::int")} part, {_TEXT}
-    WHERE session.id = %(session)s ORDER BY number
-"""
+    WHERE session.id = %(session)s"""
+_ENTRIES = f"SELECT {_COLUMNS} {_PART} ORDER BY number"
+# The newest of them that match. A role that is no text is shown as unknown.
+_MATCHING = f"""
+    SELECT {_COLUMNS} {_PART}
+        AND (%(role)s = '' OR %(role)s
+            = CASE jsonb_typeof(entry->'role') WHEN 'string' THEN entry->>'role' ELSE 'unknown' END)
+        AND (%(q)s = '' OR strpos(lower(coalesce(text, entry->>'content')), lower(%(q)s)) > 0)
+    ORDER BY number DESC LIMIT %(limit)s"""
+_TIMES = f"""
+    SELECT number, left(entry->>'at', {LETTERS})
+    FROM "AgentSession" session, LATERAL {between("%(first)s::int", "%(last)s::int")} part
+    WHERE session.id = %(session)s ORDER BY number"""
 _WHOLE = f"""
     SELECT entry::text FROM "AgentSession" session, LATERAL {between("%(number)s::int", "%(number)s::int")} part
     WHERE session.id = %(session)s"""
@@ -84,12 +99,59 @@ class TranscriptWindow:
         return max(1, self.total - ENTRIES + 1)
 
 
+def number_of(text: str) -> int | None:
+    """Return the number that a text is, None if it is none or of too many digits."""
+    return int(text) if text.isascii() and text.isdecimal() and len(text) < 10 else None
+
+
 def window_of(session_id: str, total: int, wanted: str) -> TranscriptWindow:
-    """Return the entries from a number on; from the first, where the text names no number."""
-    number = int(wanted) if wanted.isascii() and wanted.isdecimal() and len(wanted) < 10 else 1
-    first = min(max(1, number), max(1, total))
+    """Return the entries from a number on; the newest, where the text names no number."""
+    number = number_of(wanted)
+    first = min(max(1, total - ENTRIES + 1 if number is None else number), max(1, total))
     last = min(first + ENTRIES - 1, total)
     return TranscriptWindow(_read(session_id, first, last, CHARACTERS) if total else [], first, last, total)
+
+
+@dataclass(frozen=True)
+class Matches:
+    """Entries that match, the oldest first.
+
+    Attributes:
+        until: the number of the entry with which the page of older matches begins, None if there is none.
+        looked_at: how many entries were looked at.
+    """
+
+    entries: list[TranscriptEntry]
+    until: int | None
+    looked_at: int
+
+
+def find_entries(session_id: str, until: int, text: str, role: str) -> Matches:
+    """Return the newest entries until a number that have a text or a role, as far as a time budget reaches."""
+    found: list[TranscriptEntry] = []
+    last, end, step = until, time.monotonic() + SECONDS, FIRST_STEP
+    while last > 0 and len(found) < ENTRIES and time.monotonic() < end:
+        first = max(1, last - step + 1)
+        limit = ENTRIES - len(found)
+        matches = _read(session_id, first, last, CHARACTERS, _MATCHING, role=role, q=text, limit=limit)
+        found += matches
+        last, step = (matches[-1].number if len(matches) == limit else first) - 1, LARGEST_STEP
+    return Matches(found[::-1], last or None, until - last)
+
+
+def number_at(session_id: str, total: int, moment: datetime) -> int:
+    """Return the number of the first entry at a moment or later; of the last one looked at, if none is found."""
+    first, end = 1, time.monotonic() + SECONDS
+    while first <= total and time.monotonic() < end:
+        last = min(first + LARGEST_STEP - 1, total)
+        with connection.cursor() as cursor:
+            cursor.execute(_TIMES, {"session": session_id, "first": first, "last": last})
+            for number, text in cursor.fetchall():
+                at = _moment(text)
+                if isinstance(at, datetime) and at.utcoffset() is not None and at >= moment:
+                    return int(number)
+        first = last + 1
+    return max(1, min(first, total))
 
 
 def long_entry(session_id: str, number: int) -> TranscriptEntry | None:
@@ -108,16 +170,19 @@ def json_of_entry(session_id: str, number: int) -> str | None:
     return found[0] if found else None
 
 
-def _read(session_id: str, first: int, last: int, characters: int) -> list[TranscriptEntry]:
+def _read(
+    session_id: str, first: int, last: int, characters: int, query: str = _ENTRIES, **more: str | int
+) -> list[TranscriptEntry]:
     parameters: dict[str, str | int] = {
         "session": session_id,
         "first": first,
         "last": last,
         "characters": characters,
         "letters": LETTERS,
+        **more,
     }
     with connection.cursor() as cursor:
-        cursor.execute(_ENTRIES, parameters)
+        cursor.execute(query, parameters)
         return [_entry(*row) for row in cursor.fetchall()]
 
 

@@ -54,7 +54,8 @@ def window_of(client: Client, session: Any, wanted: str) -> tuple[int, int, int 
 
 def test_a_long_conversation_is_read_in_windows(long_session: Any) -> None:
     client = superuser()
-    assert window_of(client, long_session, "") == (1, 50, None, 51)
+    assert window_of(client, long_session, "") == (9951, 10000, 9901, None)
+    assert window_of(client, long_session, "1") == (1, 50, None, 51)
     assert window_of(client, long_session, "51") == (51, 100, 1, 101)
     assert window_of(client, long_session, "9951") == (9951, 10000, 9901, None)
     assert window_of(client, long_session, "20") == (20, 69, 1, 70)  # across both places
@@ -63,10 +64,9 @@ def test_a_long_conversation_is_read_in_windows(long_session: Any) -> None:
     assert len(page) < 200_000
 
 
-@pytest.mark.parametrize("wanted", ["0", "-5", "x", "1.5", "\u0663", "9" * 5000, "\0"])
-def test_an_invalid_number_shows_the_first_window(long_session: Any, wanted: str) -> None:
-    expected = (1, 50, None, 51)
-    assert window_of(superuser(), long_session, wanted) == expected
+@pytest.mark.parametrize("wanted", ["-5", "x", "1.5", "\u0663", "9" * 5000, "\0"])
+def test_an_invalid_number_shows_the_newest_window(long_session: Any, wanted: str) -> None:
+    assert window_of(superuser(), long_session, wanted) == (9951, 10000, 9901, None)
 
 
 def test_a_number_beyond_the_end_shows_the_last_window(long_session: Any) -> None:
