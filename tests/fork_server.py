@@ -1,10 +1,12 @@
 """Loads what `manage.py` imports, and forks a process for each that is asked for; see ``tests.forked``.
 
-A forked process runs its program as the rest of this one would, and ends as any Python does.
+A forked process runs its program as the rest of this one would. It leaves the freeing of all that was loaded to the
+system, which takes longer than a short command does, and otherwise ends as any Python does.
 """
 
 from __future__ import annotations
 
+import atexit
 import gc
 import importlib
 import json
@@ -12,6 +14,7 @@ import os
 import signal
 import socket
 import sys
+import threading
 import warnings
 from typing import Any
 
@@ -85,9 +88,27 @@ def read_settings(environment: dict[str, str]) -> None:
     connections._settings = None
 
 
+def leave_at_once(code: int) -> None:
+    """End this process at once. Return if its output cannot be written, which Python itself is to report."""
+    threading._shutdown()
+    atexit._run_exitfuncs()
+    connections.close_all()
+    try:
+        sys.stdout.flush()
+    except (OSError, ValueError):
+        return
+    os._exit(code & 0xFF)
+
+
 if __name__ == "__main__":
     load()
     request = forked(socket.socket(fileno=int(sys.argv[1])))
     sys.argv = ["manage.py", *request["arguments"]]
     read_settings(request["environment"])
-    exec(request["program"])
+    try:
+        exec(request["program"])
+    except SystemExit as leaving:
+        if isinstance(leaving.code, int | None):
+            leave_at_once(leaving.code or 0)
+        raise
+    leave_at_once(0)
