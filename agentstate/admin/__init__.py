@@ -8,7 +8,9 @@ from agentstate.admin.project.admin import ProjectAdmin
 from agentstate.admin.rollout.admin import RolloutAdmin, RolloutStepAdmin
 from agentstate.admin.run.admin import AgentWorkflowRunAdmin
 from agentstate.admin.session.admin import AgentSessionAdmin
+from agentstate.admin.storage.admin import StorageAdmin
 from agentstate.admin.tokens.admin import ApiTokenAdmin
+from agentstate.admin.usage.admin import UsageAdmin
 
 __all__ = [
     "AgentDocumentAdmin",
@@ -22,4 +24,6 @@ __all__ = [
     "ProjectAdmin",
     "RolloutAdmin",
     "RolloutStepAdmin",
+    "StorageAdmin",
+    "UsageAdmin",
 ]

@@ -4,6 +4,7 @@ from agentstate.models.attachments import AgentAttachment
 from agentstate.models.documents import AgentDocument
 from agentstate.models.flags import Flag, FlagChange
 from agentstate.models.incoming import IncomingFile
+from agentstate.models.pages import Storage, Usage
 from agentstate.models.passes import BackfillPass, LeftAside
 from agentstate.models.projects import LegacyState, Project
 from agentstate.models.reads import ReadCount, ReadDifference
@@ -34,5 +35,7 @@ __all__ = [
     "Rollout",
     "RolloutStep",
     "StepRequest",
+    "Storage",
     "UnequalProject",
+    "Usage",
 ]

@@ -31,6 +31,11 @@ def _number(where: str, name: str) -> str:
     return f"CASE jsonb_typeof({where} -> '{name}') WHEN 'number' THEN ({where} -> '{name}')::numeric ELSE 0 END"
 
 
+def sum_of(usage: str, name: str) -> str:
+    """Return the SQL that adds up a member over rows whose ``usage`` is an object; what is no number counts as 0."""
+    return f"sum({_number(usage, name)})"
+
+
 def _sum(total: str) -> str:
     """Return the jsonb expression of a total with what was used added."""
     members = ", ".join(f"'{name}', {_number(total, name)} + {_number('spent', name)}" for name in _ADDED)

@@ -25,7 +25,7 @@ RECENT = timedelta(hours=24)
 
 # Models by what people come for; any other model of the app comes last.
 GROUPS = {
-    "Watch": ("AgentWorkflowRun", "AgentSession", "Project", "AgentDocument"),
+    "Watch": ("AgentWorkflowRun", "AgentSession", "Project", "AgentDocument", "Usage", "Storage"),
     "Migrate": ("Rollout", "LeftAside", "BackfillPass", "Flag", "FlagChange", "RolloutStep", "StepRequest"),
 }
 

@@ -20,9 +20,9 @@ from agentstate.admin.shared.filters import DateRangeFilter
 from agentstate.admin.shared.formats import length_of_time
 from agentstate.admin.shared.links import link_to
 from agentstate.admin.shared.search import FoundByProject, is_search
+from agentstate.admin.shared.workflows import WORKFLOWS
 from agentstate.models import AgentWorkflowRun, Project
 from agentstate.models.expressions import (
-    WORKFLOW_LETTERS,
     id_hash,
     lacks_snapshot,
     of_project,
@@ -40,20 +40,8 @@ if TYPE_CHECKING:
 
     Runs = QuerySet[AgentWorkflowRun]
 
-MOST_WORKFLOWS = 50
 # The filter's value, and that of lacks_snapshot().
 LACKS: dict[str | None, int] = {"yes": 0, "no": 1}
-# A loose index scan: one lookup per name.
-WORKFLOWS = f"""
-    WITH RECURSIVE workflow (name) AS (
-        (SELECT left(workflow_id, {WORKFLOW_LETTERS}) FROM "AgentWorkflowRun" ORDER BY 1 LIMIT 1)
-        UNION ALL
-        SELECT (SELECT left(workflow_id, {WORKFLOW_LETTERS}) FROM "AgentWorkflowRun"
-                WHERE left(workflow_id, {WORKFLOW_LETTERS}) > workflow.name ORDER BY 1 LIMIT 1)
-        FROM workflow WHERE workflow.name IS NOT NULL
-    )
-    SELECT name FROM workflow WHERE name IS NOT NULL LIMIT {MOST_WORKFLOWS}
-"""
 
 
 class StatusFilter(admin.SimpleListFilter):

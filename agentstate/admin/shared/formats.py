@@ -6,11 +6,14 @@ import json
 import math
 import re
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from agentstate.distant_times import DistantTime
 from agentstate.state import UnsuitableDocument
 from agentstate.state.documents import ABSENT, as_text
+
+if TYPE_CHECKING:
+    from decimal import Decimal
 
 # A string may lack its end, since text that is too long is cut.
 _TOKEN = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*(?:"|\\?\Z)|[\[{]\s*[\]}]|[\[\]{},:]|[^\s\[\]{},:"]+')
@@ -100,11 +103,20 @@ def length_of_time(length: timedelta) -> str:
     return " ".join(part for part in parts[:2] if not part.startswith("0 "))
 
 
-def dollars(amount: float) -> str:
+def dollars(amount: float | Decimal) -> str:
     """Return an amount of dollars, small ones with two significant digits: ``$12.50``, ``$0.0019``."""
     if amount == 0 or amount >= 0.1:
         return f"${amount:,.2f}"
     return f"${amount:.{1 - math.floor(math.log10(amount))}f}" if amount >= 1e-6 else "under $0.000001"
+
+
+def cost_in_words(cost: float | Decimal | None, unpriced_requests: float | Decimal) -> str:
+    """Return a cost in dollars, None where it is not known, and how many requests it leaves out."""
+    if cost is None:
+        return "cost unknown"
+    if not unpriced_requests:
+        return dollars(cost)
+    return f"{dollars(cost)} and {unpriced_requests:,.0f} unpriced request{'' if unpriced_requests == 1 else 's'}"
 
 
 def offset(length: timedelta) -> str:

@@ -15,8 +15,9 @@ from django.urls import reverse as url_of
 from django.utils import timezone
 from django.utils.html import escape
 
-from agentstate.admin.run.admin import MOST_WORKFLOWS, AgentWorkflowRunAdmin
+from agentstate.admin.run.admin import AgentWorkflowRunAdmin
 from agentstate.admin.shared.search import MOST_PROJECTS
+from agentstate.admin.shared.workflows import MOST_WORKFLOWS
 from agentstate.models import AgentWorkflowRun
 from tests.admin.viewers import superuser, viewer
 from tests.factories import ProjectFactory, RunFactory

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from agentstate.admin.run.timeline.summaries import number_of
-from agentstate.admin.shared.formats import dollars
+from agentstate.admin.shared.formats import cost_in_words
 
 
 class UsageLine(NamedTuple):
@@ -61,11 +61,8 @@ def _count(usage: dict[str, Any], name: str) -> str:
 
 
 def _cost(usage: dict[str, Any]) -> str:
-    if "cost_usd" not in usage:
-        return "cost unknown"
-    unpriced = _number(usage, "unpriced_requests")
-    known = dollars(_number(usage, "cost_usd"))
-    return f"{known} and {unpriced:,.0f} unpriced request{'' if unpriced == 1 else 's'}" if unpriced else known
+    known = _number(usage, "cost_usd") if "cost_usd" in usage else None
+    return cost_in_words(known, _number(usage, "unpriced_requests"))
 
 
 def _number(usage: dict[str, Any], name: str) -> float:

@@ -36,7 +36,7 @@ def test_the_pages_of_a_run_show_its_usage() -> None:
 
 @pytest.mark.django_db
 def test_a_run_without_usage_shows_none() -> None:
-    assert "Usage" not in text_of(get(make_run()))
+    assert "Usage: " not in text_of(get(make_run()))
 
 
 @pytest.mark.parametrize(
