@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.apps import apps
 from django.core.checks import CheckMessage, Error, Tags, Warning, register  # noqa: A004
-from django.db import connections
+from django.db import OperationalError, connections
 from psycopg.sql import SQL, Identifier
 from waffle.models import AbstractBaseFlag
 
@@ -22,14 +22,34 @@ NAMED = 5
 
 @register(Tags.database)
 def check_database(databases: Sequence[str] | None = None, **kwargs: Any) -> list[CheckMessage]:
-    """Report what others did to the database that makes agentstate read too little."""
+    """Report what others did to the database that makes agentstate read too little, or that it cannot be reached."""
     return [
         message
         for alias in databases or ()
         if connections[alias].vendor == "postgresql"
-        for check in (_hidden_rows, _foreign_changes, _flags_left_behind)
-        for message in check(alias)
+        for message in _of_database(alias)
     ]
+
+
+def _of_database(alias: str) -> Iterable[CheckMessage]:
+    if (problem := connection_problem(alias)) is not None:
+        yield Error(
+            f"The database {alias!r} cannot be reached: {problem}",
+            hint="Start the server, or correct the address, the name or the password of this database in DATABASES.",
+            id="agentstate.E014",
+        )
+        return
+    for check in (_hidden_rows, _foreign_changes, _flags_left_behind):
+        yield from check(alias)
+
+
+def connection_problem(alias: str) -> str | None:
+    """Return why a database cannot be reached, in one line; None if it can."""
+    try:
+        connections[alias].ensure_connection()
+    except OperationalError as error:
+        return " ".join(str(error).split())
+    return None
 
 
 def _hidden_rows(alias: str) -> Iterable[CheckMessage]:

@@ -16,6 +16,7 @@ from django.db.migrations.recorder import MigrationRecorder
 from psycopg.errors import UndefinedColumn, UndefinedTable
 from waffle.utils import get_setting
 
+from agentstate.checks.database import connection_problem
 from agentstate.gates import (
     AGENTKIT_READS,
     AGENTKIT_SHADOW_READS,
@@ -76,8 +77,8 @@ def check_flags(databases: Sequence[str] | None = None, **kwargs: Any) -> list[C
 
 
 def _of_database(alias: str) -> list[CheckMessage]:
-    if connections[alias].vendor != "postgresql":
-        return []
+    if connections[alias].vendor != "postgresql" or connection_problem(alias) is not None:
+        return []  # check_database reports a database that cannot be reached
     try:
         with transaction.atomic(alias):
             flags = list(Flag.objects.using(alias).prefetch_related("users", "groups").filter(name__in=GATES))

@@ -56,6 +56,7 @@ waiting = [
     page("agentsession_entry", session.id, 1),
     page("agentsession_entry_json", session.id, 1),
     page("leftaside_accept", LeftAside.objects.get().id),
+    *(page("agentworkflowrun_cancel", waits.pk) for waits in AgentWorkflowRun.objects.unfinished()[:1]),
 ]
 seen: set[str] = set()
 names: Counter[str] = Counter()

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.project.processes import Manage, Session
+from tests.project.processes import CLONE, ENVIRONMENT, Manage, Session
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -89,3 +91,27 @@ def test_an_error_of_a_query_keeps_its_traceback(manage: Manage) -> None:
     result = manage("shell", "-v0", "-c", query)
     assert "Traceback" in result.stderr
     assert result.returncode == 1
+
+
+def test_the_system_checks_of_a_host_report_it_in_one_line() -> None:
+    # A host's manage.py reports no connection failure by itself.
+    result = subprocess.run(
+        [sys.executable, "-m", "django", "check", "--database", "default"],
+        cwd=CLONE,
+        env={
+            **ENVIRONMENT,
+            "DATABASE_URL": "postgres://u:hidden@127.0.0.1:1/db",
+            "DJANGO_SETTINGS_MODULE": "project.settings",
+            "SECRET_KEY": "a key for tests only",
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert result.returncode == 1
+    assert "Traceback" not in result.stderr
+    assert "hidden" not in result.stderr
+    line = next(line for line in result.stderr.splitlines() if "agentstate.E014" in line)
+    assert "The database 'default' cannot be reached: " in line
+    assert "Connection refused" in line

@@ -75,8 +75,8 @@ def test_a_bare_project_migrates_backfills_and_shows_every_page(host: Host, data
     assert "305 of 305 projects moved" in host.manage("backfill_agentkit_state").stdout
     assert "Clean." in host.manage("verify_agentkit_state").stdout
 
-    # A step of the rollout, a project that a pass leaves aside, a document, as an intake keeps it, a token, and a run
-    # that waits for approval.
+    # A step of the rollout, a project that a pass leaves aside, a document, as an intake keeps it, a token, a
+    # requested step, and a run that waits for approval.
     host.manage("agentkit_rollout", "advance")
     database.execute("""UPDATE "Project" SET "factsJson" = NULL WHERE id = 'p1'""")
     assert "Emptied" in host.manage("backfill_agentkit_state", check=False).stdout
@@ -85,6 +85,9 @@ def test_a_bare_project_migrates_backfills_and_shows_every_page(host: Host, data
            VALUES ('d1', 'p1', 'call.md', 'call', 'base', 'digest', 'The call', 8, now());
            INSERT INTO "AgentStateApiToken" (name, digest, scopes, created_at)
            VALUES ('front end', 'x', '{read}', now());
+           INSERT INTO "AgentStateStepRequest" (action, stage, percent, overrides, reason, requested_by, requested_at,
+               ended_at, outcome, message)
+           VALUES ('advance', 'legacy', 0, false, '', 'ada', now(), now(), 'refused', 'The step is not open.');
            INSERT INTO "AgentWorkflowRun" (id, workflow_id, status, started_at, result)
            VALUES ('waits', 'agent', 'pending', now(), '{"interrupted": {"run_state": "…", "session_id": null,
                "approvals": [{"call_id": "c1", "tool": "send", "agent": "a", "arguments": "{}"}]}}')"""
