@@ -46,7 +46,7 @@ _ID = re.compile(r"(-?\d{1,17})(-end)?", re.ASCII)
 
 # What the schema of the route cannot say by itself.
 EXAMPLE = f'''id: 1772719336583921
-data: {{"id":"draft-7-3","type":"draft.progress","at":"{AT}","place":1772719336583921,"payload":{{"words":120}}}}
+data: {{"id":"draft-7-3","type":"draft.progress","at":"{AT}","place":1772719336583921,"parent":null,"payload":{{}}}}
 
 id: 1772719336583921-end
 event: end
@@ -192,7 +192,9 @@ def _is_sent(event: StoredEvent, types: frozenset[str] | None) -> bool:
 
 
 def _message(event: StoredEvent) -> str:
-    facts = as_text({"id": event.id, "type": event.type, "at": moment(event.at), "place": event.place})
+    facts = as_text(
+        {"id": event.id, "type": event.type, "at": moment(event.at), "place": event.place, "parent": event.parent}
+    )
     return f'id: {event.place}\ndata: {facts[:-1]},"payload":{event.payload}}}\n\n'
 
 

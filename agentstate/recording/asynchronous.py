@@ -14,6 +14,7 @@ from agentstate.threads import in_database_thread
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable
+    from contextlib import AbstractContextManager
     from decimal import Decimal
 
     from agentstate.models import AgentWorkflowRun
@@ -133,11 +134,16 @@ class AsyncRecorder:
         """Write ``tool.invocation`` before the block and ``tool.result`` after it."""
         call = await self.invoke(name, arguments, call_id=call_id, **more)
         try:
-            yield call
+            with self.inside(call.event_id):
+                yield call
         except BaseException as error:
             await self._settle_after(call, error)
             raise
         await in_database_thread(self._recorder.settle_once, call)
+
+    def inside(self, event_id: str | None) -> AbstractContextManager[None]:
+        """Make an event of this run the parent of the events that the block writes: a ``with`` block, not awaited."""
+        return self._recorder.inside(event_id)
 
     async def _settle_after(self, call: ToolCall, error: BaseException) -> None:
         with logged(self.run_id):

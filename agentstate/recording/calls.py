@@ -39,6 +39,8 @@ class ToolCall:
         output: the output that ``tool.result`` will have; None until it is set.
         more: further members of both events.
         is_settled: whether its result is written.
+        event_id: the id of the event that began it; empty until that is written.
+        parent_id: the id of the event that the call happened inside, if there is one.
     """
 
     call_id: str
@@ -46,6 +48,8 @@ class ToolCall:
     output: object = None
     more: dict[str, object] = field(default_factory=dict)
     is_settled: bool = False
+    event_id: str = ""
+    parent_id: str | None = None
     started: float | None = field(default=None, repr=False)
 
     def invocation(self, arguments: object) -> NewEvent:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from itertools import repeat
 from typing import TYPE_CHECKING
 
 from django.db.models import Value
 from django.db.models.functions import Coalesce, Left
 
+from agentstate.enclosing import enclosing_event
 from agentstate.isolation import one_round, read_committed
 from agentstate.models import AgentWorkflowRun
 from agentstate.models.fields import new_id
@@ -53,14 +55,14 @@ def statements(on_conflict: str = "", then: str = "") -> str:
             greatest(started_at, {next_clock(_LAST)}) AS at
         FROM "AgentWorkflowRun" run WHERE id = %(run)s
     ), written AS (
-        INSERT INTO "AgentWorkflowRunEvent" AS event (id, run_id, type, payload, created_at)
+        INSERT INTO "AgentWorkflowRunEvent" AS event (id, run_id, type, payload, created_at, parent_id)
         SELECT given.event ->> 0, run.id, given.event ->> 1,
             CASE
                 WHEN is_unfinished THEN given.event -> 2
                 WHEN jsonb_typeof(given.event -> 2) = 'object' THEN given.event -> 2 || '{{"{LATE}": true}}'
                 ELSE jsonb_build_object('{LATE}', true, 'value', given.event -> 2)
             END,
-            run.at + (given.ordinal - 1) * interval '1 microsecond'
+            run.at + (given.ordinal - 1) * interval '1 microsecond', given.event ->> 3
         FROM run CROSS JOIN jsonb_array_elements(%(events)s::jsonb) WITH ORDINALITY given (event, ordinal)
         WHERE run.accepts
         {on_conflict}
@@ -74,17 +76,23 @@ _MOVED = statements("ON CONFLICT (id) DO UPDATE SET created_at = excluded.create
 
 # A type and a payload, any value.
 NewEvent = tuple[str, object]
-# The id, the type and the payload's JSON text.
-Event = tuple[str, str, str]
+# The id, the type, the payload's JSON text, and the parent's id.
+Event = tuple[str, str, str, str | None]
 
 
-def append(run_id: str, events: Iterable[NewEvent], ids: Iterable[str] | None = None) -> list[str]:
+def append(
+    run_id: str,
+    events: Iterable[NewEvent],
+    ids: Iterable[str] | None = None,
+    parents: Iterable[str | None] | None = None,
+) -> list[str]:
     """Write events of a run in their order, after all others that it has, and return their ids.
 
     All are written or none. What is too large for one statement is written by several, in one transaction.
 
     Args:
         ids: the events' ids; new ones by default.
+        parents: the ids of the events that these happened inside; by default of the one that encloses the caller.
 
     Raises:
         ValueError: one is of a type that only a save writes.
@@ -94,10 +102,12 @@ def append(run_id: str, events: Iterable[NewEvent], ids: Iterable[str] | None = 
         RowsDropped: the database dropped one.
     """
     given = [
-        (event_id, storable_text(str(type_)), stored(type_, payload))
-        for event_id, (type_, payload) in zip(ids or iter(new_id, None), events, strict=False)
+        (event_id, storable_text(str(type_)), stored(type_, payload), parent)
+        for event_id, (type_, payload), parent in zip(
+            ids or iter(new_id, None), events, parents or repeat(enclosing_event(run_id)), strict=False
+        )
     ]
-    for _, type_, _ in given:
+    for _, type_, _, _ in given:
         if type_ == SAVED_ONLY:
             raise ValueError(f"{SAVED_ONLY} is the event of a save: call save() with the documents.")
     parts = list(_parts(given))
@@ -107,13 +117,13 @@ def append(run_id: str, events: Iterable[NewEvent], ids: Iterable[str] | None = 
         with read_committed():
             for part in parts:
                 _write(_NEW, run_id, part)
-    return [event_id for event_id, _, _ in given]
+    return [event_id for event_id, *_ in given]
 
 
 def append_with(statements: str, run_id: str, event: NewEvent, **parameters: str) -> str:
     """Write one event by other statements of :func:`statements`, and return its id; see :func:`append`."""
     event_id, type_ = new_id(), event[0]
-    _write(statements, run_id, [(event_id, type_, stored(*event))], **parameters)
+    _write(statements, run_id, [(event_id, type_, stored(*event), enclosing_event(run_id))], **parameters)
     return event_id
 
 
@@ -123,7 +133,7 @@ def put(run_id: str, event_id: str, type_: str) -> None:
     Raises:
         RunFinished, RunNotFound, RowsDropped: see :func:`append`.
     """
-    _write(_MOVED, run_id, [(event_id, type_, "{}")])
+    _write(_MOVED, run_id, [(event_id, type_, "{}", None)])
 
 
 def refusal(run_id: str, status: str) -> RunFinished:
@@ -150,8 +160,11 @@ def _parts(events: Sequence[Event]) -> Iterator[list[Event]]:
 
 
 def _write(statements: str, run_id: str, events: Sequence[Event], **parameters: str) -> None:
-    rows = ",".join(f'["{event_id}",{json.dumps(type_)},{payload}]' for event_id, type_, payload in events)
-    late = frozenset.intersection(*(_TAKEN_LATE.get(type_, frozenset()) for _, type_, _ in events))
+    rows = ",".join(
+        f'["{event_id}",{json.dumps(type_)},{payload},{json.dumps(parent)}]'
+        for event_id, type_, payload, parent in events
+    )
+    late = frozenset.intersection(*(_TAKEN_LATE.get(type_, frozenset()) for _, type_, _, _ in events))
     row = one_round(statements, {"run": run_id, "events": f"[{rows}]", "late": sorted(late), **parameters})
     if row is None:
         raise RunNotFound(run_id)

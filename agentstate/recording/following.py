@@ -38,12 +38,13 @@ PULSE = """concat_ws('-', run.status, (
 
 # One statement has one view of the rows: a status, and the events that were there with it.
 _READ = f"""
-    SELECT run.status, {PULSE}, event.found, event.id, event.type, event.created_at, event.payload::text
+    SELECT run.status, {PULSE}, event.found, event.id, event.type, event.created_at, event.payload::text,
+        event.parent_id
     FROM "AgentWorkflowRun" run LEFT JOIN LATERAL (
         SELECT *, count(*) OVER () AS found,
             sum(pg_column_size(payload)) OVER (ORDER BY created_at) - pg_column_size(payload) AS before
         FROM (
-            SELECT id, type, created_at, payload FROM "AgentWorkflowRunEvent"
+            SELECT id, type, created_at, payload, parent_id FROM "AgentWorkflowRunEvent"
             WHERE run_id = run.id AND (%(after)s::timestamptz IS NULL OR created_at > %(after)s)
               AND (%(until)s::timestamptz IS NULL OR created_at <= %(until)s)
               AND (%(types)s::text[] IS NULL OR type = ANY (%(types)s))
@@ -54,12 +55,13 @@ _READ = f"""
 
 
 class StoredEvent(NamedTuple):
-    """An event as it is stored; ``payload`` is JSON text with every digit."""
+    """An event as it is stored; ``payload`` is JSON text with every digit, ``parent`` the enclosing event's id."""
 
     id: str
     type: str
     at: datetime
     payload: str
+    parent: str | None = None
 
     @property
     def place(self) -> int:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from django.db import DatabaseError
 
+from agentstate.enclosing import enclosing_event, inside
 from agentstate.isolation import read_committed
 from agentstate.models import AgentWorkflowRun
 from agentstate.models.fields import new_id
@@ -140,7 +141,7 @@ class Recorder:
             call.output = output
         if error is not None:
             drop_broken_connection()
-        events.append(self.run_id, [call.result(error, status)])
+        events.append(self.run_id, [call.result(error, status)], parents=[call.parent_id])
         call.is_settled = True
         self._open.remove(call)
 
@@ -159,12 +160,22 @@ class Recorder:
         """
         call = self.invoke(name, arguments, call_id=call_id, **more)
         try:
-            yield call
+            with self.inside(call.event_id):
+                yield call
         except BaseException as error:
             with logged(self.run_id):
                 self.settle_once(call, error)
             raise
         self.settle_once(call)
+
+    @contextmanager
+    def inside(self, event_id: str | None) -> Iterator[None]:
+        """Make an event of this run the parent of the events that the block writes; the timeline shows them below it.
+
+        A block of :meth:`tool` does so by itself. With None nothing changes.
+        """
+        with inside(self.run_id, event_id):
+            yield
 
     def save(self, **documents: Any) -> Saved:
         """Save documents of the project's state as part of this run; see :func:`agentstate.state.save`.
@@ -278,7 +289,8 @@ class Recorder:
     def write_invocation(self, call: ToolCall, arguments: object) -> None:
         """Write the event that begins a call. The call is open from now on."""
         try:
-            events.append(self.run_id, [call.invocation(arguments)])
+            call.parent_id = enclosing_event(self.run_id)
+            (call.event_id,) = events.append(self.run_id, [call.invocation(arguments)])
             call.started = time.perf_counter()
         finally:
             if call.started is None:
@@ -290,9 +302,10 @@ class Recorder:
         Raises:
             RunFinished, RunNotFound, RowsDropped: see :meth:`event`.
         """
-        if results := [call.result(UNFINISHED, "canceled") for call in self._open if call.started is not None]:
+        if calls := [call for call in self._open if call.started is not None]:
             drop_broken_connection()
-            events.append(self.run_id, results)
+            results = [call.result(UNFINISHED, "canceled") for call in calls]
+            events.append(self.run_id, results, parents=[call.parent_id for call in calls])
 
     def settle_once(self, call: ToolCall, error: BaseException | None = None) -> None:
         """Settle a call, unless that was done."""

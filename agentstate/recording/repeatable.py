@@ -38,6 +38,7 @@ class Event(NamedTuple):
     type: str
     payload: object = None
     id: str | None = None
+    parent: str | None = None
 
 
 class Appended(NamedTuple):
@@ -80,7 +81,12 @@ def append(run_id: str, given: Sequence[Event]) -> Appended:
     """
     _refuse_impossible(run_id)
     if all(event.id is None for event in given):
-        return Appended(events.append(run_id, [(event.type, event.payload) for event in given]), [])
+        return Appended(
+            events.append(
+                run_id, [(event.type, event.payload) for event in given], parents=[event.parent for event in given]
+            ),
+            [],
+        )
     ids = [event.id or new_id() for event in given]
     with read_committed():
         lock(run_id)
@@ -92,7 +98,12 @@ def append(run_id: str, given: Sequence[Event]) -> Appended:
             if event_id not in known:
                 new.setdefault(event_id, event)
         try:
-            events.append(run_id, [(event.type, event.payload) for event in new.values()], list(new))
+            events.append(
+                run_id,
+                [(event.type, event.payload) for event in new.values()],
+                list(new),
+                [event.parent for event in new.values()],
+            )
         except IntegrityError as error:  # another run got the id just now
             raise IdTaken("event", list(new), "belongs to another run") from error
     return Appended(ids, list(known))

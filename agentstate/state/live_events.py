@@ -55,7 +55,7 @@ INSERT_LIVE_EVENTS = f"""
         SELECT 4, position, 'eligibility.flag', entry
         FROM changed CROSS JOIN LATERAL ({_NEW_ITEMS}) item WHERE key = 'eligibility'
     )
-    INSERT INTO "AgentWorkflowRunEvent" (id, run_id, type, payload, created_at)
+    INSERT INTO "AgentWorkflowRunEvent" (id, run_id, type, payload, created_at, parent_id)
     SELECT {NEW_ID}, %(run)s, type, payload,
-           %(at)s + (row_number() OVER (ORDER BY part, position) - 1) * interval '1 microsecond'
+           %(at)s + (row_number() OVER (ORDER BY part, position) - 1) * interval '1 microsecond', %(parent)s
     FROM events"""

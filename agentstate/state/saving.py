@@ -10,6 +10,7 @@ from django.db import connection
 from django.db.backends.utils import CursorWrapper
 
 from agentstate import gates
+from agentstate.enclosing import enclosing_event
 from agentstate.models import Project
 from agentstate.models.fields import new_id, possible_id
 from agentstate.state.documents import ABSENT, encode
@@ -294,6 +295,7 @@ def _write_snapshot(cursor: CursorWrapper, parameters: dict[str, Any], *, is_new
     """
     if is_new:
         cursor.execute(INSERT_RUN, parameters)
+    parameters |= {"parent": enclosing_event(parameters["run"])}
     for statement in (INSERT_LIVE_EVENTS, WRITE_SNAPSHOT):
         cursor.execute(statement, parameters)
         if not cursor.rowcount:

@@ -277,9 +277,9 @@ WITH changed AS MATERIALIZED (
                         THEN before -> 'items' ELSE jsonb_build_array(before) END
             END) earlier WHERE earlier = entry)) item WHERE key = 'eligibility'
 )
-INSERT INTO "AgentWorkflowRunEvent" (id, run_id, type, payload, created_at)
+INSERT INTO "AgentWorkflowRunEvent" (id, run_id, type, payload, created_at, parent_id)
 SELECT 'c' || left(replace(gen_random_uuid()::text, '-', ''), 23), %(run)s, type, payload,
-%(at)s + (row_number() OVER (ORDER BY part, position) - 1) * interval '1 microsecond'
+%(at)s + (row_number() OVER (ORDER BY part, position) - 1) * interval '1 microsecond', %(parent)s
 FROM events;
 
 -- Write the snapshot

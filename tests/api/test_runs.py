@@ -56,6 +56,16 @@ def test_a_reserved_or_unaddressable_id_is_refused(client: httpx.Client, run_id:
     assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, "run_id")
 
 
+def test_an_event_can_name_the_event_that_it_happened_inside(client: httpx.Client) -> None:
+    begun(client)
+    events = [{"type": "outer", "id": "e-1"}, {"type": "inner", "parent": "e-1"}]
+    assert client.post("/runs/draft-7/events", json={"events": events}).status_code == 200
+    listed = client.get("/runs/draft-7/events").json()["events"]
+    assert [event["parent"] for event in listed] == [None, "e-1"]
+    refused = client.post("/runs/draft-7/events", json={"events": [{"type": "inner", "parent": ""}]})
+    assert refused.status_code == 422
+
+
 def test_an_event_with_an_id_is_written_once(client: httpx.Client) -> None:
     begun(client)
     events = [{"type": "one", "payload": {"n": 1}, "id": "e-1"}, {"type": "two"}, {"type": "one", "id": "e-1"}]

@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from agentstate.models import AgentWorkflowRun
+from agentstate.models import AgentWorkflowRun, AgentWorkflowRunEvent
 from agentstate.recording import RunFinished, close_stale_runs, record
 from agentstate.state import UnsuitableRun, load
 from tests.factories import ProjectFactory
@@ -34,6 +34,35 @@ def test_a_tool_leaves_its_call_and_its_result() -> None:
         {"call_id": call.call_id, "tool": "search", "status": "ok", "output": ["page 7"], "error": None},
     )
     assert 0 < duration < 60_000
+
+
+def test_what_happens_inside_a_tool_has_its_invocation_as_its_parent() -> None:
+    project = ProjectFactory()
+    turn("agentkit_writes", everyone=True)
+    with record("intake", project.pk) as recorder:
+        recorder.event("before")
+        with recorder.tool("outer") as outer:
+            with recorder.tool("inner") as inner:
+                recorder.usage(model="small", input_tokens=1)
+            recorder.save(facts={"pages": 7})
+        section = recorder.event("section")
+        with recorder.inside(section), record("elsewhere") as other:
+            recorder.event("part")
+            other.event("of another run")
+    inside = dict.fromkeys(["tool.invocation outer", "tool.result outer", "before", "section"])
+    assert parents_of(recorder.run_id) == inside | {
+        "tool.invocation inner": outer.event_id,
+        "tool.result inner": outer.event_id,
+        "model.usage": inner.event_id,
+        "state.changed": outer.event_id,
+        "part": section,
+    }
+    assert parents_of(other.run_id) == {"of another run": None}
+
+
+def parents_of(run_id: str) -> dict[str, str | None]:
+    events = AgentWorkflowRunEvent.objects.filter(run=run_id)
+    return {f"{event.type} {event.payload.get('tool', '')}".strip(): event.parent_id for event in events}
 
 
 @pytest.mark.parametrize(

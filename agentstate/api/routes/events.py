@@ -39,6 +39,10 @@ class NewEvent(Body):
         None, description="An event with an id is written once, however often it is sent.", examples=["draft-7-3"]
     )
 
+    parent: Name | None = Field(
+        None, description="The id of the event of this run that it happened inside.", examples=["draft-7-2"]
+    )
+
 
 class NewEvents(Body):
     model_config = ConfigDict(
@@ -60,6 +64,7 @@ class Event(Answer):
     type: str = Field(examples=["draft.progress"])
     at: str = Field(examples=[AT])
     place: int = Field(description="Its place in the run: a value of after.", examples=[1772719336583921])
+    parent: str | None = Field(description="The id of the event that it happened inside.", examples=["draft-7-2"])
     payload: Any = Field(examples=[{"words": 120}])
 
 
@@ -107,6 +112,7 @@ def read_events(
                     "type": event.type,
                     "at": moment(event.at),
                     "place": event.place,
+                    "parent": event.parent,
                     "payload": decode(event.payload),
                 }
                 for event in page.events
@@ -124,4 +130,7 @@ def given(events: list[NewEvent]) -> list[repeatable.Event]:
         Problem: there are more than one request may have.
     """
     refuse_more("events", len(events))
-    return [repeatable.Event(event.type, {} if event.payload is None else event.payload, event.id) for event in events]
+    return [
+        repeatable.Event(event.type, {} if event.payload is None else event.payload, event.id, event.parent)
+        for event in events
+    ]

@@ -7,12 +7,13 @@ import logging
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, ParamSpec, Self
+from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar
 
 from agents import RunHooks
 from django.db import Error as DatabaseError
 
 from agentstate.integrations.agents.current import CurrentRun, current_run
+from agentstate.integrations.agents.event_tree import EventTree
 from agentstate.integrations.agents.guardrails import tripped_guardrail
 from agentstate.integrations.agents.responses import hosted_calls, model_name, response_payload
 from agentstate.integrations.agents.tokens import UsageOfRun
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 P = ParamSpec("P")
+Result = TypeVar("Result")
 
 
 class RunEventHooks(RunHooks[Any]):
@@ -68,6 +70,7 @@ class RunEventHooks(RunHooks[Any]):
         self._also = also or RunHooks[Any]()
         self._open: list[OpenCall] = []
         self._noted_errors: dict[str, str] = {}
+        self._tree = EventTree()
         self._run_config: RunConfig | None = None
         self._has_ended = False
         self._token: Token[CurrentRun | None] | None = None
@@ -140,7 +143,9 @@ class RunEventHooks(RunHooks[Any]):
             self.usage.add(model, response)
             events = [("model.response", response_payload(agent, model, response)), *hosted_calls(agent, response)]
         if events:
-            await self._write_events(events)
+            with self.recorder.inside(self._tree.parent_of(context)):
+                await self._write_events(events)
+            self._tree.note_requests(context, response)
         await self._also.on_llm_end(context, agent, response)
 
     async def on_tool_start(self, context: RunContextWrapper[Any], agent: Agent[Any], tool: Tool) -> None:
@@ -148,7 +153,9 @@ class RunEventHooks(RunHooks[Any]):
             # Open before the write, since a cancellation is raised after it.
             call = self.recorder.new_call(tool.name, getattr(context, "tool_call_id", None), {"agent": agent.name})
             self._open.append(OpenCall(context, tool.name, call))
-            await self.write(self.recorder.write_invocation, call, getattr(context, "tool_arguments", None))
+            with self.recorder.inside(self._tree.parent_of_call(context)):
+                await self.write(self.recorder.write_invocation, call, getattr(context, "tool_arguments", None))
+            self._tree.note_call(context, call.event_id)
         await self._also.on_tool_start(context, agent, tool)
 
     async def on_tool_end(
@@ -164,7 +171,10 @@ class RunEventHooks(RunHooks[Any]):
         await self._also.on_tool_end(context, agent, tool, result)
 
     async def on_handoff(self, context: RunContextWrapper[Any], from_agent: Agent[Any], to_agent: Agent[Any]) -> None:
-        await self._write_events([("agent.handoff", {"from": from_agent.name, "to": to_agent.name})])
+        handoff = {"from": from_agent.name, "to": to_agent.name}
+        with self.recorder.inside(self._tree.enclosing(context)):
+            written = await self._write_events([("agent.handoff", handoff)])
+        self._tree.note_handoff(context, written)
         await self._also.on_handoff(context=context, from_agent=from_agent, to_agent=to_agent)
 
     # --
@@ -189,12 +199,14 @@ class RunEventHooks(RunHooks[Any]):
             await self._write_events([("guardrail.tripped", tripped)])
         await self.record_usage()
 
-    async def _write_events(self, events: list[tuple[str, object]]) -> None:
+    async def _write_events(self, events: list[tuple[str, object]]) -> list[str]:
+        """Write events, and return their ids; none if they could not be written."""
         with self.forgiving(f"{len(events)} event{'s' * (len(events) > 1)}", events=len(events)):
-            await self.write(self.recorder.events, events)
+            return await self.write(self.recorder.events, events)
+        return []
 
-    async def write(self, act: Callable[P, object], *args: P.args, **kwargs: P.kwargs) -> None:
-        await in_database_thread(_reconnecting, partial(act, *args, **kwargs))
+    async def write(self, act: Callable[P, Result], *args: P.args, **kwargs: P.kwargs) -> Result:
+        return await in_database_thread(_reconnecting, partial(act, *args, **kwargs))
 
     @contextmanager
     def forgiving(self, what: str = "an event", *, events: int = 1) -> Iterator[None]:
@@ -272,10 +284,10 @@ def _current_hooks() -> RunHooks[Any]:
     return run.hooks if run is not None else RunHooks[Any]()
 
 
-def _reconnecting(write: Callable[[], object]) -> None:
+def _reconnecting(write: Callable[[], Result]) -> Result:
     """Write, and let Django connect again for the next event if the connection is lost."""
     try:
-        write()
+        return write()
     except DatabaseError:
         drop_broken_connection()
         raise

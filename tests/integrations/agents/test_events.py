@@ -12,6 +12,7 @@ from asgiref.sync import async_to_sync
 from openai.types.responses import ResponseFunctionWebSearch
 
 from agentstate.integrations.agents import CurrentRunHooks, RunEventHooks, run_workflow, run_workflow_sync
+from agentstate.models import AgentWorkflowRunEvent
 from agentstate.recording import arecord
 from tests.factories import ProjectFactory
 from tests.integrations.agents.scenes import (
@@ -137,6 +138,17 @@ def test_a_call_that_the_provider_executes_is_an_invocation_and_a_result() -> No
     assert (result["status"], result["call_id"]) == ("ok", "ws_1")
 
 
+def tree_of(run_id: str) -> list[str]:
+    """Return the events of the agents with what each happened inside."""
+    events = AgentWorkflowRunEvent.objects.filter(run=run_id, type__regex="^(agent|model.response|tool)")
+    names, lines = {}, []
+    for event in events.order_by("created_at"):
+        payload = event.payload
+        names[event.pk] = f"{event.type} {payload.get('call_id') or payload.get('from') or payload['agent']}"
+        lines.append(names[event.pk] + (f" in {names[event.parent_id]}" if event.parent_id else ""))
+    return lines
+
+
 def test_handoffs_and_nested_agents_carry_their_names_and_their_usage_counts() -> None:
     seen = agent_of([call("read_page", "n1", number=3)], [says("Nested.")], tools=[read_page], name="Seen")
     unseen = agent_of([says("Quiet.")], name="Unseen")
@@ -154,6 +166,22 @@ def test_handoffs_and_nested_agents_carry_their_names_and_their_usage_counts() -
         "c2": "Clerk",
         "n1": "Seen",
     }
+    assert sorted(tree_of(outcome.run_id)) == sorted(
+        [
+            "model.response Clerk",
+            "tool.invocation c1",
+            "tool.invocation c2",
+            "model.response Seen in tool.invocation c1",
+            "tool.invocation n1 in tool.invocation c1",
+            "tool.result n1 in tool.invocation c1",
+            "model.response Seen in tool.invocation c1",
+            "tool.result c1",
+            "tool.result c2",
+            "model.response Clerk",
+            "agent.handoff Clerk",
+            "model.response Closer in agent.handoff Clerk",
+        ]
+    )
     calls_of(outcome.run_id)
     assert [each["agent"] for each in payloads(outcome.run_id, "model.response")] == [
         "Clerk", "Seen", "Seen", "Clerk", "Closer"

@@ -56,6 +56,8 @@ class TimelineRow:
         bar: on the time axis; None without an axis.
         is_chosen: whether a link led to it.
         is_picked: whether a search picked it, so that what is missing of it may be anywhere.
+        depth: how many events it happened inside.
+        has_inside: whether rows of the page happened inside it.
     """
 
     event: Event
@@ -66,6 +68,8 @@ class TimelineRow:
     bar: Bar | None = None
     is_chosen: bool = False
     is_picked: bool = False
+    depth: int = 0
+    has_inside: bool = False
 
     @property
     def kind(self) -> str:

@@ -38,8 +38,9 @@ def run_as_json(run_id: str) -> Iterator[str]:
     yield f',\n  "usage": {_json(usage)}'
     yield ',\n  "events": ['
     before = "\n"
-    for event_id, type_, at, payload in _events(run_id, last) if last else ():
-        yield f'{before}    {{"id": {_text(event_id)}, "type": {_text(type_)}, "created_at": "{_iso(at)}", "payload": '
+    for event_id, type_, at, payload, parent in _events(run_id, last) if last else ():
+        facts = f'"id": {_text(event_id)}, "type": {_text(type_)}, "created_at": "{_iso(at)}"'
+        yield f'{before}    {{{facts}, "parent_id": {_text(parent)}, "payload": '
         yield payload
         before = "},\n"
     yield "}\n  ]\n}\n" if before != "\n" else "]\n}\n"

@@ -99,12 +99,13 @@ def _query(condition: str, direction: str) -> str:
     ``#>`` with OFFSET 0, an optimization fence, detoasts a payload once.
     """
     return f"""
-        SELECT event.id, event.type, event.created_at, event.stored, doc.shape, doc.size, doc.seen::text, doc.text
+        SELECT event.id, event.parent_id, event.type, event.created_at, event.stored,
+            doc.shape, doc.size, doc.seen::text, doc.text
         FROM (
             SELECT *, pg_column_size(payload) AS stored,
                 sum(pg_column_size(payload)) OVER (ORDER BY created_at) AS so_far
             FROM (
-                SELECT id, type, created_at, payload FROM "AgentWorkflowRunEvent"
+                SELECT id, parent_id, type, created_at, payload FROM "AgentWorkflowRunEvent"
                 WHERE run_id = %(run)s AND {condition} ORDER BY created_at {direction} LIMIT %(limit)s
             ) chosen
         ) event
@@ -122,6 +123,7 @@ class Event:
     """An event, and what was seen of its payload.
 
     Attributes:
+        parent: the id of the event that it happened inside.
         size: the payload's bytes, unpacked where it was looked into.
         shape: the payload's JSON type; None where it was not looked into, since there was too much to unpack.
         seen: of an object some members, of anything else the value, each cut where it is long.
@@ -129,6 +131,7 @@ class Event:
     """
 
     id: str
+    parent: str | None
     type: str
     at: datetime
     size: int
@@ -183,6 +186,7 @@ def _read(run_id: str, condition: str, direction: str, limit: int, **parameters:
 
 def _event(
     event_id: str,
+    parent: str | None,
     type_: str,
     at: datetime,
     stored: int,
@@ -192,7 +196,7 @@ def _event(
     text: str | None,
 ) -> Event:
     short = text if text is not None and len(text) <= INLINE_LENGTH else None
-    return Event(event_id, type_, at, size or stored, shape, {} if seen is None else decode(seen), short)
+    return Event(event_id, parent, type_, at, size or stored, shape, {} if seen is None else decode(seen), short)
 
 
 def time_of(run_id: str, event_id: str) -> datetime | None:

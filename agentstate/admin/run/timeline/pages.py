@@ -12,6 +12,7 @@ from agentstate.admin.run.timeline.events import Event, events_after, events_at,
 from agentstate.admin.run.timeline.filters import Filter, Search, search
 from agentstate.admin.run.timeline.overview import Window
 from agentstate.admin.run.timeline.pairs import missing_halves
+from agentstate.admin.run.timeline.tree import as_tree
 
 if TYPE_CHECKING:
     from agentstate.admin.run.timeline.failures import Failures
@@ -145,4 +146,4 @@ def _laid_out(
         row.is_chosen = any(event.id == place.event for event in row.events)
         row.is_picked = is_picked
     axis = lay_out(rows, run.started_at) if rows else None
-    return EventPage(rows, axis, place=place)
+    return EventPage(as_tree(run.id, rows), axis, place=place)
