@@ -60,6 +60,7 @@ class MakeSessions(Step):
     moves_state = False
     source = CHATS
     condition = UNMADE
+    weight = "pg_column_size(p.meta)"
 
     def move(self, cursor: CursorWrapper, parameters: dict[str, Any]) -> Counts:
         cursor.execute(

@@ -46,7 +46,8 @@ _TRANSIENT = {"40P01", "40001", _LOCK_NOT_AVAILABLE, "23503"}
 # Classes of errors that one project's content can cause: data, integrity, limits of PostgreSQL, another trigger of
 # the table, a damaged page. Any other error concerns the server, and every batch would fail.
 _CLASSES_OF_ROWS = ("21", "22", "23", "44", "54", "P0", "XX")
-_OF_ROWS = {"53200", "57014"}  # out of memory, and a statement that exceeded its time limit
+_CANCELED = "57014"  # above all by statement_timeout
+_OF_ROWS = {"53200", _CANCELED}  # the first is out of memory
 
 
 def sqlstate(error: DatabaseError) -> str:
@@ -62,6 +63,11 @@ def is_transient(error: DatabaseError) -> bool:
 def waited_for_lock(error: DatabaseError) -> bool:
     """Return whether another transaction held a lock for too long."""
     return sqlstate(error) == _LOCK_NOT_AVAILABLE
+
+
+def timed_out(error: DatabaseError) -> bool:
+    """Return whether a statement exceeded a time limit: its own, or that of waiting for a lock."""
+    return sqlstate(error) in (_LOCK_NOT_AVAILABLE, _CANCELED)
 
 
 def concerns_rows(error: DatabaseError) -> bool:

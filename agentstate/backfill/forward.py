@@ -9,7 +9,7 @@ from django.db.backends.utils import CursorWrapper
 from agentstate.backfill.options import IN_BATCH, PassOptions
 from agentstate.backfill.outcome import Counts, Failure
 from agentstate.backfill.step import Step
-from agentstate.state.homes import CLOCK, COLUMNS_AS_STATE, NEWEST, PROJECTS
+from agentstate.state.homes import CLOCK, COLUMNS_AS_STATE, COLUMNS_WEIGHT, NEWEST, PROJECTS
 from agentstate.state.legacy_snapshot import events_written, run_id, snapshot_events, take_in
 from agentstate.state.merging import CAN_TAKE_IN
 
@@ -20,6 +20,7 @@ class TakeIn(Step):
     name = "projects"
     source = f"{PROJECTS} p {NEWEST}"
     condition = CAN_TAKE_IN
+    weight = COLUMNS_WEIGHT
 
     def __init__(self, options: PassOptions) -> None:
         super().__init__(options, prefer=options.prefer)
@@ -69,6 +70,7 @@ class AdoptOrphans(Step):
     moves_state = False  # TakeIn has counted them
     source = f'{PROJECTS} p {NEWEST} JOIN "AgentWorkflowRun" orphan ON orphan.id = {run_id("p.id", CLOCK)}'
     condition = CAN_TAKE_IN
+    weight = COLUMNS_WEIGHT
 
     def __init__(self, options: PassOptions) -> None:
         super().__init__(options, prefer=options.prefer)

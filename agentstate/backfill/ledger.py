@@ -1,20 +1,25 @@
-"""The ledger of passes, and the projects left aside. People read both; no pass depends on either."""
+"""The ledger of passes, and the projects left aside.
+
+Operators read both, and ask a running pass to pause, to resume or to end by its entry. No pass depends on either.
+"""
 
 from __future__ import annotations
 
+import json
+import threading
 import time
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Protocol
 
 from django.db import DatabaseError, connection
-from django.db.models import F
 
 from agentstate.actors import actor
 from agentstate.backfill.acceptance import still_accepted
 from agentstate.backfill.errors import concerns_rows
-from agentstate.backfill.locks import NAMESPACE, release
+from agentstate.backfill.locks import release
+from agentstate.backfill.options import Pacing
 from agentstate.backfill.transactions import pass_transaction
-from agentstate.models.passes import BackfillPass, LeftAside
+from agentstate.models.passes import PASSES, BackfillPass, LeftAside
 from agentstate.models.runs import ClockTimestamp
 from agentstate.state.columns import legacy_columns_are_there
 
@@ -29,9 +34,6 @@ if TYPE_CHECKING:
 REPORT_EVERY = 2.0  # seconds
 NO_LONGER_ACCEPTED = "A pass failed over other content, or with another error, than was accepted."
 
-# The lock that a pass holds while its process lives: (this number, the entry's id).
-_PASS_IS_ALIVE = NAMESPACE + 1
-
 
 class Recorded(Protocol):
     """The options of a pass as its entry has them."""
@@ -43,10 +45,14 @@ class Recorded(Protocol):
 
 
 @contextmanager
-def ledger_entry(options: Recorded, outcome: Outcome) -> Iterator[LedgerEntry]:
-    """Record a pass in the ledger from its start to its end, however it ends."""
-    with pass_transaction():
-        _mark_killed()
+def ledger_entry(options: Recorded, outcome: Outcome, stop: threading.Event) -> Iterator[LedgerEntry]:
+    """Record a pass in the ledger from its start to its end, however it ends.
+
+    Args:
+        stop: set when an operator cancels the pass.
+    """
+    with pass_transaction() as cursor:
+        BackfillPass.objects.mark_lost()
         row = BackfillPass.objects.create(
             direction=options.direction,
             options=options.as_json(),
@@ -54,11 +60,11 @@ def ledger_entry(options: Recorded, outcome: Outcome) -> Iterator[LedgerEntry]:
             started_at=ClockTimestamp(),
             seen_at=ClockTimestamp(),
         )
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT pg_advisory_lock(%s, %s)", [_PASS_IS_ALIVE, row.pk])
-    entry = LedgerEntry(row.pk, outcome)
+        cursor.execute("SELECT pg_advisory_lock(%s, %s)", [PASSES, row.pk])
+    entry = LedgerEntry(row.pk, outcome, stop)
     try:
-        yield entry
+        with _heartbeat(entry):
+            yield entry
     except KeyboardInterrupt:
         with suppress(DatabaseError):
             entry.close(BackfillPass.Outcome.INTERRUPTED)
@@ -67,47 +73,80 @@ def ledger_entry(options: Recorded, outcome: Outcome) -> Iterator[LedgerEntry]:
         with suppress(DatabaseError):  # the server may be what failed
             entry.close(BackfillPass.Outcome.FAILED, f"{type(error).__name__}: {error}")
         raise
-    entry.close(BackfillPass.Outcome.INTERRUPTED if outcome.stopped else BackfillPass.Outcome.FINISHED)
+    entry.close(outcome.how)
 
 
-def _mark_killed() -> None:
-    """Mark the passes that the ledger calls running and whose process is gone."""
-    passes = BackfillPass.objects
-    # In this order: a pass that starts in between is not among those that were read.
-    running = set(passes.filter(outcome=BackfillPass.Outcome.RUNNING).values_list("pk", flat=True))
-    if not running:
-        return
-    with connection.cursor() as cursor:
-        cursor.execute(
-            """
-            SELECT objid::bigint FROM pg_locks
-            WHERE locktype = 'advisory' AND granted AND objsubid = 2 AND classid = %s
-                AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
-            """,
-            [_PASS_IS_ALIVE],
-        )
-        alive = {entry_id for (entry_id,) in cursor.fetchall()}
-    passes.filter(pk__in=running - alive).update(outcome=BackfillPass.Outcome.KILLED, ended_at=F("seen_at"))
+@contextmanager
+def _heartbeat(entry: LedgerEntry) -> Iterator[None]:
+    """Report every two seconds that the pass is alive, also while a batch takes long or the pass waits."""
+    ended = threading.Event()
+
+    def beat() -> None:
+        try:
+            while not ended.wait(REPORT_EVERY):
+                with suppress(DatabaseError):  # the pass itself meets the error
+                    entry.report()
+        finally:
+            connection.close()
+
+    thread = threading.Thread(target=beat, name="heartbeat", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
 
 
 class LedgerEntry:
-    """A running pass's row in the ledger."""
+    """A running pass's row in the ledger, and what operators ask of it there."""
 
-    def __init__(self, entry_id: int, outcome: Outcome) -> None:
+    def __init__(self, entry_id: int, outcome: Outcome, stop: threading.Event) -> None:
         self.id = entry_id
+        self.pacing = Pacing()
+        self.held_by = ""
+        self._held = ""
         self._outcome = outcome
+        self._stop = stop
         self._reported_at = time.monotonic()
+
+    def refresh(self) -> None:
+        """Read what operators ask for."""
+        with connection.cursor() as cursor:
+            cursor.execute(
+                """
+                SELECT wanted, requests -> -1 ->> 'by', options -> 'pacing' FROM "AgentStatePass" WHERE id = %s
+                """,
+                [self.id],
+            )
+            wanted, by, pacing = cursor.fetchone() or ("", "", None)
+        self.held_by = by if wanted == BackfillPass.Wanted.PAUSE else ""
+        if pacing:
+            self.pacing = Pacing(**json.loads(pacing))
+        if wanted == BackfillPass.Wanted.CANCEL:
+            self._outcome.canceled_by = by
+            self._stop.set()
+
+    def hold(self, reason: str) -> None:
+        """Note why the pass waits; empty when it works again. The next report has it."""
+        self._held = reason
+        self.report()
+
+    def expect(self, expected: dict[str, Any]) -> None:
+        """Write what the pass expects before it begins."""
+        with pass_transaction():
+            BackfillPass.objects.filter(pk=self.id).update(expected=expected)
 
     def report(self) -> None:
         """Write the counts, at most every two seconds."""
         if time.monotonic() - self._reported_at >= REPORT_EVERY:
             self._reported_at = time.monotonic()
-            self._write()
+            self._write(held=self._held)
 
     def close(self, how: BackfillPass.Outcome, error: str = "") -> None:
         """Write the final counts and how the pass ended."""
-        self._write(outcome=how, error=error, ended_at=ClockTimestamp())
-        release("pg_advisory_unlock", (_PASS_IS_ALIVE, self.id))
+        self._write(outcome=how, error=error, held="", ended_at=ClockTimestamp())
+        release("pg_advisory_unlock", (PASSES, self.id))
 
     def _write(self, **changes: Any) -> None:
         counts = self._outcome.counts
@@ -121,6 +160,7 @@ class LedgerEntry:
                 runs=counts.runs,
                 events=counts.events,
                 sessions=counts.sessions,
+                throttled_seconds=self._outcome.throttled,
                 **changes,
             )
 

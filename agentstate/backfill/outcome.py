@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, fields
 from typing import NamedTuple
 
+from agentstate.models.passes import BackfillPass
 from agentstate.state.effects import REFUSED, UNUSABLE
 from agentstate.state.errors import NotWritten
 from agentstate.state.legacy_snapshot import Written
@@ -73,7 +74,9 @@ class Outcome:
         candidates: how many projects it planned to move.
         counts: what it wrote.
         accepted: the projects that could not be moved and that an operator accepted.
-        stopped: whether it was interrupted.
+        stopped: whether it ended before everything was done.
+        canceled_by: the operator who ended it by its entry in the ledger.
+        throttled: the seconds that it waited for others, for each of its connections.
         seconds: how long it took.
         forked: how many projects stay forked for an operator to settle, and the first ids.
         without_snapshot: how many projects a forced restore found no earlier snapshot of, and the first ids.
@@ -83,9 +86,18 @@ class Outcome:
     counts: Counts = field(default_factory=Counts)
     accepted: set[str] = field(default_factory=set)
     stopped: bool = False
+    canceled_by: str = ""
+    throttled: float = 0.0
     seconds: float = 0.0
     forked: tuple[int, list[str]] = (0, [])
     without_snapshot: tuple[int, list[str]] = (0, [])
+
+    @property
+    def how(self) -> BackfillPass.Outcome:
+        """How the pass ended, as the ledger calls it."""
+        if not self.stopped:
+            return BackfillPass.Outcome.FINISHED
+        return BackfillPass.Outcome.CANCELED if self.canceled_by else BackfillPass.Outcome.INTERRUPTED
 
     @property
     def failures(self) -> list[Failure]:

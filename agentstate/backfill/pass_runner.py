@@ -12,12 +12,15 @@ from django.db import connection
 
 from agentstate.backfill import ledger, locks
 from agentstate.backfill.acceptance import still_accepted
-from agentstate.backfill.batches import Batch, Mover, plan
+from agentstate.backfill.batches import Moved, Mover
 from agentstate.backfill.chats import MakeSessions
 from agentstate.backfill.errors import ColumnsDropped, refuse_foreign_changes, refuse_unknown
 from agentstate.backfill.forward import AdoptOrphans, TakeIn
 from agentstate.backfill.options import SELECTED, PassOptions
+from agentstate.backfill.others import refuse_hidden_replicas
 from agentstate.backfill.outcome import Counts, Failure, Outcome
+from agentstate.backfill.pace import Control, Estimate, Throttle, Uncontrolled
+from agentstate.backfill.planning import Batch, plan
 from agentstate.backfill.restore import Restore, without_earlier_state
 from agentstate.backfill.reverse import FillColumns
 from agentstate.backfill.settle import Settle
@@ -34,11 +37,17 @@ MANY_ROWS = 1000
 
 
 class Progress(NamedTuple):
-    """The progress of a step: its name, and the candidates done and planned."""
+    """The progress of a step: its name, and the candidates done and planned.
+
+    ``held`` says why the pass waits and is empty while it works; ``left`` is how many seconds of work the rest takes,
+    from the shortest to the longest probable time.
+    """
 
     step: str
     done: int
     total: int
+    held: str = ""
+    left: tuple[float, float] | None = None
 
 
 def run_pass(
@@ -51,7 +60,7 @@ def run_pass(
 
     Args:
         options: what to do, and to which projects.
-        progress: called when a step is planned and after each batch, by one thread at a time.
+        progress: called when a step is planned, after each batch and when the pass begins or ends to wait for others.
         stop: set it to end the pass after the running batches.
 
     Raises:
@@ -62,17 +71,20 @@ def run_pass(
         DatabaseError: the server failed; what was moved stays moved.
     """
     started = time.monotonic()
+    stop = stop or threading.Event()
     refuse_foreign_changes()
     refuse_hidden_rows()
     refuse_unknown(options.selection.projects)
-    this = _Pass(options, progress, stop or threading.Event())
+    if options.pacing.max_lag is not None:
+        refuse_hidden_replicas()
+    this = _Pass(options, progress, stop)
     with locks.held_for(options):
         _refuse_without_columns(options)
         if options.dry_run:
-            this.run(report=lambda: None)
+            this.run(Uncontrolled(options.pacing), report=lambda: None)
         else:
-            with ledger.ledger_entry(options, this.outcome) as entry:
-                this.run(report=entry.report)
+            with ledger.ledger_entry(options, this.outcome, stop) as entry:
+                this.run(entry, report=entry.report)
                 ledger.close_entries(options.direction, _all_steps(options))
                 _refresh_statistics(this.outcome.counts)
     this.outcome.seconds = time.monotonic() - started
@@ -112,15 +124,17 @@ class _Pass:
         self._first_failures: dict[str, Failure] = {}
         self._progress = progress
         self._stop = stop
+        self._at = Progress("", 0, 0)
 
-    def run(self, report: Callable[[], None]) -> None:
+    def run(self, control: Control, report: Callable[[], None]) -> None:
         """Run the steps one after the other, reporting to the ledger after each batch."""
+        throttle = Throttle(control, self._stop, self._hold)
         for steps in _stages(self.options):
             # No candidate, so no collision.
             if isinstance(steps[0], AdoptOrphans) and not self.outcome.candidates:
                 continue
-            for step, batches in zip(steps, plan(steps), strict=True):
-                self._run_step(step, batches, report)
+            for step, ranges in zip(steps, plan(steps), strict=True):
+                self._run_step(step, ranges, throttle, report)
             if self._stop.is_set():
                 self.outcome.stopped = True
                 return
@@ -132,22 +146,31 @@ class _Pass:
             forked = self.outcome.counts.forked
             self.outcome.forked = len(forked), sorted(forked)[:NAMED]
 
-    def _run_step(self, step: Step, batches: list[Batch], report: Callable[[], None]) -> None:
-        done, total = 0, sum(batch.size for batch in batches)
+    def _run_step(self, step: Step, ranges: list[Batch], throttle: Throttle, report: Callable[[], None]) -> None:
+        workers = min(self.options.workers, len(ranges)) or 1
+        estimate = Estimate(workers)
         if step.moves_state:
-            self.outcome.candidates += total
+            self.outcome.candidates += sum(batch.size for batch in ranges)
 
-        def moved(size: int, counts: Counts) -> None:
-            nonlocal done
-            done += size
-            self.outcome.counts += counts
-            if counts.failures:
-                self._leave_aside(step, counts.failures)
+        def moved(batch: Moved) -> None:
+            self.outcome.counts += batch.counts
+            self.outcome.throttled = throttle.seconds / workers
+            if batch.counts.failures:
+                self._leave_aside(step, batch.counts.failures)
             report()
-            self._progress(Progress(step.name, done, total))
+            estimate.learn(batch.size, batch.seconds)
+            done = self._at.done + batch.size
+            self._show(self._at._replace(done=done, left=estimate.seconds(self._at.total - done)))
 
-        self._progress(Progress(step.name, 0, total))
-        Mover(step, moved, self._stop).move_all(batches)
+        self._show(Progress(step.name, 0, sum(batch.size for batch in ranges)))
+        Mover(step, moved, self._stop, throttle).move_all(ranges)
+
+    def _show(self, progress: Progress) -> None:
+        self._at = progress
+        self._progress(progress)
+
+    def _hold(self, reason: str) -> None:
+        self._show(self._at._replace(held=reason))
 
     def _leave_aside(self, step: Step, failures: list[Failure]) -> None:
         """Leave projects aside. One that fails in two steps keeps the error of the first."""

@@ -10,7 +10,7 @@ from agentstate.backfill.options import SELECTED, PassOptions
 from agentstate.backfill.outcome import Counts
 from agentstate.backfill.step import Step
 from agentstate.backfill.transactions import pass_transaction
-from agentstate.state.homes import NEWEST, PROJECTS
+from agentstate.state.homes import NEWEST, PROJECTS, SNAPSHOT_WEIGHT
 from agentstate.state.restoring import EARLIER, NEEDS_RESTORING, preview_restoring, restore
 
 
@@ -20,6 +20,7 @@ class Restore(Step):
     name = "projects"
     source = f"{PROJECTS} p {NEWEST} CROSS JOIN LATERAL {EARLIER} earlier"
     condition = NEEDS_RESTORING
+    weight = SNAPSHOT_WEIGHT
 
     def __init__(self, options: PassOptions) -> None:
         super().__init__(options, as_of=options.as_of)

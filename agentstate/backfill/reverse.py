@@ -9,7 +9,7 @@ from django.db.backends.utils import CursorWrapper
 from agentstate.backfill.outcome import Counts
 from agentstate.backfill.step import Step
 from agentstate.state.filling import fill_columns, preview_filling
-from agentstate.state.homes import NEWEST, PROJECTS
+from agentstate.state.homes import NEWEST, PROJECTS, SNAPSHOT_WEIGHT
 from agentstate.state.standing import STANDING
 
 
@@ -19,6 +19,7 @@ class FillColumns(Step):
     name = "projects"
     source = f"{PROJECTS} p {NEWEST}"
     condition = f"({STANDING}) = 'agentkit_ahead'"
+    weight = SNAPSHOT_WEIGHT
 
     def move(self, cursor: CursorWrapper, parameters: dict[str, Any]) -> Counts:
         def move(locked: list[str]) -> tuple[Counts, list[str]]:

@@ -11,7 +11,7 @@ from agentstate.backfill.outcome import Counts, Failure, unusable_clock
 from agentstate.backfill.step import Step
 from agentstate.models.passes import Direction
 from agentstate.state.filling import fill_columns
-from agentstate.state.homes import NEWEST, PROJECTS
+from agentstate.state.homes import COLUMNS_WEIGHT, NEWEST, PROJECTS
 from agentstate.state.merging import NEEDS_SETTLING, Settled, preview_settling, settle
 
 
@@ -21,6 +21,7 @@ class Settle(Step):
     name = "forks"
     source = f"{PROJECTS} p {NEWEST}"
     condition = NEEDS_SETTLING
+    weight = COLUMNS_WEIGHT
 
     def __init__(self, options: PassOptions) -> None:
         super().__init__(options, prefer=options.prefer)

@@ -28,6 +28,8 @@ class Step(ABC):
     # The FROM items, with rows p of "Project", and the condition that makes a row a candidate.
     source: ClassVar[str]
     condition: ClassVar[str]
+    # The bytes of a candidate's documents as stored, which PostgreSQL knows without reading them.
+    weight: ClassVar[str]
 
     def __init__(self, options: PassOptions, **parameters: Any) -> None:
         self.options = options

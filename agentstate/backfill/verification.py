@@ -11,7 +11,7 @@ from django.db import connection, transaction
 from agentstate.backfill.acceptance import valid_acceptances
 from agentstate.backfill.chats import CHATS, DIGEST, UNMADE
 from agentstate.backfill.errors import refuse_foreign_changes, refuse_unknown
-from agentstate.backfill.options import SELECTED
+from agentstate.backfill.options import SELECTED, Selection
 from agentstate.backfill.transactions import TUNE, pass_transaction
 from agentstate.row_security import SHOW_EVERY_ROW, refuse_hidden_rows
 from agentstate.state.acceptance import COLUMNS_ARE_GIVEN_UP, is_given_up
@@ -135,7 +135,7 @@ def verify(projects: tuple[str, ...] = (), *, claim: Callable[[CursorWrapper], N
     refuse_hidden_rows()
     refuse_unknown(projects)
     found = Verification()
-    parameters: dict[str, Any] = {"projects": list(projects) or None, "named": NAMED}
+    parameters: dict[str, Any] = {**Selection(projects).parameters, "named": NAMED}
     with transaction.atomic(durable=True), connection.cursor() as cursor:
         cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
         claim(cursor)

@@ -5,7 +5,7 @@ from agentstate.models.documents import AgentDocument
 from agentstate.models.flags import Flag, FlagChange
 from agentstate.models.incoming import IncomingFile
 from agentstate.models.pages import Storage, Usage
-from agentstate.models.passes import BackfillPass, LeftAside
+from agentstate.models.passes import BackfillPass, LeftAside, PassRange
 from agentstate.models.projects import LegacyState, Project
 from agentstate.models.reads import ReadCount, ReadDifference
 from agentstate.models.rollout import Rollout, RolloutStep, StepRequest
@@ -29,6 +29,7 @@ __all__ = [
     "KeptVerification",
     "LeftAside",
     "LegacyState",
+    "PassRange",
     "Project",
     "ReadCount",
     "ReadDifference",

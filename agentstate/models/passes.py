@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import json
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
 
 from django.db import models
-from django.db.models import F, Func, Q, Value
+from django.db.models import Case, Exists, F, Func, OuterRef, Q, Value, When
 from django.db.models.functions import MD5, Cast
 
 from agentstate.models.runs import ClockTimestamp
@@ -22,19 +24,86 @@ class Direction(models.TextChoices):
     REVERSE = "reverse"
 
 
+# The locks that a worker holds while it is at a pass, and at a range of one: (this number, the id).
+PASSES, RANGES = 0x61677375, 0x61677376
+# A worker on another machine that lost its power keeps its lock for hours. It reports every two seconds.
+LOST_AFTER = 30
+
+
+class _Appended(Func):
+    """A list in jsonb with one more object, which gets the time as ``at``."""
+
+    output_field = models.JSONField()
+
+    def __init__(self, column: str, **members: str) -> None:
+        texts = [text for pair in members.items() for text in pair]
+        super().__init__(*(Cast(Value(text), models.TextField()) for text in texts))
+        self.extra["column"] = column
+
+    template = "(%(column)s || jsonb_build_object(%(expressions)s, 'at', clock_timestamp()))"
+
+
+class IsLocked(Func):
+    """Whether some worker holds the lock of an entry."""
+
+    output_field = models.BooleanField()
+    template = """EXISTS (
+        SELECT FROM pg_locks WHERE locktype = 'advisory' AND granted AND objsubid = 2 AND classid = %(namespace)s
+            AND objid::bigint = %(expressions)s
+            AND database = (SELECT oid FROM pg_database WHERE datname = current_database()))"""
+
+
+def is_alive(namespace: int) -> Q:
+    """Return the condition that a worker is at an entry: it holds the lock, and has reported lately."""
+    return Q(seen_at__gt=ClockTimestamp() - timedelta(seconds=LOST_AFTER)) & Q(IsLocked(F("id"), namespace=namespace))
+
+
 # What the ledger calls a pruning (see agentstate/retention/), which moves nothing.
 PRUNING = "prune"
 
 
+class PassEnded(Exception):
+    """The pass has ended, so nothing can be asked of it. Nothing was written."""
+
+
+class BackfillPassQuerySet(models.QuerySet["BackfillPass"]):
+    """Passes by what they are doing now."""
+
+    def with_state(self) -> Self:
+        """Add ``state``: the outcome, but for a running pass ``paused``, ``waiting`` (for a worker) or ``lost``."""
+        running = Q(outcome=BackfillPass.Outcome.RUNNING)
+        waiting = PassRange.objects.filter(entry=OuterRef("pk"), status=PassRange.Status.WAITING)
+        return self.annotate(
+            is_alive=Case(When(running & is_alive(PASSES), then=True), default=False),
+            state=Case(
+                When(running & Q(is_alive=False) & ~Exists(waiting), then=Value("lost")),
+                When(running & Q(wanted=BackfillPass.Wanted.PAUSE), then=Value("paused")),
+                When(running & Q(is_alive=False), then=Value("waiting")),
+                default=F("outcome"),
+                output_field=models.TextField(),
+            ),
+        )
+
+    def mark_lost(self) -> int:
+        """Record that passes are lost, and return their number."""
+        lost = [entry.pk for entry in self.filter(outcome=BackfillPass.Outcome.RUNNING).with_state() if entry.is_lost]
+        return self.filter(pk__in=lost).update(outcome=BackfillPass.Outcome.LOST, held="", ended_at=F("seen_at"))
+
+
 class BackfillPass(models.Model):
-    """One pass in the ledger. People read it; no pass relies on it."""
+    """One pass in the ledger. Operators read it, and ask the running pass to pause, to go on or to end."""
 
     class Outcome(models.TextChoices):
         RUNNING = "running"
         FINISHED = "finished"
         INTERRUPTED = "interrupted"
+        CANCELED = "canceled"
         FAILED = "failed"
-        KILLED = "killed"
+        LOST = "lost"  # its process died
+
+    class Wanted(models.TextChoices):
+        PAUSE = "pause"
+        CANCEL = "cancel"
 
     direction = models.TextField(choices=[*Direction.choices, (PRUNING, "prune")])
     options = models.JSONField(default=dict)
@@ -42,7 +111,7 @@ class BackfillPass(models.Model):
     outcome = models.TextField(choices=Outcome, default=Outcome.RUNNING)
     error = models.TextField(default="", blank=True)
     started_at = models.DateTimeField()
-    seen_at = models.DateTimeField(help_text="When the pass last reported its counts.")
+    seen_at = models.DateTimeField(help_text="When the pass last reported that it is alive.")
     ended_at = models.DateTimeField(null=True, blank=True)
     candidates = models.BigIntegerField(default=0)
     written = models.BigIntegerField(default=0)
@@ -51,6 +120,17 @@ class BackfillPass(models.Model):
     runs = models.BigIntegerField(default=0)
     events = models.BigIntegerField(default=0)
     sessions = models.BigIntegerField(default=0)
+    wanted = models.TextField(choices=Wanted, blank=True, db_default="", help_text="What an operator asked for.")
+    requests = models.JSONField(
+        blank=True,
+        db_default=Value([], models.JSONField()),
+        help_text="All that operators asked of it, the oldest first: what, by whom, when.",
+    )
+    held = models.TextField(blank=True, db_default="", help_text="Why it waits now; empty while it works.")
+    throttled_seconds = models.FloatField(db_default=0.0, help_text="How long it waited for others.")
+    expected = models.JSONField(null=True, blank=True, help_text="What it expected before it began.")
+
+    objects = BackfillPassQuerySet.as_manager()
 
     class Meta:
         db_table = "AgentStatePass"
@@ -59,20 +139,91 @@ class BackfillPass(models.Model):
     def __str__(self) -> str:
         return f"{self.direction} pass {self.pk}"
 
+    @property
+    def is_lost(self) -> bool:
+        """Whether its process died. Needs the queryset's ``with_state``."""
+        return str(getattr(self, "state", self.outcome)) == self.Outcome.LOST
+
+    def pause(self, by: str) -> None:
+        """Ask the pass to wait after its current batches.
+
+        Raises:
+            PassEnded: it has ended.
+        """
+        self._ask("paused", by, wanted=self.Wanted.PAUSE)
+
+    def resume(self, by: str) -> None:
+        """Ask a paused pass to go on.
+
+        Raises:
+            PassEnded: it has ended.
+        """
+        self._ask("resumed", by, wanted="")
+
+    def cancel(self, by: str) -> None:
+        """Ask the pass to end after its current batches. What it has moved stays moved.
+
+        Raises:
+            PassEnded: it has ended.
+        """
+        self._ask("canceled", by, wanted=self.Wanted.CANCEL)
+
+    def set_pacing(self, by: str, **changes: float | None) -> None:
+        """Change the pacing of the pass from its next batch on.
+
+        Raises:
+            PassEnded: it has ended.
+        """
+        changed = Func(
+            Cast(Value(json.dumps(changes)), models.JSONField()),
+            template="jsonb_set(options, '{pacing}', coalesce(options -> 'pacing', '{}') || %(expressions)s)",
+        )
+        what = ", ".join(f"{name} {value}" for name, value in changes.items())
+        self._ask(f"set {what}", by, options=changed)
+
+    def _ask(self, what: str, by: str, **changes: Any) -> None:
+        running = type(self).objects.filter(pk=self.pk, outcome=self.Outcome.RUNNING)
+        if not running.update(requests=_Appended("requests", what=what, by=by), **changes):
+            raise PassEnded
+        self.refresh_from_db()
+
+
+class PassRange(models.Model):
+    """A range of ids of a pass that several workers share: one task of the site's queue."""
+
+    class Status(models.TextChoices):
+        WAITING = "waiting"
+        RUNNING = "running"
+        DONE = "done"
+
+    entry = models.ForeignKey(
+        BackfillPass, models.CASCADE, related_name="ranges", db_index=False, db_constraint=False
+    )
+    number = models.IntegerField()
+    above = models.TextField(null=True)  # noqa: DJ001 - NULL: from the first id
+    up_to = models.TextField()
+    status = models.TextField(choices=Status, default=Status.WAITING)
+    worker = models.TextField(default="", blank=True, help_text="Host and process that took it last.")
+    attempts = models.PositiveIntegerField(default=0)
+    written = models.BigIntegerField(default=0)
+    started_at = models.DateTimeField(null=True, blank=True)
+    seen_at = models.DateTimeField(null=True, blank=True)
+    ended_at = models.DateTimeField(null=True, blank=True)
+    error = models.TextField(default="", blank=True)
+
+    class Meta:
+        db_table = "AgentStatePassRange"
+        constraints = [
+            # Read by the ranges of a pass, in their order.
+            models.UniqueConstraint(fields=["entry", "number"], name="AgentStatePassRange_number_key"),
+        ]
+
+    def __str__(self) -> str:
+        return f"range {self.number} of pass {self.entry_id}"
+
 
 class EntryClosed(Exception):
     """A pass closed the entry first, so there is nothing to decide. Nothing was written."""
-
-
-class _WithDecision(Func):
-    """The entry's decisions with one more appended."""
-
-    template = "(decisions || jsonb_build_object(%(expressions)s, 'at', clock_timestamp()))"
-    output_field = models.JSONField()
-
-    def __init__(self, what: str, by: str, note: str) -> None:
-        pairs = ("what", what, "by", by, "note", note)
-        super().__init__(*(Cast(Value(text), models.TextField()) for text in pairs))
 
 
 class LeftAsideQuerySet(models.QuerySet["LeftAside"]):
@@ -102,7 +253,7 @@ class LeftAsideQuerySet(models.QuerySet["LeftAside"]):
             decided_by="",
             accepted_clock=None,
             accepted_chat=None,
-            decisions=_WithDecision("reopened", by, note),
+            decisions=_Appended("decisions", what="reopened", by=by, note=note),
         )
 
 
@@ -182,7 +333,7 @@ class LeftAside(models.Model):
             decided_by=by,
             accepted_clock=clock,
             accepted_chat=chat,
-            decisions=_WithDecision("accepted", by, note),
+            decisions=_Appended("decisions", what="accepted", by=by, note=note),
         )
         if not accepted:
             raise EntryClosed

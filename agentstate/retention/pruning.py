@@ -14,6 +14,7 @@ from django.db import OperationalError, connection
 from agentstate.backfill.errors import is_transient
 from agentstate.backfill.ledger import ledger_entry
 from agentstate.backfill.outcome import Outcome
+from agentstate.backfill.pace import Throttle, Uncontrolled
 from agentstate.backfill.poolers import refuse_transaction_pooling
 from agentstate.backfill.transactions import pass_transaction
 from agentstate.models.fields import new_id
@@ -102,14 +103,18 @@ def prune(
     refuse_hidden_rows()
     stop, pruned, outcome, began = stop or threading.Event(), Pruned(), Outcome(), time.monotonic()
     parameters = parameters_of(options)
-    ledger = nullcontext() if options.dry_run else ledger_entry(options, outcome)
+    ledger = nullcontext() if options.dry_run else ledger_entry(options, outcome, stop)
     with ledger as entry, new_archive(options) if not options.dry_run else nullcontext() as archive:
         pruned.archive = archive.path if archive else None
+        throttle, worked = Throttle(entry or Uncontrolled(), stop), 0.0
         for runs in _batches(options, parameters):
-            if stop.is_set():
+            if not throttle.admit(worked):
                 outcome.stopped = pruned.stopped = True
                 break
+            batch_began = time.monotonic()
             _prune_batch(options, {**parameters, "runs": runs}, archive, pruned)
+            worked = time.monotonic() - batch_began
+            outcome.throttled = throttle.seconds
             outcome.counts.runs = 0 if options.events_only else pruned.runs.total()
             outcome.counts.events = pruned.events.total()
             pruned.seconds = time.monotonic() - began

@@ -31,6 +31,11 @@ ALL_KEYS = tuple(key.name for key in STATE_KEYS)
 
 COLUMNS = ", ".join(f'p."{key.column}"' for key in STATE_KEYS)
 
+# The bytes of the columns, and of the newest snapshot, as stored. Reads no document.
+_WEIGHTS = (f'coalesce(pg_column_size(p."{key.column}"), 0)' for key in STATE_KEYS)
+COLUMNS_WEIGHT = f"({' + '.join(_WEIGHTS)})"
+SNAPSHOT_WEIGHT = "coalesce(pg_column_size(newest.result), 0)"
+
 # All five columns are SQL NULL. Reads no document.
 NO_COLUMNS = f"num_nonnulls({COLUMNS}) = 0"
 

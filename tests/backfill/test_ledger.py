@@ -56,6 +56,7 @@ def test_its_options_are_recorded() -> None:
         "prefer": "legacy",
         "force": False,
         "as_of": None,
+        "pacing": {"target_seconds": 1.0, "sleep_ratio": 0.0, "max_lag": None},
     }
     entry = run(Direction.REVERSE, force=True, as_of=datetime(2025, 10, 7, 17, 55, tzinfo=UTC))
     assert (entry.direction, entry.options["force"], entry.options["as_of"]) == (
@@ -110,13 +111,13 @@ def test_a_failed_pass_is_recorded() -> None:
     assert entry.ended_at
 
 
-def test_a_dead_pass_is_marked_killed_by_the_next_one() -> None:
+def test_a_dead_pass_is_marked_lost_by_the_next_one() -> None:
     """test_kill.py and test_side_by_side.py kill real ones."""
     run()
     sql("""UPDATE "AgentStatePass" SET outcome = 'running', ended_at = NULL""")
     run(Direction.REVERSE)
     killed = BackfillPass.objects.earliest("id")
-    assert (killed.outcome, killed.ended_at) == ("killed", killed.seen_at)
+    assert (killed.outcome, killed.ended_at) == ("lost", killed.seen_at)
 
 
 def test_counts_are_written_while_it_runs(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,9 +10,11 @@ from django.db import DatabaseError, connection
 
 from agentstate.backfill import ledger
 from agentstate.backfill.acceptance import accept
-from agentstate.backfill.batches import Batch, Mover, plan
+from agentstate.backfill.batches import Mover
 from agentstate.backfill.forward import TakeIn
 from agentstate.backfill.options import PassOptions
+from agentstate.backfill.pace import Throttle, Uncontrolled
+from agentstate.backfill.planning import Batch, plan
 from agentstate.backfill.retry import retry
 from agentstate.backfill.verification import verify
 from agentstate.models import LeftAside
@@ -98,8 +100,10 @@ class TestHiddenProjects:
         options = PassOptions(Direction.FORWARD)
         with pytest.raises(DatabaseError, match="row-level security"):
             plan([TakeIn(options)])
+        stop = threading.Event()
+        mover = Mover(TakeIn(options), lambda *_: None, stop, Throttle(Uncontrolled(), stop))
         with pytest.raises(DatabaseError, match="row-level security"):
-            Mover(TakeIn(options), lambda *_: None, threading.Event()).move_all([Batch(None, "p9", 2)])
+            mover.move_all([Batch(None, "p9", 2)])
         with pytest.raises(DatabaseError, match="row-level security"):
             ledger.close_entries(Direction.FORWARD, [TakeIn(options)])
 

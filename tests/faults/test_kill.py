@@ -64,7 +64,7 @@ def test_forward_ends_in_the_same_rows_however_often_it_is_killed(projects: None
     assert (last.process.returncode, last.stderr.count("Traceback")) == (0, 0)
     assert dump("Project", *MOVED) == undisturbed
     assert verify().clean
-    assert {outcome for (outcome,) in sql('SELECT outcome FROM "AgentStatePass"')} == {"finished", "killed"}
+    assert {outcome for (outcome,) in sql('SELECT outcome FROM "AgentStatePass"')} == {"finished", "lost"}
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])

@@ -125,12 +125,12 @@ def test_the_lock_of_a_killed_pass_is_gone_with_it() -> None:
 
     reverse()
     assert sql('SELECT direction, outcome, ended_at IS NOT NULL FROM "AgentStatePass" ORDER BY id') == [
-        ("forward", "killed", True),
+        ("forward", "lost", True),
         ("reverse", "finished", True),
     ]
 
 
-def test_a_live_pass_is_never_marked_killed() -> None:
+def test_a_live_pass_is_never_marked_lost() -> None:
     make_samples(30)
     with second_connection() as other:
         other.execute("BEGIN")
@@ -145,7 +145,7 @@ def test_a_live_pass_is_never_marked_killed() -> None:
     assert lives.end() == 0
     also.end()
     forward()
-    assert sql('SELECT outcome FROM "AgentStatePass" ORDER BY id') == [("finished",), ("killed",), ("finished",)]
+    assert sql('SELECT outcome FROM "AgentStatePass" ORDER BY id') == [("finished",), ("lost",), ("finished",)]
 
 
 def test_a_refused_pass_does_not_disturb_the_running_one() -> None:

@@ -30,6 +30,7 @@ OUR_TABLES = {
     "AgentStateFlag_users",
     "AgentStateLeftAside",
     "AgentStatePass",
+    "AgentStatePassRange",
     "AgentStateReadCount",
     "AgentStateReadDifference",
     "AgentStateRolloutStep",
