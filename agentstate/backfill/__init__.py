@@ -1,7 +1,7 @@
 """The passes that move state between the two homes: set-based, batched, idempotent."""
 
 from agentstate.backfill.errors import BackfillError, OtherDirectionRunning, UnknownProjects
-from agentstate.backfill.options import PassOptions, Selection
+from agentstate.backfill.options import Pacing, PassOptions, Selection
 from agentstate.backfill.outcome import Counts, Failure, Outcome
 from agentstate.backfill.pass_runner import Progress, run_pass
 
@@ -11,6 +11,7 @@ __all__ = [
     "Failure",
     "OtherDirectionRunning",
     "Outcome",
+    "Pacing",
     "PassOptions",
     "Progress",
     "Selection",

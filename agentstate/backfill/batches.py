@@ -95,7 +95,7 @@ class Mover:
 
     def _drain(self) -> None:
         worked = 0.0
-        while self.throttle.admit(worked) and not self._failed.is_set():
+        while not self._waiting.is_empty and self.throttle.admit(worked) and not self._failed.is_set():
             batch = self._waiting.take(self._size)
             if batch is None:
                 return

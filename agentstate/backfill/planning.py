@@ -53,6 +53,10 @@ class Waiting:
         self._cut = cut
         self._lock = threading.Lock()
 
+    @property
+    def is_empty(self) -> bool:
+        return not self._ranges
+
     def take(self, wanted: BatchSize) -> Batch | None:
         """Take the next batch: as many ranges as the wanted size has room for, or the beginning of one."""
         with self._lock:

@@ -23,6 +23,29 @@ def positive(text: str) -> int:
     return number
 
 
+def seconds(text: str) -> float:
+    """Parse a positive number of seconds."""
+    number = _number(text)
+    if not 0 < number <= _LONGEST.total_seconds():
+        raise ArgumentTypeError(f"{text!r} is not a positive number of seconds")
+    return number
+
+
+def ratio(text: str) -> float:
+    """Parse a ratio from 0 to 100."""
+    number = _number(text)
+    if not 0 <= number <= 100:
+        raise ArgumentTypeError(f"{text!r} is not a number from 0 to 100")
+    return number
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return -1
+
+
 def workers(text: str) -> int:
     """Parse a number of connections."""
     number = positive(text)

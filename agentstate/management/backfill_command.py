@@ -13,6 +13,7 @@ from agentstate.management.arguments import positive, workers
 from agentstate.management.base import OperatorCommand
 from agentstate.management.errors import operator_errors
 from agentstate.management.interrupts import INTERRUPTED, stopped_by_signals
+from agentstate.management.pacing import add_pacing
 from agentstate.management.progress import ProgressReport
 from agentstate.management.text import counted, named, stream_of
 
@@ -42,8 +43,13 @@ class BackfillCommand(OperatorCommand):
             "--all", action="store_true", dest="everyone", help="All projects, for options that require a choice."
         )
         parser.add_argument(
-            "--batch-size", type=positive, default=1000, metavar="N", help="Projects per transaction (default: 1000)."
+            "--batch-size",
+            type=positive,
+            default=PassOptions.batch_size,
+            metavar="N",
+            help=f"At most N projects in one transaction (default: {PassOptions.batch_size}).",
         )
+        add_pacing(parser, defaults=True)
         parser.add_argument(
             "--workers", type=workers, default=1, metavar="N", help="Parallel connections (default: 1)."
         )
@@ -100,7 +106,8 @@ class BackfillCommand(OperatorCommand):
         if options.dry_run:
             self.stdout.write("Dry run: nothing was changed.")
         if outcome.stopped:
-            self.stdout.write("Interrupted. Run the command again to continue.")
+            how = f"Canceled by {outcome.canceled_by}" if outcome.canceled_by else "Interrupted"
+            self.stdout.write(f"{how}. Run the command again to continue.")
 
     def _write_left(self, options: PassOptions, outcome: Outcome) -> None:
         """Name what was not moved, and the next command."""
@@ -145,6 +152,7 @@ def as_json(options: PassOptions, outcome: Outcome) -> dict[str, Any]:
         "events": counts.events,
         "sessions": counts.sessions,
         "seconds": round(outcome.seconds, 3),
+        "throttled_seconds": round(outcome.throttled, 3),
         "failures": [{"project": failure.project, "error": failure.error} for failure in failures[:NAMED_IN_JSON]],
     }
     if outcome.accepted:

@@ -21,7 +21,7 @@ END $$;
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("agentstate", "0028_incoming_files"),
+        ("agentstate", "0029_run_questions"),
     ]
 
     operations = [

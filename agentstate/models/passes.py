@@ -144,6 +144,12 @@ class BackfillPass(models.Model):
         """Whether its process died. Needs the queryset's ``with_state``."""
         return str(getattr(self, "state", self.outcome)) == self.Outcome.LOST
 
+    @property
+    def rate(self) -> float:
+        """Projects a second, without the time that the pass waited for others."""
+        length = ((self.ended_at or self.seen_at) - self.started_at).total_seconds() - self.throttled_seconds
+        return (self.written + self.merged) / length if length > 0 else 0.0
+
     def pause(self, by: str) -> None:
         """Ask the pass to wait after its current batches.
 
@@ -196,9 +202,7 @@ class PassRange(models.Model):
         RUNNING = "running"
         DONE = "done"
 
-    entry = models.ForeignKey(
-        BackfillPass, models.CASCADE, related_name="ranges", db_index=False, db_constraint=False
-    )
+    entry = models.ForeignKey(BackfillPass, models.CASCADE, related_name="ranges", db_index=False, db_constraint=False)
     number = models.IntegerField()
     above = models.TextField(null=True)  # noqa: DJ001 - NULL: from the first id
     up_to = models.TextField()

@@ -68,6 +68,10 @@ CONSTRAINTS = {
         "AgentStateLeftAside_pkey": "PRIMARY KEY (id)",
     },
     "AgentStatePass": {"AgentStatePass_pkey": "PRIMARY KEY (id)"},
+    "AgentStatePassRange": {
+        "AgentStatePassRange_number_key": "UNIQUE (entry_id, number)",
+        "AgentStatePassRange_pkey": "PRIMARY KEY (id)",
+    },
     "AgentStateReadCount": {
         "AgentStateReadCount_hour_key": "UNIQUE (hour, finding, reason)",
         "AgentStateReadCount_pkey": "PRIMARY KEY (id)",
@@ -141,6 +145,7 @@ INDEXES = {
         "(md5(project_id), direction)",  # the entry of a project
     },
     "AgentStatePass": {"(id)"},
+    "AgentStatePassRange": {"(id)", "(entry_id, number)"},
     "AgentStateReadCount": {
         "(id)",
         "(hour, finding, reason)",  # the counting, and the counts since an hour

@@ -6,7 +6,7 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
-from agentstate.backfill import PassOptions
+from agentstate.backfill import Pacing, PassOptions
 from agentstate.management.backfill_command import BackfillCommand, make_selection
 from agentstate.models.passes import Direction
 
@@ -38,6 +38,9 @@ class Command(BackfillCommand):
         limit: int | None,
         sessions: bool,
         prefer: str | None,
+        target_seconds: float,
+        sleep_ratio: float,
+        max_lag: float | None,
         output: str,
         verbosity: int,
         **_: Any,
@@ -48,6 +51,7 @@ class Command(BackfillCommand):
             dry_run=dry_run,
             batch_size=batch_size,
             workers=workers,
+            pacing=Pacing(target_seconds, sleep_ratio, max_lag),
             sessions=sessions,
             prefer=prefer,
         )

@@ -7,7 +7,7 @@ from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
 
-from agentstate.backfill import PassOptions
+from agentstate.backfill import Pacing, PassOptions
 from agentstate.management.arguments import moment
 from agentstate.management.backfill_command import BackfillCommand, make_selection
 from agentstate.models.passes import Direction
@@ -56,6 +56,9 @@ class Command(BackfillCommand):
         prefer: str | None,
         force: bool,
         as_of: datetime | None,
+        target_seconds: float,
+        sleep_ratio: float,
+        max_lag: float | None,
         output: str,
         verbosity: int,
         **_: Any,
@@ -72,6 +75,7 @@ class Command(BackfillCommand):
             dry_run=dry_run,
             batch_size=batch_size,
             workers=workers,
+            pacing=Pacing(target_seconds, sleep_ratio, max_lag),
             prefer=prefer,
             force=force,
             as_of=as_of,
