@@ -22,6 +22,7 @@ SECONDS = re.compile(r'"seconds": [\d.]+|\b\d+\.\d seconds\b')
 OURS = {
     "agentstate": [
         "agentkit_left_aside",
+        "agentkit_pass",
         "agentkit_rollout",
         "agentkit_token",
         "backfill_agentkit_state",

@@ -127,7 +127,7 @@ class Throttle:
         Args:
             worked: how many seconds this connection worked since it was last admitted.
         """
-        began = time.monotonic()
+        began, has_waited = time.monotonic(), False
         try:
             while not self._stop.is_set():
                 self._control.refresh()
@@ -135,12 +135,14 @@ class Throttle:
                 pause, reason = self._reason(worked, waited)
                 if not reason or self._stop.is_set():
                     break
+                has_waited = True
                 self._tell(reason)
                 self._stop.wait(pause)
         finally:
             self._tell("")
-        with self._lock:
-            self.seconds += time.monotonic() - began
+        if has_waited:
+            with self._lock:
+                self.seconds += time.monotonic() - began
         return not self._stop.is_set()
 
     def _reason(self, worked: float, waited: float) -> tuple[float, str]:

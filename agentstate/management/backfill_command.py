@@ -152,9 +152,10 @@ def as_json(options: PassOptions, outcome: Outcome) -> dict[str, Any]:
         "events": counts.events,
         "sessions": counts.sessions,
         "seconds": round(outcome.seconds, 3),
-        "throttled_seconds": round(outcome.throttled, 3),
         "failures": [{"project": failure.project, "error": failure.error} for failure in failures[:NAMED_IN_JSON]],
     }
+    if outcome.throttled:
+        summary["throttled_seconds"] = round(outcome.throttled, 3)
     if outcome.accepted:
         summary["accepted"] = len(outcome.accepted)
     if len(failures) > NAMED_IN_JSON:

@@ -21,7 +21,7 @@ END $$;
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("agentstate", "0029_run_questions"),
+        ("agentstate", "0030_event_parents"),
     ]
 
     operations = [
@@ -94,7 +94,7 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 ("worker", models.TextField(blank=True, default="", help_text="Host and process that took it last.")),
-                ("attempts", models.PositiveIntegerField(default=0)),
+                ("attempts", models.IntegerField(default=0)),
                 ("written", models.BigIntegerField(default=0)),
                 ("started_at", models.DateTimeField(blank=True, null=True)),
                 ("seen_at", models.DateTimeField(blank=True, null=True)),

@@ -208,7 +208,7 @@ class PassRange(models.Model):
     up_to = models.TextField()
     status = models.TextField(choices=Status, default=Status.WAITING)
     worker = models.TextField(default="", blank=True, help_text="Host and process that took it last.")
-    attempts = models.PositiveIntegerField(default=0)
+    attempts = models.IntegerField(default=0)
     written = models.BigIntegerField(default=0)
     started_at = models.DateTimeField(null=True, blank=True)
     seen_at = models.DateTimeField(null=True, blank=True)

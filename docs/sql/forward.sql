@@ -32,7 +32,9 @@ snapshots AS (
             SELECT run.id, run.snapshot_at, run.legacy_at, run.result FROM "AgentWorkflowRun" run
             WHERE run.project_id = p.id AND run.snapshot_at IS NOT NULL
             ORDER BY run.snapshot_at DESC LIMIT 1
-        ) newest ON true WHERE ((%(projects)s::text[] IS NULL OR p.id = ANY (%(projects)s::text[]))
+        ) newest ON true WHERE (((%(projects)s::text[] IS NULL OR p.id = ANY (%(projects)s::text[]))
+                AND (%(above)s::text IS NULL OR p.id > %(above)s::text)
+                AND (%(up_to)s::text IS NULL OR p.id <= %(up_to)s::text))
             AND (%(after)s::text IS NULL OR p.id > %(after)s::text) AND p.id <= %(upto)s::text) AND ((p.has_columns AND
                 (
                     CASE
@@ -127,7 +129,9 @@ FROM (
         WHERE run.project_id = p.id AND run.snapshot_at IS NOT NULL
         ORDER BY run.snapshot_at DESC LIMIT 1
     ) newest ON true JOIN "AgentWorkflowRun" orphan ON orphan.id = 'legacy_' || p.id || '_' || round(extract(epoch FROM
-        p."stateUpdatedAt") * 1000000) WHERE ((%(projects)s::text[] IS NULL OR p.id = ANY (%(projects)s::text[]))
+        p."stateUpdatedAt") * 1000000) WHERE (((%(projects)s::text[] IS NULL OR p.id = ANY (%(projects)s::text[]))
+            AND (%(above)s::text IS NULL OR p.id > %(above)s::text)
+            AND (%(up_to)s::text IS NULL OR p.id <= %(up_to)s::text))
         AND (%(after)s::text IS NULL OR p.id > %(after)s::text) AND p.id <= %(upto)s::text) AND ((p.has_columns AND (
                 CASE
                     WHEN newest.snapshot_at IS NULL THEN CASE WHEN num_nonnulls(p."rfpNormJson", p."factsJson",
@@ -175,7 +179,9 @@ SELECT project_id, run_id FROM (
         WHERE run.project_id = p.id AND run.snapshot_at IS NOT NULL
         ORDER BY run.snapshot_at DESC LIMIT 1
     ) newest ON true JOIN "AgentWorkflowRun" orphan ON orphan.id = 'legacy_' || p.id || '_' || round(extract(epoch FROM
-        p."stateUpdatedAt") * 1000000) WHERE ((%(projects)s::text[] IS NULL OR p.id = ANY (%(projects)s::text[]))
+        p."stateUpdatedAt") * 1000000) WHERE (((%(projects)s::text[] IS NULL OR p.id = ANY (%(projects)s::text[]))
+            AND (%(above)s::text IS NULL OR p.id > %(above)s::text)
+            AND (%(up_to)s::text IS NULL OR p.id <= %(up_to)s::text))
         AND (%(after)s::text IS NULL OR p.id > %(after)s::text) AND p.id <= %(upto)s::text) AND ((p.has_columns AND (
                 CASE
                     WHEN newest.snapshot_at IS NULL THEN CASE WHEN num_nonnulls(p."rfpNormJson", p."factsJson",

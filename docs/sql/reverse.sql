@@ -14,7 +14,9 @@ LEFT JOIN LATERAL (
     SELECT run.id, run.snapshot_at, run.legacy_at, run.result FROM "AgentWorkflowRun" run
     WHERE run.project_id = p.id AND run.snapshot_at IS NOT NULL
     ORDER BY run.snapshot_at DESC LIMIT 1
-) newest ON true WHERE ((%(projects)s::text[] IS NULL OR p.id = ANY (%(projects)s::text[]))
+) newest ON true WHERE (((%(projects)s::text[] IS NULL OR p.id = ANY (%(projects)s::text[]))
+        AND (%(above)s::text IS NULL OR p.id > %(above)s::text)
+        AND (%(up_to)s::text IS NULL OR p.id <= %(up_to)s::text))
     AND (%(after)s::text IS NULL OR p.id > %(after)s::text) AND p.id <= %(upto)s::text) AND ((
         CASE
             WHEN newest.snapshot_at IS NULL THEN CASE WHEN num_nonnulls(p."rfpNormJson", p."factsJson",

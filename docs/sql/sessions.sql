@@ -28,7 +28,9 @@ FROM "Project" p LEFT JOIN LATERAL (
     WHERE made.project_id = p.id AND starts_with(made.id, 'legacy_')
     AND made.metadata ->> 'source' = 'Project.meta.chat'
     ORDER BY made.id <> 'legacy_' || p.id, made.id LIMIT 1
-) session ON true WHERE ((%(projects)s::text[] IS NULL OR p.id = ANY (%(projects)s::text[]))
+) session ON true WHERE (((%(projects)s::text[] IS NULL OR p.id = ANY (%(projects)s::text[]))
+        AND (%(above)s::text IS NULL OR p.id > %(above)s::text)
+        AND (%(up_to)s::text IS NULL OR p.id <= %(up_to)s::text))
     AND (%(after)s::text IS NULL OR p.id > %(after)s::text) AND p.id <= %(upto)s::text) AND (coalesce((p.meta ->
         'chat'), 'null') NOT IN ('null', '[]', '{}')
     AND (session.id IS NULL OR (session.updated_at = session.created_at AND session.metadata ->> 'digest' IS DISTINCT

@@ -262,7 +262,7 @@ class TestProgress:
     def test_without_a_terminal_it_is_a_plain_line(self, projects: None) -> None:
         ended = call(FORWARD)
         lines = ended.stderr.splitlines()
-        assert [re.sub(r", [\d,]+/s, 0 s to go", "", line) for line in lines] == [
+        assert [re.sub(r", [\d,]+/s$", "", line) for line in lines] == [
             "projects: 3 of 3",
             "sessions: 3 of 3",
         ]
@@ -308,7 +308,7 @@ class TestProgress:
         assert process.returncode == 0
         assert stdout.startswith("3 of 3 projects moved, ")
         text = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", drawn.decode())
-        assert re.search(r"projects +━+ 3/3 +[\d,]+/s 0:00:00", text)
+        assert re.search(r"projects +━+ 3/3 +[\d,]+/s", text)
         assert re.search(r"sessions +━+ 3/3", text)
 
 

@@ -1,0 +1,98 @@
+"""A running pass obeys what operators ask of its entry in the ledger, from another process."""
+
+from __future__ import annotations
+
+import signal
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from django.core.management import CommandError, call_command
+
+from agentstate.models import BackfillPass
+from tests.faults.processes import FORWARD, Command, wait_until
+from tests.management.commands import call
+from tests.scenes import forward, make_samples
+from tests.sql import count, sql
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+pytestmark = pytest.mark.django_db(transaction=True)
+# Each batch is one project, and the pass sleeps long after it: there is time to ask.
+SLOW = ("--batch-size", "1", "--sleep-ratio", "100", "--no-sessions")
+
+
+def entry() -> Any:
+    return BackfillPass.objects.with_state().latest("pk")
+
+
+def ask(*arguments: object) -> None:
+    call_command("agentkit_pass", *map(str, arguments), "--by", "ada", verbosity=0)
+
+
+@pytest.fixture
+def under_way() -> Iterator[Command]:
+    make_samples(12)
+    command = Command(FORWARD, *SLOW)
+    wait_until(lambda: count("AgentWorkflowRun") > 0)
+    yield command
+    if command.is_running:
+        command.kill()
+
+
+def test_a_pass_pauses_resumes_and_changes_its_pacing(under_way: Command) -> None:
+    number = entry().pk
+    ask("pause", number)
+    wait_until(lambda: entry().held == "paused by ada")
+    assert (entry().state, entry().outcome) == ("paused", "running")
+    assert call("agentkit_pass", "list").stdout.count("paused by ada") == 1
+    moved = count("AgentWorkflowRun")
+
+    ask("set", number, "--sleep-ratio", 0, "--target-seconds", 2)
+    assert count("AgentWorkflowRun") == moved
+    ask("resume", number)
+    assert under_way.end() == 0
+    assert entry().options["pacing"] == {"target_seconds": 2, "sleep_ratio": 0, "max_lag": None}
+    assert [(each["what"], each["by"]) for each in entry().requests] == [
+        ("paused", "ada"),
+        ("set target_seconds 2.0, sleep_ratio 0.0", "ada"),
+        ("resumed", "ada"),
+    ]
+    assert (entry().state, entry().held) == ("finished", "")
+    assert "waits: sleeping 100 s for each second of work" in under_way.stderr or moved < 12
+
+
+def test_a_canceled_pass_ends_after_its_batch_and_the_next_one_continues(under_way: Command) -> None:
+    ask("cancel", entry().pk)
+    assert under_way.end() == 130
+    assert under_way.stdout.splitlines()[-1] == "Canceled by ada. Run the command again to continue."
+    canceled = entry()
+    assert (canceled.state, 0 < canceled.written < canceled.candidates) == ("canceled", True)
+    with pytest.raises(CommandError, match="has ended"):
+        ask("pause", entry().pk)
+    assert forward().counts.written + canceled.written == canceled.candidates
+
+
+def test_a_pass_whose_process_died_is_lost(under_way: Command) -> None:
+    under_way.kill()
+    wait_until(lambda: entry().state == "lost")
+    assert entry().outcome == "running"
+    with pytest.raises(CommandError, match="its process died"):
+        ask("pause", entry().pk)
+
+
+def test_a_pass_that_does_not_report_any_more_is_lost_although_its_connection_is_open(under_way: Command) -> None:
+    under_way.signal(signal.SIGSTOP)
+    assert entry().state == "running"
+    sql("""UPDATE "AgentStatePass" SET seen_at = seen_at - interval '1 minute'""")
+    assert entry().state == "lost"
+    under_way.signal(signal.SIGCONT)
+    wait_until(lambda: entry().state == "running")
+
+
+def test_an_unknown_pass_and_an_empty_change_are_refused() -> None:
+    with pytest.raises(CommandError, match="There is no pass 5"):
+        ask("pause", 5)
+    with pytest.raises(CommandError, match="Name what to change"):
+        ask("set", 5)
+    assert call("agentkit_pass", "list").stdout == "No pass has run yet.\n"
