@@ -21,7 +21,7 @@ END $$;
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("agentstate", "0030_event_parents"),
+        ("agentstate", "0036_overview_pages"),
     ]
 
     operations = [
