@@ -176,8 +176,8 @@ INDEXES = {
         '("left"(workflow_id, 100), status, num_nulls(snapshot_at), started_at, hashtextextended(id, (0)::bigint))',
         # the list by duration
         (
-            "(((completed_at - started_at)), hashtextextended(id, (0)::bigint)) WHERE ((completed_at > started_at) "
-            "AND (completed_at < '9999-01-01 00:00:00+00'::timestamp with time zone) AND "
+            "(((completed_at - started_at)), hashtextextended(id, (0)::bigint)) WHERE ("
+            "(completed_at > started_at) AND (completed_at < '9999-01-01 00:00:00+00'::timestamp with time zone) AND "
             "(started_at >= '0002-01-01 00:00:00+00'::timestamp with time zone))"
         ),
         # the runs of one error, and when it was first seen

@@ -3,32 +3,35 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from itertools import product
 from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin
-from django.db import connection
-from django.db.models import Q
+from django.db.models.fields.json import KT
 from django.db.models.functions import Left
-from django.db.models.lookups import Exact
 from django.template.loader import render_to_string
 from django.utils import timezone
 
+from agentstate.admin.run.filters import (
+    ApprovalFilter,
+    BackfilledFilter,
+    DurationFilter,
+    OrderFilter,
+    PatternFilter,
+    SnapshotFilter,
+    StartedFilter,
+    StatusFilter,
+    TextFilter,
+    ToolFilter,
+    WorkflowFilter,
+)
+from agentstate.admin.run.listing import Question
 from agentstate.admin.run.timeline.usage import usage_in_short
 from agentstate.admin.run.views import TimelinePages
-from agentstate.admin.shared.filters import DateRangeFilter
 from agentstate.admin.shared.formats import length_of_time
 from agentstate.admin.shared.links import link_to
-from agentstate.admin.shared.search import FoundByProject, is_search
-from agentstate.admin.shared.workflows import WORKFLOWS
-from agentstate.models import AgentWorkflowRun, Project
-from agentstate.models.expressions import (
-    id_hash,
-    lacks_snapshot,
-    of_project,
-    status_and_snapshot,
-    workflow_start,
-)
+from agentstate.admin.shared.paging import KeysetPages
+from agentstate.models import AgentWorkflowRun, AgentWorkflowRunEvent, Project
+from agentstate.models.expressions import id_hash
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,80 +39,13 @@ if TYPE_CHECKING:
     from django.db.models import QuerySet
     from django.http import HttpRequest
 
-    from agentstate.admin.shared.paging import KeysetChangeList
+    from agentstate.admin.shared.paging import KeysetChangeList, Listing
 
     Runs = QuerySet[AgentWorkflowRun]
 
-# The filter's value, and that of lacks_snapshot().
-LACKS: dict[str | None, int] = {"yes": 0, "no": 1}
-
-
-class StatusFilter(admin.SimpleListFilter):
-    """Filters search results by status. Without a search, each part of the list has one status already."""
-
-    title = "status"
-    parameter_name = "status"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> Sequence[tuple[str, str]]:
-        return [(status.value, status.label.lower()) for status in AgentWorkflowRun.Status]
-
-    def queryset(self, request: HttpRequest, queryset: Runs) -> Runs:
-        chosen = self.value() is not None and is_search(request)
-        return queryset.filter(status=self.value()) if chosen else queryset
-
-
-class WorkflowFilter(admin.SimpleListFilter):
-    """Filters by workflow, as far as the index holds its name."""
-
-    title = "workflow"
-    parameter_name = "workflow"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> Sequence[tuple[str, str]]:
-        with connection.cursor() as cursor:
-            cursor.execute(WORKFLOWS)
-            names = [name for (name,) in cursor.fetchall()]
-        chosen = self.value()
-        names += [chosen] if chosen is not None and chosen not in names else []
-        return [(name, name or "without a name") for name in names]
-
-    def queryset(self, request: HttpRequest, queryset: Runs) -> Runs:
-        return queryset if self.value() is None else queryset.filter(Exact(workflow_start(), self.value()))
-
-
-class SnapshotFilter(admin.SimpleListFilter):
-    """Filters search results by snapshot, as :class:`StatusFilter` does by status."""
-
-    title = "snapshot"
-    parameter_name = "snapshot"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> Sequence[tuple[str, str]]:
-        return [("yes", "carries one"), ("no", "carries none")]
-
-    def queryset(self, request: HttpRequest, queryset: Runs) -> Runs:
-        chosen = self.value() in LACKS and is_search(request)
-        return queryset.filter(snapshot_at__isnull=bool(LACKS[self.value()])) if chosen else queryset
-
-
-class ApprovalFilter(admin.SimpleListFilter):
-    """Filters by what waits for approval. It looks at each pending run of the page's part of the index."""
-
-    title = "approval"
-    parameter_name = "approval"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> Sequence[tuple[str, str]]:
-        return [("waits", "waits for it")]
-
-    def queryset(self, request: HttpRequest, queryset: Runs) -> Runs:
-        return queryset if self.value() is None else queryset.waiting_for_approval()  # type: ignore[attr-defined]
-
-
-class StartedFilter(DateRangeFilter):
-    title = "day it started"
-    field = "started_at"
-
 
 @admin.register(AgentWorkflowRun)
-class AgentWorkflowRunAdmin(FoundByProject, TimelinePages):
+class AgentWorkflowRunAdmin(KeysetPages, TimelinePages):
     list_display = (
         "status_word",
         "run",
@@ -121,8 +57,24 @@ class AgentWorkflowRunAdmin(FoundByProject, TimelinePages):
         "first_line_of_error",
     )
     list_display_links = ("run",)
-    list_filter = (StatusFilter, ApprovalFilter, WorkflowFilter, SnapshotFilter, StartedFilter)
-    search_help_text = "A run's id, or a project's: its id, how that begins, or a part of its name."
+    list_filter = (
+        StartedFilter,
+        StatusFilter,
+        ToolFilter,
+        PatternFilter,
+        TextFilter,
+        WorkflowFilter,
+        DurationFilter,
+        OrderFilter,
+        BackfilledFilter,
+        SnapshotFilter,
+        ApprovalFilter,
+    )
+    search_fields = ("=id",)
+    search_help_text = (
+        "The beginning of a run's id, a session's id or memory, a workflow, or a project's id; or a part of a "
+        "project's name."
+    )
     keyset = ("-started_at", "-id_hash")
 
     class Media:
@@ -132,27 +84,64 @@ class AgentWorkflowRunAdmin(FoundByProject, TimelinePages):
         # The list shows no document; one can be megabytes.
         return AgentWorkflowRun.objects.defer("input", "result").alias(id_hash=id_hash())
 
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
+    ) -> tuple[QuerySet[Any], bool]:
+        return queryset, False  # the listing finds them
+
     def for_list(self, queryset: QuerySet[Any]) -> QuerySet[Any]:
         runs: QuerySet[Any] = queryset.defer("input", "result", "error").annotate(
             error_start=Left("error", 300), project_name=Left("project__name", 200)
         )
         return runs
 
-    def all_parts(self, changelist: KeysetChangeList) -> Sequence[Q]:
-        """Split the list into parts that an index returns in order: by status, with and without a snapshot."""
-        status, snapshot = changelist.chosen("status"), changelist.chosen("snapshot")
-        statuses = AgentWorkflowRun.Status.values if status is None else [status]
-        if changelist.chosen("approval") is not None:
-            statuses = [each for each in statuses if each == AgentWorkflowRun.Status.PENDING]
-        if not statuses:
-            return [Q(pk__in=[])]
-        kinds = product(statuses, [LACKS[snapshot]] if snapshot in LACKS else LACKS.values())
-        if changelist.chosen("workflow") is None:
-            return [Q(Exact(status_and_snapshot(), f"{status}{lacks}")) for status, lacks in kinds]
-        return [Q(Exact(lacks_snapshot(), lacks), status=status) for status, lacks in kinds]
+    def question(self, changelist: KeysetChangeList) -> Question:
+        """Return what the list's address asks."""
+        tool, times = changelist.spec(ToolFilter), changelist.spec(StartedFilter)
+        since, until = times.bounds()
+        return Question(
+            term=changelist.query,
+            status=changelist.chosen("status"),
+            workflow=changelist.chosen("workflow"),
+            snapshot=changelist.chosen("snapshot"),
+            with_backfilled=changelist.chosen("backfilled") == BackfilledFilter.WITH,
+            waits=changelist.chosen("approval") is not None,
+            by_duration=changelist.chosen("order") == OrderFilter.DURATION,
+            pattern=changelist.chosen("error"),
+            tool=tool.value("tool"),
+            only_failed_calls=tool.value("call") == "failed",
+            longer=changelist.spec(DurationFilter).longer(),
+            text=changelist.spec(TextFilter).value("text") or "",
+            where=changelist.spec(TextFilter).value("where") or "",
+            since=since,
+            until=until,
+        )
 
-    def of_project(self, project_id: str) -> Q:
-        return of_project(project_id)
+    def listing(self, changelist: KeysetChangeList) -> Listing:
+        return self.question(changelist).listing()
+
+    def rows(self, changelist: KeysetChangeList, pks: Sequence[Any]) -> list[Any]:
+        """Return the runs of a page; where a tool is asked for, each with its newest call."""
+        if not changelist.spec(ToolFilter).value("tool"):
+            return super().rows(changelist, pks)
+        calls = (
+            AgentWorkflowRunEvent.objects.filter(pk__in=pks)
+            .defer("payload")
+            .annotate(reason=Left(KT("payload__error"), 300))
+        )
+        by_pk = {call.pk: call for call in calls}
+        runs = {run.pk: run for run in super().rows(changelist, [call.run_id for call in by_pk.values()])}
+        found = []
+        for call in (by_pk[pk] for pk in pks if pk in by_pk):
+            if run := runs.get(call.run_id):
+                run.call = call
+                found.append(run)
+        return found
+
+    def get_list_display(self, request: HttpRequest) -> Sequence[str]:
+        """Show the call that a row stands for, where a tool is asked for."""
+        columns = [*super().get_list_display(request)]
+        return [*columns[:-1], "call", columns[-1]] if request.GET.get("tool") else columns
 
     @admin.display(description="workflow")
     def run(self, run: AgentWorkflowRun) -> str:
@@ -188,6 +177,10 @@ class AgentWorkflowRunAdmin(FoundByProject, TimelinePages):
     @admin.display(description="snapshot")
     def snapshot(self, run: AgentWorkflowRun) -> str:
         return "yes" if run.snapshot_at else "\N{EN DASH}"
+
+    @admin.display(description="newest call")
+    def call(self, run: Any) -> str:
+        return render_to_string("admin/agentstate/agentworkflowrun/newest_call.html", {"call": run.call})
 
     @admin.display(description="error")
     def first_line_of_error(self, run: Any) -> str:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import date, datetime, time, timedelta
+import re
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from django import forms
 from django.contrib.admin import ListFilter
-from django.utils.timezone import get_current_timezone
+from django.utils import timezone
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -16,47 +17,53 @@ if TYPE_CHECKING:
     from django.db.models import Model, QuerySet
     from django.http import HttpRequest
 
+# How far back from now, by its name in the address.
+PRESETS = {
+    "15min": ("15 min", timedelta(minutes=15)),
+    "1h": ("1 h", timedelta(hours=1)),
+    "24h": ("24 h", timedelta(hours=24)),
+    "7d": ("7 d", timedelta(days=7)),
+}
 
-def _date(label: str) -> forms.DateField:
-    return forms.DateField(
-        required=False,
-        label=label,
-        widget=forms.DateInput(attrs={"type": "date"}, format="%Y-%m-%d"),
-        error_messages={"invalid": "Not a valid date; ignored. Use YYYY-MM-DD."},
-    )
 
-
-class DateRangeFilter(ListFilter):
-    """The rows from a day to a day, both included, in the zone of the site.
+class FormFilter(ListFilter):
+    """A filter that is a form.
 
     Attributes:
-        field: the column.
+        form_class: its fields, none of them required.
+        prefix: that of the fields' names in the address.
     """
 
-    field: str
-    template = "admin/agentstate/filters/dates.html"
+    template = "admin/agentstate/filters/form.html"
+    form_class: type[forms.Form]
+    prefix: str | None = None
 
     def __init__(
         self, request: HttpRequest, params: dict[str, list[str]], model: type[Model], model_admin: Any
     ) -> None:
         super().__init__(request, params, model, model_admin)
-        form = type("DatesForm", (forms.Form,), {"since": _date("From"), "until": _date("To")})
-        given = {name: params.pop(name)[-1] for name in self._names() if name in params}
-        self.form: forms.Form = form(given, prefix=self.field)
+        names = [name for name in self.expected_parameters() if name is not None]
+        given = {name: params.pop(name)[-1] for name in names if name in params}
+        self.form = self.form_class(self.as_given(given), prefix=self.prefix)
         self.form.full_clean()
+
+    def as_given(self, given: dict[str, str]) -> dict[str, str]:
+        """Return what the form is filled with."""
+        return given
+
+    def value(self, name: str) -> Any:
+        """Return what a field is set to, None where it is not or cannot be."""
+        return self.form.cleaned_data.get(name) or None
 
     def has_output(self) -> bool:
         return True
 
     def expected_parameters(self) -> list[str | None]:
-        return [*self._names()]
-
-    def _names(self) -> list[str]:
-        return [f"{self.field}-{end}" for end in ("since", "until")]
+        return [f"{self.prefix}-{name}" if self.prefix else name for name in self.form_class.base_fields]
 
     def choices(self, changelist: ChangeList) -> Iterator[Any]:
-        """Give what the form must carry on, and where no dates are."""
-        mine = self._names()
+        """Give what the form must carry on, and where its fields are empty."""
+        mine = self.expected_parameters()
         others = [
             (name, value)
             for name, values in changelist.filter_params.items()
@@ -67,13 +74,86 @@ class DateRangeFilter(ListFilter):
         yield {"others": others, "without": without, "selected": any(self.form.data.values())}
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Model]) -> QuerySet[Model]:
-        since, until = (self.form.cleaned_data.get(end) for end in ("since", "until"))
-        if since:
-            queryset = queryset.filter(**{f"{self.field}__gte": _midnight(since)})
-        if until and until < date.max:
-            queryset = queryset.filter(**{f"{self.field}__lt": _midnight(until + timedelta(days=1))})
         return queryset
 
 
-def _midnight(day: date) -> datetime:
-    return datetime.combine(day, time(), get_current_timezone())
+class TimesForm(forms.Form):
+    """From a minute to a minute, or back from now."""
+
+    since, until = (
+        forms.DateTimeField(
+            required=False,
+            label=label,
+            widget=forms.DateTimeInput(attrs={"type": "datetime-local"}, format="%Y-%m-%dT%H:%M"),
+            error_messages={"invalid": "Not a valid time; ignored. Use YYYY-MM-DDTHH:MM."},
+        )
+        for label in ("From", "To")
+    )
+    within = forms.ChoiceField(
+        required=False, widget=forms.HiddenInput, choices=[(name, label) for name, (label, _) in PRESETS.items()]
+    )
+
+
+class DateRangeFilter(FormFilter):
+    """The rows from a minute to a minute, both included, in the current zone; or of the time until now.
+
+    Attributes:
+        field: the column.
+    """
+
+    field: str
+    form_class = TimesForm
+    template = "admin/agentstate/filters/times.html"
+
+    @property
+    def prefix(self) -> str:  # type: ignore[override]
+        return self.field
+
+    @property
+    def zone(self) -> str:
+        return timezone.get_current_timezone_name()
+
+    def as_given(self, given: dict[str, str]) -> dict[str, str]:
+        """Take a day for its first minute, and as an end for its last."""
+        ends = {f"{self.field}-since": "T00:00", f"{self.field}-until": "T23:59"}
+        return {
+            name: value + ends[name] if name in ends and re.fullmatch(r"\d{4}-\d\d-\d\d", value) else value
+            for name, value in given.items()
+        }
+
+    def bounds(self) -> tuple[datetime | None, datetime | None]:
+        """Return the first moment, and the one before which the others are."""
+        since, until = self.value("since"), self.value("until")
+        if within := self.value("within"):
+            return timezone.now() - PRESETS[within][1], None
+        return since, _minute_after(until) if until else None
+
+    def choices(self, changelist: ChangeList) -> Iterator[Any]:
+        mine = dict.fromkeys(self.expected_parameters())
+        chosen = self.value("within")
+        presets = [
+            {
+                "label": label,
+                "address": changelist.get_query_string({**mine, f"{self.field}-within": name}),
+                "selected": name == chosen,
+            }
+            for name, (label, _) in PRESETS.items()
+        ]
+        for choice in super().choices(changelist):
+            yield choice | {"presets": presets}
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Model]) -> QuerySet[Model]:
+        since, until = self.bounds()
+        if since:
+            queryset = queryset.filter(**{f"{self.field}__gte": since})
+        if until:
+            queryset = queryset.filter(**{f"{self.field}__lt": until})
+        return queryset
+
+
+def _minute_after(moment: datetime) -> datetime | None:
+    """Return the minute after a moment's, None after the last that there is."""
+    try:
+        return moment.replace(second=0, microsecond=0) + timedelta(minutes=1)
+    except OverflowError:
+        return None

@@ -1,22 +1,29 @@
-"""Keyset pagination: pages of rows in a fixed order, each as cheap as the first."""
+"""Keyset pagination: pages of rows in a fixed order, each as cheap as the first.
+
+Conditions that no index serves are the business of a :class:`Walk`: it reads rows in the order and keeps those that
+match, until a page is full or its time is over. Then the page says how far it came, and the next one goes on there.
+"""
 
 from __future__ import annotations
 
 import base64
 import json
+import time
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, cast
 
 from django.core.exceptions import ValidationError
 from django.db.models import F, Func, Lookup, Value
 from django.db.models.fields import BooleanField, DateTimeField, Field
 from django.db.models.lookups import GreaterThan, GreaterThanOrEqual, LessThan, LessThanOrEqual
+from django.utils.duration import duration_iso_string
 
+from agentstate.admin.shared.time_limit import TookTooLong, time_limit
 from agentstate.distant_times import DistantTime
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from django.db.models import Model, QuerySet
 
@@ -24,6 +31,9 @@ if TYPE_CHECKING:
 
 # A key may hold text as long as an index allows.
 LONGEST_CURSOR = 16_000
+# How many rows a walk looks at in one statement: at first, and at most. After each quick statement it looks at more.
+FIRST_LOOK, LARGEST_LOOK = 200, 5_000
+_GROWTH, _QUICK = 4, 0.2
 
 
 class BadCursor(ValueError):
@@ -45,6 +55,71 @@ class KeysetPage:
     pks: list[Any]
     before: str = ""
     after: str = ""
+
+
+@dataclass
+class Walk:
+    """Looks at rows in a keyset's order, and keeps those that match, until its time is over.
+
+    Args:
+        matching: returns the matching ones of some primary keys.
+        first_look: how many rows it looks at in the first statement; one where a row may be large.
+        seconds: how long it may take.
+
+    Attributes:
+        looked_at: how many rows it has looked at.
+        reached: the last of them; its key, and its primary key.
+        stopped: whether its time was over before it was done.
+        skipped: the primary keys of rows that took all the time alone. Whether they match is not known.
+    """
+
+    matching: Callable[[list[Any]], set[Any]]
+    first_look: int = FIRST_LOOK
+    seconds: float = 2
+
+    def __post_init__(self) -> None:
+        self.looked_at = 0
+        self.reached: tuple[Any, ...] | None = None
+        self.stopped = False
+        self.skipped: list[Any] = []
+        self._end = time.monotonic() + self.seconds
+
+    def rows(self, read: Callable[[tuple[Any, ...] | None, int], list[tuple[Any, ...]]], most: int) -> list[Any]:
+        """Return the first rows that match.
+
+        Args:
+            read: returns so many rows after one, or the first.
+        """
+        found: list[tuple[Any, ...]] = []
+        look, self.reached = self.first_look, None
+        while len(found) < most:
+            began = time.monotonic()
+            if began >= self._end:
+                self.stopped = True
+                break
+            try:
+                with time_limit(self._end - began):
+                    rows = read(self.reached, look)
+                    matching = self.matching([row[-1] for row in rows])
+            except TookTooLong:
+                self.stopped = True
+                if not self.looked_at:
+                    self._skip(read)
+                break
+            found += [row for row in rows if row[-1] in matching]
+            self.looked_at += len(rows)
+            self.reached = rows[-1] if rows else self.reached
+            if len(rows) < look:
+                break
+            if time.monotonic() - began < _QUICK:
+                look = min(look * _GROWTH, LARGEST_LOOK)
+        return found[:most]
+
+    def _skip(self, read: Callable[[tuple[Any, ...] | None, int], list[tuple[Any, ...]]]) -> None:
+        """Skip the first row, so that the next walk begins behind it."""
+        for row in read(None, 1):
+            self.looked_at, self.reached = 1, row
+            self.skipped.append(row[-1])
 
 
 class _Row(Func):
@@ -74,7 +149,7 @@ class Keyset:
     def is_descending(self) -> bool:
         return self.order[0].startswith("-")
 
-    def page(self, parts: Sequence[Rows], cursor: Cursor | None = None) -> KeysetPage:
+    def page(self, parts: Sequence[Rows], cursor: Cursor | None = None, walk: Walk | None = None) -> KeysetPage:
         """Return the page at a place, or the first.
 
         Before a place with less than a page before it, that is the first page too, so that it is full.
@@ -82,20 +157,30 @@ class Keyset:
         Args:
             parts: querysets that have no row in common; the page is one of all their rows. Each part is read as far as
                 the page needs, so give parts that an index has in this order.
+            walk: chooses of these rows. A page whose walk stopped has what was found until then.
         """
         if cursor and cursor.is_before:
-            rows = self._rows(parts, cursor)
-            if len(rows) > self.size:
-                rows = rows[self.size - 1 :: -1]
-                return KeysetPage([row[-1] for row in rows], self.text(rows[0]), self.text(rows[-1]))
+            rows = self._rows(parts, cursor, walk)
+            if len(rows) > self.size or (walk and walk.stopped):
+                shown = rows[: self.size][::-1]
+                reached = shown[0] if len(rows) > self.size else walk and walk.reached
+                last = shown[-1] if shown else cursor.key
+                return KeysetPage([row[-1] for row in shown], self.text(reached or cursor.key), self.text(last))
             cursor = None
-        rows = self._rows(parts, cursor)
+        rows = self._rows(parts, cursor, walk)
         shown = rows[: self.size]
+        after = shown[-1] if len(rows) > self.size else walk.reached if walk and walk.stopped else None
+        before = (shown[0] if shown else cursor.key) if cursor and (shown or after) else None
         return KeysetPage(
             [row[-1] for row in shown],
-            before=self.text(shown[0]) if cursor and shown else "",
-            after=self.text(shown[-1]) if len(rows) > self.size else "",
+            before=self.text(before) if before else "",
+            after=self.text(after) if after else "",
         )
+
+    def key_of(self, row: Rows) -> Cursor | None:
+        """Return the place of the only row of a queryset, None where it has none."""
+        key = _selecting(row, self.names).values_list(*self.names).first()
+        return None if key is None else Cursor(tuple(key))
 
     def cursor(self, text: str, queryset: Rows, *, is_before: bool) -> Cursor:
         """Return the place that a page named.
@@ -123,10 +208,20 @@ class Keyset:
         comparison = LessThanOrEqual if self.is_descending == cursor.is_before else GreaterThanOrEqual
         return self._compared(part, cursor, comparison)
 
-    def _rows(self, parts: Sequence[Rows], cursor: Cursor | None) -> list[tuple[Any, ...]]:
+    def _rows(self, parts: Sequence[Rows], cursor: Cursor | None, walk: Walk | None = None) -> list[tuple[Any, ...]]:
         """Return the keys and primary keys from a place on, in the direction that it looks, one more than a page."""
+        if walk is None:
+            return self._read(parts, cursor, self.size + 1)
+        is_before = bool(cursor and cursor.is_before)
+
+        def read(reached: tuple[Any, ...] | None, number: int) -> list[tuple[Any, ...]]:
+            place = Cursor(reached[: len(self.order)], is_before) if reached else cursor
+            return self._read(parts, place, number)
+
+        return walk.rows(read, self.size + 1)
+
+    def _read(self, parts: Sequence[Rows], cursor: Cursor | None, most: int) -> list[tuple[Any, ...]]:
         order = self._reversed() if cursor and cursor.is_before else self.order
-        most = self.size + 1
         heads = [self.beyond(part, cursor)[:most] for part in parts]
         if len(heads) > 1:
             return list(heads[0].union(*heads[1:], all=True).order_by(*order)[:most])
@@ -148,7 +243,7 @@ class Keyset:
 
     def text(self, row: tuple[Any, ...]) -> str:
         """Return the row's key as text for an address."""
-        values = [value.isoformat() if isinstance(value, datetime) else value for value in row[: len(self.order)]]
+        values = [_as_json(value) for value in row[: len(self.order)]]
         return base64.urlsafe_b64encode(json.dumps(values, separators=(",", ":")).encode()).rstrip(b"=").decode()
 
 
@@ -175,6 +270,12 @@ def _field(queryset: Rows, name: str) -> Field[Any, Any]:
     if annotation := queryset.query.annotations.get(name):
         return annotation.output_field
     return cast("Field[Any, Any]", queryset.model._meta.get_field(name))
+
+
+def _as_json(value: Any) -> Any:
+    if isinstance(value, timedelta):
+        return duration_iso_string(value)
+    return value.isoformat() if isinstance(value, datetime) else value
 
 
 def _parsed(field: Field[Any, Any], value: Any) -> Any:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from django.contrib.admin.options import ShowFacets
 from django.contrib.admin.views.main import ALL_VAR, ORDER_VAR, SEARCH_VAR, ChangeList
@@ -10,7 +12,7 @@ from django.db import DataError
 from django.db.models import Q
 from django.utils.text import capfirst
 
-from agentstate.admin.shared.keyset import BadCursor, Keyset, KeysetPage, estimated_rows, in_round_figures
+from agentstate.admin.shared.keyset import BadCursor, Keyset, KeysetPage, Walk, estimated_rows, in_round_figures
 from agentstate.admin.shared.read_only import ReadOnlyAdmin
 from agentstate.admin.shared.time_limit import TookTooLong, time_limit
 
@@ -24,8 +26,27 @@ if TYPE_CHECKING:
 
     from agentstate.admin.shared.keyset import Cursor
 
+Spec = TypeVar("Spec", bound="ListFilter")
+
 # The parameters of an address: the rows after, or before, a place.
 AFTER, BEFORE = "after", "before"
+
+
+@dataclass(frozen=True)
+class Listing:
+    """What a list is made of.
+
+    Attributes:
+        parts: querysets that have no row in common, and that an index has in this order.
+        order: see :class:`~agentstate.admin.shared.keyset.Keyset`.
+        walk: chooses of their rows, where there are conditions that no index serves.
+        notice: what the viewer should know.
+    """
+
+    parts: Sequence[QuerySet[Any, Any]]
+    order: tuple[str, ...]
+    walk: Walk | None = None
+    notice: str = ""
 
 
 class KeysetChangeList(ChangeList):
@@ -33,6 +54,7 @@ class KeysetChangeList(ChangeList):
 
     model_admin: KeysetPages
     page = KeysetPage([])
+    walk: Walk | None = None
     notices: tuple[str, ...] = ()
     filter_specs: list[ListFilter] = []  # until the filters have been asked
 
@@ -72,6 +94,10 @@ class KeysetChangeList(ChangeList):
         values = (spec.used_parameters.get(parameter) for spec in self.filter_specs)
         return next((str(value) for value in values if value is not None), None)
 
+    def spec(self, kind: type[Spec]) -> Spec:
+        """Return the filter of a class."""
+        return next(spec for spec in self.filter_specs if isinstance(spec, kind))
+
     @property
     def newer_link(self) -> str:
         return self.get_query_string({BEFORE: self.page.before}) if self.page.before else ""
@@ -83,6 +109,20 @@ class KeysetChangeList(ChangeList):
     @property
     def first_link(self) -> str:
         return self.get_query_string() if self.places[AFTER] or self.places[BEFORE] else ""
+
+    @property
+    def looked(self) -> dict[str, Any]:
+        """Return how far a list got whose time was over: how many rows it looked at, and when the last one began."""
+        if self.walk is None or not self.walk.stopped:
+            return {}
+        reached = self.walk.reached
+        return {
+            "at": self.walk.looked_at,
+            "seconds": self.walk.seconds,
+            "reached": reached and isinstance(reached[0], datetime) and reached[0],
+            "skipped": self.walk.skipped,
+            "onwards": self.newer_link if self.places[BEFORE] else self.older_link,
+        }
 
     @property
     def words(self) -> dict[str, str]:
@@ -97,22 +137,17 @@ class KeysetChangeList(ChangeList):
 
     def _find(self, request: HttpRequest) -> None:
         """Find the page's rows, and about how many there are."""
-        keyset = Keyset(self.model_admin.keyset, self.list_per_page)
-        if self.query.strip():
-            conditions, notice = self.model_admin.parts(self.query)
-            self._say(notice)
-        else:
-            conditions = self.model_admin.all_parts(self)
-        cursor = self._cursor(keyset, self.queryset)
-        parts = [self.queryset.filter(condition) for condition in conditions]
-        self.page = keyset.page(parts, cursor)
-        found = self.model_admin.for_list(self.root_queryset.order_by()).in_bulk(self.page.pks)
-        self.result_list = [found[pk] for pk in self.page.pks if pk in found]
+        listing = self.model_admin.listing(self)
+        self._say(listing.notice)
+        keyset, self.walk = Keyset(listing.order, self.list_per_page), listing.walk
+        cursor = self._cursor(keyset, next(iter(listing.parts), self.queryset))
+        self.page = keyset.page(listing.parts, cursor, listing.walk)
+        self.result_list = self.model_admin.rows(self, self.page.pks)
         for row in self.result_list:
             row.viewer = request.user
-        self.total = self._total(parts)
+        self.total = self._total(listing.parts)
 
-    def _cursor(self, keyset: Keyset, rows: QuerySet[Model]) -> Cursor | None:
+    def _cursor(self, keyset: Keyset, rows: QuerySet[Any, Any]) -> Cursor | None:
         for name in (BEFORE, AFTER):
             if text := self.places[name]:
                 try:
@@ -125,7 +160,7 @@ class KeysetChangeList(ChangeList):
     def _total(self, parts: Sequence[QuerySet[Model]]) -> str:
         shown = len(self.result_list)
         names = self.opts.verbose_name if shown == 1 else self.opts.verbose_name_plural
-        if not self.page.before and not self.page.after:
+        if self.walk or not (self.page.before or self.page.after):
             return f"{shown:,} {names}"
         return f"about {in_round_figures(max(shown + 1, estimated_rows(parts))):,} {names}"
 
@@ -172,6 +207,19 @@ class KeysetPages(ReadOnlyAdmin):
         A model that finds it here has ``get_search_results`` leave the rows alone.
         """
         return [Q()], ""
+
+    def listing(self, changelist: KeysetChangeList) -> Listing:
+        """Return what the list is made of: by default the parts that are searched for, or all."""
+        if changelist.query.strip():
+            conditions, notice = self.parts(changelist.query)
+        else:
+            conditions, notice = self.all_parts(changelist), ""
+        return Listing([changelist.queryset.filter(each) for each in conditions], self.keyset, notice=notice)
+
+    def rows(self, changelist: KeysetChangeList, pks: Sequence[Any]) -> list[Any]:
+        """Return the rows of a page in their order."""
+        rows = self.for_list(changelist.root_queryset.order_by()).in_bulk(pks)
+        return [rows[pk] for pk in pks if pk in rows]
 
     def for_list(self, queryset: QuerySet[Model]) -> QuerySet[Model]:
         """Annotate the queryset with what the columns need. Called for the rows of one page."""

@@ -16,6 +16,7 @@ from django.utils import timezone
 from django.utils.html import escape
 
 from agentstate.admin.run.admin import AgentWorkflowRunAdmin
+from agentstate.admin.run.filters import MOST_NAMES as MOST_WORKFLOWS
 from agentstate.admin.shared.search import MOST_PROJECTS
 from agentstate.admin.shared.workflows import MOST_WORKFLOWS
 from agentstate.models import AgentWorkflowRun
@@ -210,13 +211,13 @@ def test_an_invalid_day_is_ignored_with_a_message() -> None:
     client = superuser()
     wrong = {"started_at-since": "2024-13-45", "started_at-until": "\0"}
     assert shown(client, **wrong) == [run.pk]
-    assert text_of(client, **wrong).count("Not a valid date") == 2
+    assert text_of(client, **wrong).count("Not a valid time") == 2
 
 
 def test_the_days_form_keeps_the_other_filters() -> None:
     RunFactory(workflow_id="a b")
     page = text_of(superuser(), workflow="a b", q="r")
-    form = page[page.index('class="agentstate-dates"') :]
+    form = page[page.index('class="agentstate-filter"') :]
     assert '<input type="hidden" name="workflow" value="a b">' in form
     assert '<input type="hidden" name="q" value="r">' in form
 
@@ -261,7 +262,7 @@ def test_a_workflow_with_a_long_name_is_stored_shown_and_found() -> None:
 
 def test_a_workflow_filter_that_times_out_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     RunFactory()
-    monkeypatch.setattr("agentstate.admin.run.admin.WORKFLOWS", "SELECT 'w' FROM pg_sleep(1)")
+    monkeypatch.setattr("agentstate.admin.run.filters.WORKFLOWS", "SELECT 'w' FROM pg_sleep(1) LIMIT %s")
     monkeypatch.setattr(AgentWorkflowRunAdmin, "seconds", 0.1)
     page = text_of(superuser(), workflow="w")
     assert "This search took longer than 0.1 s" in page
