@@ -138,7 +138,7 @@ class AgentWorkflowRunAdmin(KeysetPages, TimelinePages):
                 found.append(run)
         return found
 
-    def get_list_display(self, request: HttpRequest) -> Sequence[str]:
+    def get_list_display(self, request: HttpRequest) -> list[Any]:
         """Show the call that a row stands for, where a tool is asked for."""
         columns = [*super().get_list_display(request)]
         return [*columns[:-1], "call", columns[-1]] if request.GET.get("tool") else columns
@@ -180,7 +180,9 @@ class AgentWorkflowRunAdmin(KeysetPages, TimelinePages):
 
     @admin.display(description="newest call")
     def call(self, run: Any) -> str:
-        return render_to_string("admin/agentstate/agentworkflowrun/newest_call.html", {"call": run.call})
+        return render_to_string(
+            "admin/agentstate/agentworkflowrun/newest_call.html", {"call": getattr(run, "call", None)}
+        )
 
     @admin.display(description="error")
     def first_line_of_error(self, run: Any) -> str:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from django.contrib.admin.views.main import ChangeList
-    from django.db.models import QuerySet
+    from django.db.models import Model, QuerySet
     from django.http import HttpRequest
 
     Runs = QuerySet[AgentWorkflowRun]
@@ -147,7 +147,7 @@ class StartedFilter(DateRangeFilter):
     title = "time"
     field = "started_at"
 
-    def queryset(self, request: HttpRequest, queryset: Runs) -> Any:
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Model]) -> QuerySet[Model]:
         return queryset
 
 

@@ -179,10 +179,11 @@ class Question:
         asked = (self.workflow, self.pattern, self.tool)
         if self.with_backfilled or self.term.strip() or any(each is not None for each in asked):
             return False
-        kinds = AgentWorkflowRun.objects.alias(kind=status_and_snapshot()).order_by("-started_at")
-        return any(
-            kinds.filter(kind=f"{status}{lacks}").exists() for status, lacks in product(STATUSES, LACKS.values())
-        )
+        kinds = AgentWorkflowRun.objects.alias(kind=status_and_snapshot()).order_by("-started_at").values("pk")
+        live = [
+            kinds.filter(kind=f"{status}{lacks}")[:1] for status, lacks in product(STATUSES, sorted(LACKS.values()))
+        ]
+        return bool(live[0].union(*live[1:], all=True)[:1])
 
     def _between(self, field: str) -> Q:
         since = Q(**{f"{field}__gte": self.since}) if self.since else Q()

@@ -42,8 +42,7 @@ class FormFilter(ListFilter):
         self, request: HttpRequest, params: dict[str, list[str]], model: type[Model], model_admin: Any
     ) -> None:
         super().__init__(request, params, model, model_admin)
-        names = [name for name in self.expected_parameters() if name is not None]
-        given = {name: params.pop(name)[-1] for name in names if name in params}
+        given = {name: params.pop(name)[-1] for name in self._names() if name in params}
         self.form = self.form_class(self.as_given(given), prefix=self.prefix)
         self.form.full_clean()
 
@@ -59,11 +58,14 @@ class FormFilter(ListFilter):
         return True
 
     def expected_parameters(self) -> list[str | None]:
+        return [*self._names()]
+
+    def _names(self) -> list[str]:
         return [f"{self.prefix}-{name}" if self.prefix else name for name in self.form_class.base_fields]
 
     def choices(self, changelist: ChangeList) -> Iterator[Any]:
         """Give what the form must carry on, and where its fields are empty."""
-        mine = self.expected_parameters()
+        mine = self._names()
         others = [
             (name, value)
             for name, values in changelist.filter_params.items()
@@ -129,7 +131,7 @@ class DateRangeFilter(FormFilter):
         return since, _minute_after(until) if until else None
 
     def choices(self, changelist: ChangeList) -> Iterator[Any]:
-        mine = dict.fromkeys(self.expected_parameters())
+        mine = dict.fromkeys(self._names())
         chosen = self.value("within")
         presets = [
             {

@@ -13,7 +13,7 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse as url_of
 from django.utils import timezone
 
-from agentstate.admin.run.filters import WORKFLOWS
+from agentstate.admin.run.filters import TOOLS, WORKFLOWS
 from agentstate.models import AgentWorkflowRun
 from tests import scenes
 from tests.admin.viewers import superuser
@@ -28,6 +28,7 @@ pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("many")]
 
 LIST = url_of("admin:agentstate_agentworkflowrun_changelist")
 STATUSES = AgentWorkflowRun.Status.values
+READ = {"AgentWorkflowRun", "AgentWorkflowRunEvent", "AgentSession"}
 
 
 @pytest.fixture(scope="module")
@@ -39,30 +40,52 @@ def many(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
             INSERT INTO "Project" (id, "userId", name)
             SELECT 'many' || i, 'u', 'Project ' || i FROM generate_series(0, 599) i;
             INSERT INTO "AgentWorkflowRun" (id, workflow_id, project_id, status, started_at, result, snapshot_at,
-                                            legacy_at)
+                                            legacy_at, completed_at, error)
             SELECT 'many' || i,
                 CASE WHEN i % 20000 = 7 THEN 'rare' WHEN i % 3 = 0 THEN 'draft' ELSE 'legacy_snapshot' END,
                 'many' || i % 600,
                 CASE WHEN i % 20000 = 7 THEN 'canceled' WHEN i % 5000 = 1 THEN 'running' WHEN i % 500 = 2 THEN 'failed'
                     ELSE 'succeeded' END,
                 now() - i * interval '1 minute', CASE WHEN i % 3 > 0 THEN '{"state": {}}'::jsonb END,
-                CASE WHEN i % 3 > 0 THEN now() - i * interval '1 minute' END, CASE WHEN i % 3 > 0 THEN now() END
+                CASE WHEN i % 3 > 0 THEN now() - i * interval '1 minute' END, CASE WHEN i % 3 > 0 THEN now() END,
+                now() - i * interval '1 minute' + CASE WHEN i % 3 = 0 THEN i % 1000 ELSE 0 END * interval '1 second',
+                CASE WHEN i % 500 = 2
+                    THEN 'TimeoutError: call ' || i || ' of ' || gen_random_uuid() || ' took 30.5 s' END
             FROM generate_series(1, 60000) i;
+            INSERT INTO "AgentWorkflowRunEvent" (id, run_id, type, created_at, payload)
+            SELECT 'many' || i || kind, 'many' || i, 'tool.' || kind, now() - i * interval '1 minute' + at,
+                jsonb_build_object('tool', CASE WHEN i % 6000 = 3 THEN 'rare' ELSE 'search' END,
+                                   'status', CASE WHEN i % 300 = 3 THEN 'error' ELSE 'ok' END)
+            FROM generate_series(3, 60000, 3) i,
+                (VALUES ('invocation', interval '0'), ('result', interval '1 second')) call (kind, at);
+            INSERT INTO "AgentSession" (id, project_id, agent_run_id, memory_id, transcript_json, metadata, created_at,
+                                        updated_at)
+            SELECT 'session' || i, 'many' || i, 'many' || i, 'memory-' || i, '[]', '{}', now(), now()
+            FROM generate_series(1, 500) i;
             """
         )
         # An index that has just been filled has a list of pages to look through yet.
         scenes.run_sql('VACUUM ANALYZE "AgentWorkflowRun"')
-        scenes.run_sql('ANALYZE "Project"')
+        scenes.run_sql('VACUUM ANALYZE "AgentWorkflowRunEvent"')
+        scenes.run_sql('ANALYZE "Project", "AgentSession"')
         yield
+        scenes.run_sql("""DELETE FROM "AgentSession" WHERE id LIKE 'session%'""")
+        scenes.run_sql("""DELETE FROM "AgentWorkflowRunEvent" WHERE id LIKE 'many%'""")
         scenes.run_sql("""DELETE FROM "AgentWorkflowRun" WHERE id LIKE 'many%'""")
         scenes.run_sql("""DELETE FROM "Project" WHERE id LIKE 'many%'""")
-        tell_planner("AgentWorkflowRun", "Project")
+        tell_planner("AgentWorkflowRun", "AgentWorkflowRunEvent", "AgentSession", "Project")
 
 
 def scans(plan: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return the nodes of a plan that read the table of runs; what the planner saw to be empty never ran."""
-    mine = [plan] if plan.get("Relation Name") == "AgentWorkflowRun" and plan["Actual Loops"] else []
+    """Return the nodes of a plan that read our tables; what the planner saw to be empty never ran."""
+    mine = [plan] if plan.get("Relation Name") in READ and plan["Actual Loops"] else []
     return mine + [scan for child in plan.get("Plans", []) for scan in scans(child)]
+
+
+def indexes(scan: dict[str, Any]) -> set[str]:
+    """Return the names of the indexes that a scan reads; a bitmap's are beneath it."""
+    names = {scan["Index Name"]} if "Index Name" in scan else set()
+    return names.union(*map(indexes, scan.get("Plans", [])))
 
 
 def rows_read(scan: dict[str, Any]) -> float:
@@ -79,11 +102,11 @@ def explained(sql: str) -> list[dict[str, Any]]:
 
 
 def reading(client: Client, address: str) -> list[dict[str, Any]]:
-    """Return the scans of runs that a page makes."""
+    """Return the scans of our tables that a page makes."""
     with CaptureQueriesContext(connection) as queries:
         assert client.get(LIST + address).status_code == 200
     selects = [query["sql"] for query in queries if re.match(r"\s*(\(?SELECT|WITH)", query["sql"])]
-    return [scan for sql in selects if "AgentWorkflowRun" in sql for scan in explained(sql)]
+    return [scan for sql in selects if any(table in sql for table in READ) for scan in explained(sql)]
 
 
 def assert_few(found: list[dict[str, Any]]) -> None:
@@ -111,6 +134,8 @@ FILTERS = {
     "waiting for approval": {"approval": "waits"},
     "waiting of one workflow": {"approval": "waits", "workflow": "draft"},
     "some days": {"started_at-since": "2000-01-01", "started_at-until": "2100-01-01"},
+    "with backfilled runs": {"backfilled": "with"},
+    "the last hour": {"started_at-within": "1h"},
     "days without runs": {"started_at-until": "2000-01-01"},
     "failed on days without runs": {"status": "failed", "started_at-until": "2000-01-01"},
     "a project": {"q": "many77"},
@@ -141,13 +166,53 @@ def test_a_late_page_reads_no_more(parameters: dict[str, str]) -> None:
     assert_few(reading(client, address))
 
 
-def test_workflows_are_found_without_reading_their_runs() -> None:
-    assert_few(explained(WORKFLOWS))
+QUESTIONS = {
+    "by status": ({"status": "failed"}, "AgentWorkflowRun_kind_idx"),
+    "by workflow": ({"workflow": "draft"}, "AgentWorkflowRun_workflow_idx"),
+    "by project": ({"q": "Project 77"}, "AgentWorkflowRun_started_idx"),
+    "called a tool": ({"tool": "search"}, "AgentWorkflowRunEvent_call_idx"),
+    "called a rare tool": ({"tool": "rare"}, "AgentWorkflowRunEvent_call_idx"),
+    "a tool failed": ({"tool": "search", "call": "failed"}, "AgentWorkflowRunEvent_fail_idx"),
+    "a rare tool failed": (
+        {"tool": "rare", "call": "failed", "started_at-within": "7d"},
+        "AgentWorkflowRunEvent_fail_idx",
+    ),
+    "one error": ({"error": "TimeoutError: call # of # took # s"}, "AgentWorkflowRun_error_idx"),
+    "longest first": ({"order": "duration"}, "AgentWorkflowRun_duration_idx"),
+    "longer than": ({"order": "duration", "longer": "500", "backfilled": "with"}, "AgentWorkflowRun_duration_idx"),
+    "a run's beginning": ({"q": "many5999"}, "AgentWorkflowRun_beginning_idx"),
+    "a session's beginning": ({"q": "session49"}, "AgentSession_beginning_idx"),
+    "a memory": ({"q": "memory-49"}, "AgentSession_memory_idx"),
+    "a workflow's beginning": ({"q": "dra"}, "AgentWorkflowRun_workflow_idx"),
+}
+
+
+@pytest.mark.parametrize(("parameters", "index"), QUESTIONS.values(), ids=QUESTIONS.keys())
+def test_each_question_has_an_index(parameters: dict[str, str], index: str) -> None:
+    client = superuser()
+    response = client.get(LIST, parameters)
+    assert response.context["cl"].result_list
+    assert not response.context["cl"].looked
+
+    found = reading(client, address_of(parameters))
+
+    names = {name for scan in found for name in indexes(scan)}
+    # The primary key serves as well where its collation is "C".
+    assert index in names or (index.endswith("_beginning_idx") and index.replace("beginning_idx", "pkey") in names)
+    assert "Seq Scan" not in {scan["Node Type"] for scan in found}
+    # A walk looks at 200 rows at first, and at what makes each one match.
+    assert sum(map(rows_read, found)) < 1_500
+
+
+@pytest.mark.parametrize("query", [WORKFLOWS, TOOLS], ids=["workflows", "tools"])
+def test_names_are_found_without_reading_their_rows(query: str) -> None:
+    assert_few(explained(query % 50))
 
 
 def test_the_total_is_an_estimate() -> None:
     client = superuser()
-    assert client.get(LIST).context["cl"].total == "about 60,000 agent workflow runs"
+    everything = {"backfilled": "with"}
+    assert client.get(LIST, everything).context["cl"].total == "about 60,000 agent workflow runs"
     total = client.get(LIST, {"status": "failed"}).context["cl"].total
     assert 60 <= int(re.sub(r"\D", "", total)) <= 240
     assert client.get(LIST, {"workflow": "rare"}).context["cl"].total == "3 agent workflow runs"
@@ -160,5 +225,5 @@ def test_a_page_takes_as_many_queries_for_any_number_of_runs() -> None:
         with CaptureQueriesContext(connection) as queries:
             client.get(LIST, parameters)
         counts.append(len(queries))
-    # A list that fits on its page needs no estimate.
-    assert counts[0] == counts[1] + 1 == 14
+    # A list that fits on its page needs no estimate; whether there are live runs is asked for all workflows alone.
+    assert counts[0] == counts[1] + 2 == 16
