@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 from django import forms
 from django.contrib import admin
-from django.db import connection
 
 from agentstate.admin.shared.filters import DateRangeFilter, FormFilter
+from agentstate.admin.shared.names import tool_names, workflow_names
 from agentstate.models import AgentWorkflowRun
-from agentstate.models.expressions import BACKFILLED_WORKFLOW, PATTERN_LETTERS, TOOL_LETTERS, WORKFLOW_LETTERS
+from agentstate.models.expressions import BACKFILLED_WORKFLOW, PATTERN_LETTERS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -22,33 +22,7 @@ if TYPE_CHECKING:
 
     Runs = QuerySet[AgentWorkflowRun]
 
-MOST_NAMES = 50
 LONGEST_TEXT = 200
-
-
-def _names(name: str, source: str) -> str:
-    """Return the SQL of the first different names: a loose index scan, one lookup per name."""
-    return f"""
-    WITH RECURSIVE names (name) AS (
-        (SELECT {name} FROM {source} ORDER BY 1 LIMIT 1)
-        UNION ALL
-        SELECT (SELECT {name} FROM {source} AND {name} > names.name ORDER BY 1 LIMIT 1)
-        FROM names WHERE names.name IS NOT NULL
-    )
-    SELECT name FROM names WHERE name IS NOT NULL LIMIT %s"""
-
-
-WORKFLOWS = _names(f"left(workflow_id, {WORKFLOW_LETTERS})", '"AgentWorkflowRun" WHERE true')
-TOOLS = _names(
-    f"left(payload ->> 'tool', {TOOL_LETTERS})", """"AgentWorkflowRunEvent" WHERE type = 'tool.invocation'"""
-)
-
-
-def names(query: str, most: int = MOST_NAMES) -> list[str]:
-    """Return the names that one of these queries finds."""
-    with connection.cursor() as cursor:
-        cursor.execute(query, [most])
-        return [name for (name,) in cursor.fetchall()]
 
 
 class RunFilter(admin.SimpleListFilter):
@@ -73,7 +47,7 @@ class WorkflowFilter(RunFilter):
     parameter_name = "workflow"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> Sequence[tuple[str, str]]:
-        found = names(WORKFLOWS)
+        found = workflow_names()
         chosen = self.value()
         found += [chosen] if chosen is not None and chosen not in found else []
         return [(name, name or "without a name") for name in found]
@@ -172,7 +146,7 @@ class ToolFilter(FormFilter):
     template = "admin/agentstate/filters/tool.html"
 
     def tools(self) -> list[str]:
-        return names(TOOLS)
+        return tool_names()
 
 
 class DurationForm(forms.Form):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from django.db.models import Q
 from django.db.models.lookups import Exact
 
-from agentstate.admin.run.filters import WORKFLOWS, names
+from agentstate.admin.shared.names import workflow_names
 from agentstate.admin.shared.search import MOST_PROJECTS, find_projects
 from agentstate.models import AgentSession, AgentWorkflowRun, Project
 from agentstate.models.expressions import begins_with, lacks_snapshot, of_project, workflow_start
@@ -64,7 +64,7 @@ def _by_session(words: str) -> tuple[Sequence[Q], str]:
 
 
 def _by_workflow(words: str) -> tuple[Sequence[Q], str]:
-    found = [name for name in names(WORKFLOWS, LOOKED_AT) if name.casefold().startswith(words.casefold())]
+    found = [name for name in workflow_names(LOOKED_AT) if name.casefold().startswith(words.casefold())]
     kinds = list(product(AgentWorkflowRun.Status.values, (0, 1)))
     parts = [part for name in found[:MOST_WORKFLOWS] for part in workflow_parts(name, kinds)]
     rest = f" More than {MOST_WORKFLOWS} workflows begin so: narrow it down." if len(found) > MOST_WORKFLOWS else ""

@@ -12,8 +12,8 @@ from django.urls import reverse
 from django.utils.http import urlencode
 
 from agentstate.admin.shared.formats import cost_in_words
+from agentstate.admin.shared.names import MOST_NAMES, workflow_names
 from agentstate.admin.shared.time_limit import TookTooLong, time_limit
-from agentstate.admin.shared.workflows import MOST_WORKFLOWS, workflow_names
 from agentstate.models import AgentWorkflowRun
 from agentstate.models.expressions import WORKFLOW_LETTERS
 from agentstate.recording.usage import COUNTS, sum_of
@@ -129,7 +129,7 @@ def summary(until: date, seconds: float = SECONDS) -> Summary:
             if day == until:
                 days.append(Day(day, [], is_too_long=True))
                 day -= timedelta(days=1)
-    return Summary(days, day, is_cut, len(names) == MOST_WORKFLOWS)
+    return Summary(days, day, is_cut, len(names) == MOST_NAMES)
 
 
 def _newest_day(names: Sequence[str], until: date, seconds: float) -> date | None:

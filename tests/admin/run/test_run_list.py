@@ -16,9 +16,8 @@ from django.utils import timezone
 from django.utils.html import escape
 
 from agentstate.admin.run.admin import AgentWorkflowRunAdmin
-from agentstate.admin.run.filters import MOST_NAMES as MOST_WORKFLOWS
+from agentstate.admin.shared.names import MOST_NAMES as MOST_WORKFLOWS
 from agentstate.admin.shared.search import MOST_PROJECTS
-from agentstate.admin.shared.workflows import MOST_WORKFLOWS
 from agentstate.models import AgentWorkflowRun
 from tests.admin.viewers import superuser, viewer
 from tests.factories import ProjectFactory, RunFactory
@@ -262,7 +261,7 @@ def test_a_workflow_with_a_long_name_is_stored_shown_and_found() -> None:
 
 def test_a_workflow_filter_that_times_out_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     RunFactory()
-    monkeypatch.setattr("agentstate.admin.run.filters.WORKFLOWS", "SELECT 'w' FROM pg_sleep(1) LIMIT %s")
+    monkeypatch.setattr("agentstate.admin.shared.names.WORKFLOWS", "SELECT 'w' FROM pg_sleep(1) LIMIT %s")
     monkeypatch.setattr(AgentWorkflowRunAdmin, "seconds", 0.1)
     page = text_of(superuser(), workflow="w")
     assert "This search took longer than 0.1 s" in page

@@ -13,7 +13,7 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse as url_of
 from django.utils import timezone
 
-from agentstate.admin.run.filters import TOOLS, WORKFLOWS
+from agentstate.admin.shared.names import TOOLS, WORKFLOWS
 from agentstate.models import AgentWorkflowRun
 from tests import scenes
 from tests.admin.viewers import superuser
