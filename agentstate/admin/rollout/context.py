@@ -64,7 +64,7 @@ def known_conditions(target: Position, counted: Counted) -> list[ConditionRow] |
     if counted.kept is None and target.stage not in _WITHOUT_SCAN:
         return None
     evidence = Evidence(counted.figures, counted.kept.started_at if counted.kept else None)
-    return presentation.in_words(evidence.conditions(target))
+    return presentation.in_words(evidence.conditions(target), evidence.now)
 
 
 def _next_step(target: Position, counted: Counted, figures: Figures | None) -> dict[str, Any]:

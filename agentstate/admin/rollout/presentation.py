@@ -16,6 +16,7 @@ from agentstate.state.standing import Standing
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from datetime import datetime
     from decimal import Decimal
 
     from agentstate.backfill.verification import Verification
@@ -46,6 +47,16 @@ BEHIND = {
 }
 # A project that verification finds unequal has no other standing: its clocks alone would say in sync.
 UNEQUAL = "unequal"
+# From when a figure counts, where that is not the moment of a scan.
+SINCE = {
+    "shadow_reads_compared": "shadow reads are on for everyone, or the hour of the newest difference ended",
+    "differences": "shadow reads are on for everyone; older ones than the hours needed do not count",
+    "hours_without_difference": "shadow reads are on for everyone, or the hour of the newest difference ended",
+    "hours_at_100_percent": "everyone reads from the AgentKit home",
+    "hours_without_fallback": "everyone reads from the AgentKit home, or the hour of the newest fallback ended",
+    "hours_without_escape": "agentkit_writes is on for everyone, or the newest bypassing write",
+}
+LIVE = ("unapplied_migrations",)
 ORDER = (
     Standing.IN_SYNC,
     Standing.AGENTKIT_AHEAD,
@@ -105,18 +116,23 @@ def _shares(percent: Decimal) -> list[tuple[str, str]]:
 
 
 class ConditionRow(NamedTuple):
-    """A condition in words; ``age`` is None without evidence, and 0 for evidence of this request."""
+    """A condition in words, with the moment since which its figure counts, or at which a scan counted it.
+
+    ``since`` is None for a figure without evidence yet, and for one that was read in this request.
+    """
 
     name: str
     meaning: str
     holds: bool
     figure: str
     needed: str
-    age: timedelta | None
+    since: datetime | None
+    since_what: str
+    is_live: bool
     address: str
 
 
-def in_words(conditions: Sequence[Condition]) -> list[ConditionRow]:
+def in_words(conditions: Sequence[Condition], now: datetime) -> list[ConditionRow]:
     """Return conditions as the page has them, each with the position on the page that is behind its figure."""
     return [
         ConditionRow(
@@ -125,7 +141,9 @@ def in_words(conditions: Sequence[Condition]) -> list[ConditionRow]:
             each.holds,
             f"{each.figure:,}" + (" h" if _is_time(each) else ""),
             _needed(each),
-            None if each.age_seconds is None else timedelta(seconds=each.age_seconds),
+            None if each.age_seconds is None else now - timedelta(seconds=each.age_seconds),
+            SINCE.get(each.name, ""),
+            each.name in LIVE,
             BEHIND.get(each.name, "") if each.figure else "",
         )
         for each in conditions

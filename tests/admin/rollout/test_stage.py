@@ -80,6 +80,9 @@ class TestTheStage:
         assert len(re.findall(r'data-sign="yes".*?</svg> met', shown)) == 1
         assert len(re.findall(r'data-sign="no".*?</svg> not met', shown)) == 2
         assert '<a href="#agentstate-differences">2</a>' in shown
+        assert "the hour of the newest difference ended</span>" in shown
+        since = [row.since for row in rows.values()]
+        assert since[0] > since[1], "the newest difference is younger than the stage"
 
     def test_a_condition_without_evidence_says_so(self) -> None:
         Flag.objects.all().delete()
