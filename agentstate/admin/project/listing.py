@@ -33,7 +33,7 @@ def _latest(project: str, largest: int | None = None) -> str:
     In sync the columns are read: each is a value of its own, while a snapshot is detoasted whole.
 
     Args:
-        project: an SQL expression of its id.
+        project: an SQL expression of its id; its table must have another name than ``p``.
         largest: bytes of a document that are not exceeded; a larger one is NULL, and ``is_large`` is true.
     """
     columns = ", ".join(f'p."{_COLUMN_OF[key]}"' for key in _READ)
@@ -86,10 +86,10 @@ _SCORE = """(
     FROM (SELECT CASE jsonb_typeof(coverage) WHEN 'object' THEN coverage -> 'score' ELSE coverage END AS score) one)"""
 
 _ROWS = f"""
-    SELECT p.id, standing, is_large, {_SCORE},
+    SELECT listed.id, standing, is_large, {_SCORE},
         CASE WHEN NOT is_large THEN {_OPEN} END, CASE WHEN NOT is_large THEN {_FATAL} END,
         {readable("clock")}, {readable("snapshot_at")}
-    FROM unnest(%(projects)s::text[]) p (id) CROSS JOIN LATERAL {_latest("p.id", LARGEST)} latest"""
+    FROM unnest(%(projects)s::text[]) listed (id) CROSS JOIN LATERAL {_latest("listed.id", LARGEST)} latest"""
 
 
 @dataclass(frozen=True)

@@ -198,21 +198,26 @@ class SettlePages(ReadOnlyAdmin):
             "dispute": dispute,
             "why": why(dispute) if dispute.kind else "",
             "as_of": as_of,
-            "then": _THEN[choice],
+            "then": _then(dispute, choice),
             "loses": loses(dispute, choice),
             "command": command_of(project.pk, choice, as_of),
         }
         return TemplateResponse(request, "admin/agentstate/project/settle.html", context)
 
 
-_THEN = {
-    Choice.COLUMNS: "The columns' documents become the newest snapshot. The columns are not written: where the state "
-    "has documents that only the snapshot changed, the next reverse backfill writes them into the columns.",
-    Choice.SNAPSHOT: "The snapshot's documents become the newest snapshot. The columns are kept in the history, and "
-    "stay as they are until the next reverse backfill writes them.",
-    Choice.RESTORE: "The present columns are kept in the history. The restored state is written into the columns and "
-    "becomes the newest snapshot: both homes are in sync.",
-}
+def _then(dispute: Dispute, choice: Choice) -> str:
+    """Say what both homes hold afterwards."""
+    if choice == Choice.RESTORE:
+        return (
+            "The present columns are kept in the history. The restored state is written into the columns and becomes "
+            "the newest snapshot: both homes are in sync."
+        )
+    if choice == Choice.COLUMNS and dispute.kind != "forked":
+        return "The columns become the newest snapshot: both homes are in sync."
+    return (
+        "The columns are kept in the history, and the state decided here becomes the newest snapshot. "
+        "The columns stay as they are until the next reverse backfill writes them."
+    )
 
 
 def _choice(request: HttpRequest) -> Choice:

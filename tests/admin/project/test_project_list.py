@@ -46,18 +46,20 @@ def ids(changes: Any) -> list[str]:
 
 
 def test_a_row_has_the_figures_of_the_home_that_changed_last(client: Client) -> None:
+    ProjectFactory(id="a")
     ProjectFactory(id="p", documents={"coverage": '{"score": 0.5}', "conflictLog": OPEN, "eligibility": FATAL})
     scenes.forward(sessions=False)
     figures = figures_of(["p"])["p"]
     assert (figures.standing, figures.score, figures.open_conflicts, figures.fatal) == ("in_sync", "0.5", 1, 1)
 
     scenes.save("p", "coverage", '{"score": 0.7}', legacy=False)
-    (row,) = listed(client).result_list
+    other, row = listed(client).result_list
+    assert (other.figures.standing, other.figures.score, other.figures.open_conflicts) == ("empty", None, 0)
     assert (row.figures.standing, row.figures.score) == ("agentkit_ahead", "0.7")
     assert row.figures.last_change == row.figures.snapshot_at
 
     scenes.change_columns("p", coverage={"score": 0.9}, conflictLog=[])
-    (row,) = listed(client).result_list
+    _, row = listed(client).result_list
     assert (row.figures.standing, row.figures.score, row.figures.open_conflicts) == ("forked", "0.9", 0)
 
 
