@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import os
 import traceback
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from django.db import connection
 
+import agentstate
 from agentstate.models.runs import IllegalStatusChange
 from agentstate.recording.errors import RunFinished
 from agentstate.recording.storable import described, storable_text
@@ -19,6 +23,13 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 FRAMES = 6
+# Code that stands between a block and its body in a traceback, and says nothing about the error.
+_PACKAGE = Path(agentstate.__file__).parent
+_PLUMBING = (
+    *(f"{_PACKAGE / name}{os.sep}" for name in ("recording", "integrations")),
+    *(str(_PACKAGE / name) for name in ("enclosing.py", "isolation.py", "threads.py")),
+    contextlib.__file__,
+)
 
 
 @contextmanager
@@ -42,6 +53,8 @@ def drop_broken_connection() -> None:
 
 
 def with_traceback(error: BaseException) -> str:
-    """Return an error's text, followed by the last frames of its traceback."""
-    frames = storable_text("".join(traceback.format_tb(error.__traceback__, limit=-FRAMES)))
+    """Return an error's text, followed by the last frames of its traceback, without those of recording itself."""
+    stack = traceback.extract_tb(error.__traceback__)
+    outside = [frame for frame in stack if not frame.filename.startswith(_PLUMBING)]
+    frames = storable_text("".join(traceback.format_list((outside or list(stack))[-FRAMES:])))
     return f"{described(error)}\n\nTraceback (at most the last {FRAMES} frames):\n{frames}".rstrip()

@@ -79,6 +79,16 @@ def test_a_failing_tool_is_recorded(error: BaseException, status: str, run_statu
     assert the_run().status == run_status
 
 
+def test_the_traceback_of_a_failed_run_leaves_out_the_frames_of_recording() -> None:
+    with pytest.raises(ValueError, match="no page"), record("intake") as recorder, recorder.tool("search"):
+        raise ValueError("no page")
+    error = the_run().error or ""
+    assert recorder.run_id
+    assert "test_tools_and_output.py" in error
+    assert "recording/recorder.py" not in error
+    assert "contextlib.py" not in error
+
+
 def test_a_failing_tool_that_is_handled_is_recorded() -> None:
     with record("intake") as recorder:
         with pytest.raises(ValueError, match="no page"), recorder.tool("search"):

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
 
-    from agents import RunHooks
+    from agentstate.integrations.agents.hooks import RunEventHooks
 
 
 class CurrentRun(NamedTuple):
     """The hooks of a run, and the event loop that the SDK runs it in."""
 
-    hooks: RunHooks[Any]
+    hooks: RunEventHooks
     loop: AbstractEventLoop
 
 

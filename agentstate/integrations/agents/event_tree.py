@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from agents import get_current_span
+
 if TYPE_CHECKING:
     from agents import ModelResponse
 
@@ -19,6 +21,7 @@ class EventTree:
         self._event_of_call: dict[str, str] = {}
         self._parent_of_call: dict[str, str | None] = {}
         self._handoffs: dict[str | None, str] = {}
+        self._event_of_span: dict[object, str] = {}
 
     def enclosing(self, context: object) -> str | None:
         """Return the event of the call whose agent this context belongs to, None for the outermost agent."""
@@ -33,6 +36,10 @@ class EventTree:
         """Return the parent of a tool's call."""
         return self._parent_of_call.get(_call_id(context))
 
+    def here(self) -> str | None:
+        """Return the event of the call whose tool the caller is part of. The SDK opens a span around each."""
+        return self._event_of_span.get(get_current_span())
+
     def note_requests(self, context: object, response: ModelResponse) -> None:
         """Note where the calls that a response asks for will happen."""
         parent = self.parent_of(context)
@@ -45,6 +52,7 @@ class EventTree:
         """Note the event that began a call."""
         if (call_id := _call_id(context)) and event_id:
             self._event_of_call[call_id] = event_id
+            self._event_of_span[get_current_span()] = event_id
 
     def note_handoff(self, context: object, written: list[str]) -> None:
         """Note the event of a handoff: what its agent does from now on happens inside it."""

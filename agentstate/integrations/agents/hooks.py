@@ -70,7 +70,7 @@ class RunEventHooks(RunHooks[Any]):
         self._also = also or RunHooks[Any]()
         self._open: list[OpenCall] = []
         self._noted_errors: dict[str, str] = {}
-        self._tree = EventTree()
+        self.tree = EventTree()
         self._run_config: RunConfig | None = None
         self._has_ended = False
         self._token: Token[CurrentRun | None] | None = None
@@ -143,9 +143,9 @@ class RunEventHooks(RunHooks[Any]):
             self.usage.add(model, response)
             events = [("model.response", response_payload(agent, model, response)), *hosted_calls(agent, response)]
         if events:
-            with self.recorder.inside(self._tree.parent_of(context)):
+            with self.recorder.inside(self.tree.parent_of(context)):
                 await self._write_events(events)
-            self._tree.note_requests(context, response)
+            self.tree.note_requests(context, response)
         await self._also.on_llm_end(context, agent, response)
 
     async def on_tool_start(self, context: RunContextWrapper[Any], agent: Agent[Any], tool: Tool) -> None:
@@ -153,9 +153,9 @@ class RunEventHooks(RunHooks[Any]):
             # Open before the write, since a cancellation is raised after it.
             call = self.recorder.new_call(tool.name, getattr(context, "tool_call_id", None), {"agent": agent.name})
             self._open.append(OpenCall(context, tool.name, call))
-            with self.recorder.inside(self._tree.parent_of_call(context)):
+            with self.recorder.inside(self.tree.parent_of_call(context)):
                 await self.write(self.recorder.write_invocation, call, getattr(context, "tool_arguments", None))
-            self._tree.note_call(context, call.event_id)
+            self.tree.note_call(context, call.event_id)
         await self._also.on_tool_start(context, agent, tool)
 
     async def on_tool_end(
@@ -172,9 +172,9 @@ class RunEventHooks(RunHooks[Any]):
 
     async def on_handoff(self, context: RunContextWrapper[Any], from_agent: Agent[Any], to_agent: Agent[Any]) -> None:
         handoff = {"from": from_agent.name, "to": to_agent.name}
-        with self.recorder.inside(self._tree.enclosing(context)):
+        with self.recorder.inside(self.tree.enclosing(context)):
             written = await self._write_events([("agent.handoff", handoff)])
-        self._tree.note_handoff(context, written)
+        self.tree.note_handoff(context, written)
         await self._also.on_handoff(context=context, from_agent=from_agent, to_agent=to_agent)
 
     # --

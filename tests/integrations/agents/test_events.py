@@ -11,7 +11,14 @@ from agents import RunConfig, RunHooks, Runner, function_tool
 from asgiref.sync import async_to_sync
 from openai.types.responses import ResponseFunctionWebSearch
 
-from agentstate.integrations.agents import CurrentRunHooks, RunEventHooks, run_workflow, run_workflow_sync
+from agentstate.integrations.agents import (
+    CurrentRunHooks,
+    RunEventHooks,
+    arecord_event,
+    record_event,
+    run_workflow,
+    run_workflow_sync,
+)
 from agentstate.models import AgentWorkflowRunEvent
 from agentstate.recording import arecord
 from tests.factories import ProjectFactory
@@ -237,3 +244,26 @@ def test_the_hooks_record_alone_around_a_run_of_the_sdk() -> None:
     run = newest_run()
     assert (run.workflow_id, run.status, run.usage["requests"]) == ("by hand", "succeeded", 2)
     assert calls_of(run.pk)["c1"][0] == "error"
+
+
+@pytest.mark.parametrize("tracing_disabled", [False, True], ids=["traced", "untraced"])
+def test_what_a_tool_records_happens_inside_its_call(tracing_disabled: bool) -> None:
+    @function_tool
+    def note(number: int) -> str:
+        return record_event(f"note.{number}")
+
+    @function_tool
+    async def anote(number: int) -> str:
+        return await arecord_event(f"note.{number}")
+
+    agent = agent_of(
+        [call("note", "c1", number=1), call("anote", "c2", number=2)], [says("Noted.")], tools=[note, anote]
+    )
+    config = RunConfig(tracing_disabled=tracing_disabled)
+    outcome = run_workflow_sync(agent, "Note.", run_config=config)
+    events = AgentWorkflowRunEvent.objects.filter(run=outcome.run_id)
+    invocations = {event.payload["call_id"]: event.pk for event in events.filter(type="tool.invocation")}
+    assert {event.type: event.parent_id for event in events.filter(type__startswith="note.")} == {
+        "note.1": invocations["c1"],
+        "note.2": invocations["c2"],
+    }
