@@ -56,7 +56,7 @@ def _statements() -> dict[str, list[tuple[str, str]]]:
     from agentstate.backfill.reverse import FillColumns
     from agentstate.backfill.settle import Settle
     from agentstate.models.passes import Direction
-    from agentstate.state import filling, live_events, loading, merging, restoring, saving
+    from agentstate.state import filling, loading, merging, restoring, save_statements
     from agentstate.state.history import AT, HISTORY
     from agentstate.state.keys import STATE_KEYS
 
@@ -83,17 +83,16 @@ def _statements() -> dict[str, list[tuple[str, str]]]:
             ("Read the columns, after an error of the others", loading.LOAD_LEGACY),
         ],
         "save": [
-            ("Lock the project", saving.LOCK_PROJECT),
-            ("Lock the given run", saving.LOCK_RUN),
-            ("Read the standing", saving.READ_STANDING),
-            ("Take in columns that are ahead", saving.TAKE_IN_COLUMNS),
-            ("Find what changes in the AgentKit home", saving.find_changes(to_agentkit=True)),
-            ("Find what changes if only the columns are written", saving.find_changes(to_agentkit=False)),
-            ("Make a run if none was given", saving.INSERT_RUN),
-            ("Write the events", live_events.INSERT_LIVE_EVENTS),
-            ("Write the snapshot", saving.WRITE_SNAPSHOT),
-            ("Write the columns beside the snapshot", saving.update_columns(keys, in_sync=True)),
-            ("Write the columns alone", saving.update_columns(keys, in_sync=False)),
+            ("Lock the project", save_statements.LOCK_PROJECT.sql),
+            ("Lock the given run", save_statements.LOCK_RUN.sql),
+            ("Read the standing, and what changes in the AgentKit home", save_statements.LOOK_AT_SNAPSHOT.sql),
+            ("The same if only the columns are written", save_statements.LOOK_AT_COLUMNS.sql),
+            ("Take in columns that are ahead", save_statements.TAKE_IN_COLUMNS),
+            ("Read the standing after that, or after a merge", save_statements.READ_STANDING),
+            ("Write a new run with the snapshot, and the events", save_statements.WRITE_NEW_RUN.sql),
+            ("The same on the given run", save_statements.WRITE_GIVEN_RUN.sql),
+            ("Write the columns beside the snapshot", save_statements.update_columns(keys, in_sync=True).sql),
+            ("Write the columns alone", save_statements.update_columns(keys, in_sync=False).sql),
         ],
         "history": [("Rebuild the state at a moment", AT), ("List the moments", HISTORY)],
         "forward": [

@@ -29,20 +29,15 @@ _NEW_ITEMS = f"""
     WHERE NOT EXISTS (
         SELECT FROM jsonb_array_elements({entries_of_eligibility("before")}) earlier WHERE earlier = entry)"""
 
-# Written before the save's snapshot, from the state before (that of the run ``newest``) and the documents after:
-# ``state.changed`` at the save's clock value, the others after it.
-INSERT_LIVE_EVENTS = f"""
-    WITH changed AS MATERIALIZED (
-        SELECT key, given.state -> key AS after, newest.result -> 'state' -> key AS before
-        FROM unnest(%(keys)s::text[]) key CROSS JOIN (SELECT %(given)s::jsonb AS state OFFSET 0) given
-        CROSS JOIN "AgentWorkflowRun" newest WHERE newest.id = %(newest)s
-    ), events AS (
+# The type and payload of each event of a save, from the rows of ``changed``: a state key with its document before and
+# after. ``state.changed`` has the save's clock value, the others follow it.
+LIVE_EVENTS = f"""
         SELECT 1 AS part, 1::bigint AS position, 'state.changed' AS type,
             coalesce(jsonb_object_agg(key, after) FILTER (WHERE after IS NOT NULL), '{{}}')
             || CASE WHEN bool_or(after IS NULL)
                     THEN jsonb_build_object('absent', jsonb_agg(key) FILTER (WHERE after IS NULL)) ELSE '{{}}' END
             AS payload
-        FROM changed
+        FROM changed HAVING count(*) > 0
         UNION ALL
         SELECT 2, 1, 'coverage.delta', jsonb_build_object('from', was, 'to', now) FROM (
             SELECT {_SCORE.format("before")} AS was, {_SCORE.format("after")} AS now
@@ -53,9 +48,4 @@ INSERT_LIVE_EVENTS = f"""
         FROM changed CROSS JOIN LATERAL ({_NEW_CONFLICTS}) item WHERE key = 'conflictLog'
         UNION ALL
         SELECT 4, position, 'eligibility.flag', entry
-        FROM changed CROSS JOIN LATERAL ({_NEW_ITEMS}) item WHERE key = 'eligibility'
-    )
-    INSERT INTO "AgentWorkflowRunEvent" (id, run_id, type, payload, created_at, parent_id)
-    SELECT {NEW_ID}, %(run)s, type, payload,
-           %(at)s + (row_number() OVER (ORDER BY part, position) - 1) * interval '1 microsecond', %(parent)s
-    FROM events"""
+        FROM changed CROSS JOIN LATERAL ({_NEW_ITEMS}) item WHERE key = 'eligibility'"""

@@ -3,99 +3,44 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from django.db import connection
-from django.db.backends.utils import CursorWrapper
 
 from agentstate import gates
 from agentstate.enclosing import enclosing_event
 from agentstate.models import Project
 from agentstate.models.fields import new_id, possible_id
+from agentstate.rounds import run as run_round
 from agentstate.state.documents import ABSENT, encode
-from agentstate.state.effects import REFUSED, UNUSABLE, is_written
+from agentstate.state.effects import REFUSED, UNUSABLE
 from agentstate.state.errors import NotWritten, StateWriteDisabled, UnsuitableRun
 from agentstate.state.filling import fill_columns
-from agentstate.state.homes import ALL_KEYS, CLOCK, COLUMNS_AS_STATE, NEWEST, PROJECTS, is_usable, next_clock
 from agentstate.state.keys import STATE_KEYS
-from agentstate.state.legacy_snapshot import clock_to_keep, take_in
-from agentstate.state.live_events import INSERT_LIVE_EVENTS
 from agentstate.state.merging import settle
 from agentstate.state.missing import missing
-from agentstate.state.standing import STANDING, Standing
-from agentstate.state.transactions import seeing_others
+from agentstate.state.save_statements import (
+    LOCK_PROJECT,
+    LOCK_RUN,
+    LOOK_AT_COLUMNS,
+    LOOK_AT_SNAPSHOT,
+    READ_STANDING,
+    TAKE_IN_COLUMNS,
+    WRITE_GIVEN_RUN,
+    WRITE_NEW_RUN,
+    update_columns,
+)
+from agentstate.state.standing import Standing
+from agentstate.state.transactions import beginning
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+
+    from django.db.backends.utils import CursorWrapper
 
 _BY_ATTRIBUTE = {key.attribute: key for key in STATE_KEYS}
 _BY_NAME = {key.name: key for key in STATE_KEYS}
-
-LOCK_PROJECT = 'SELECT FROM "Project" WHERE id = %s FOR NO KEY UPDATE'
-LOCK_RUN = 'SELECT project_id, status FROM "AgentWorkflowRun" WHERE id = %s FOR NO KEY UPDATE'
-
-READ_STANDING = f"""
-    SELECT {STANDING}, p.has_columns, {is_usable(CLOCK)} AND ({is_usable("newest.snapshot_at")}) IS NOT FALSE
-    FROM {PROJECTS} p {NEWEST} WHERE p.id = %s"""
-
-# A forward pass, which locks no project, may write just this snapshot at the same time.
-TAKE_IN_COLUMNS = f"""
-    WITH columns AS MATERIALIZED (
-        SELECT project_id, clock, state, {clock_to_keep("judged.project_id", "clock", "newest_at")} AS at FROM (
-            SELECT p.id AS project_id, {CLOCK} AS clock, {COLUMNS_AS_STATE} AS state, newest.snapshot_at AS newest_at
-            FROM {PROJECTS} p {NEWEST} WHERE p.id = %s AND ({STANDING}) IN ('empty', 'legacy_ahead')
-        ) judged
-    ), {take_in("kept", "columns", may_exist=True)},
-    clock AS (
-        UPDATE "Project" p SET "stateUpdatedAt" = columns.at FROM columns
-        WHERE p.id = columns.project_id AND columns.at <> columns.clock
-        RETURNING {is_written("columns.at", "columns.state", (), untouched=ALL_KEYS)} AS is_written
-    )
-    SELECT EXISTS (SELECT FROM kept),
-           coalesce((SELECT at = clock FROM columns), true) OR coalesce((SELECT is_written FROM clock), false)"""
-
-INSERT_RUN = """
-    INSERT INTO "AgentWorkflowRun" (id, workflow_id, project_id, status, input, started_at, completed_at)
-    VALUES (%(run)s, 'direct_write', %(project)s, 'succeeded', '{"source": "direct_write"}', %(at)s, %(at)s)"""
-
-WRITE_SNAPSHOT = """
-    UPDATE "AgentWorkflowRun" run SET snapshot_at = %(at)s,
-        legacy_at = CASE WHEN %(in_sync)s THEN %(at)s ELSE newest.legacy_at END,
-        result = CASE jsonb_typeof(run.result) WHEN 'object' THEN run.result ELSE '{}' END
-            || jsonb_build_object('state', (newest.result -> 'state') - %(keys)s::text[] || given.state)
-    FROM "AgentWorkflowRun" newest, (SELECT %(given)s::jsonb AS state OFFSET 0) given
-    WHERE run.id = %(run)s AND newest.id = %(newest)s"""
-
-
-def find_changes(*, to_agentkit: bool) -> str:
-    """Return the query for the given keys whose documents differ from the state, and the clock value of the save."""
-    return f"""
-    SELECT array_agg(key), newest_run, {next_clock("clock", "newest_at", "last_event_at")} FROM (
-        SELECT {CLOCK} AS clock, newest.id AS newest_run, newest.snapshot_at AS newest_at,
-            {"newest.result -> 'state'" if to_agentkit else COLUMNS_AS_STATE} AS state,
-            (SELECT max(created_at) FROM "AgentWorkflowRunEvent" WHERE run_id = %(run)s) AS last_event_at
-        FROM {PROJECTS} p {NEWEST} WHERE p.id = %(project)s OFFSET 0
-    ) present
-    CROSS JOIN (SELECT %(given)s::jsonb AS documents OFFSET 0) given CROSS JOIN unnest(%(keys)s::text[]) key
-    WHERE state -> key IS DISTINCT FROM documents -> key
-    GROUP BY clock, newest_at, newest_run, last_event_at"""
-
-
-def update_columns(keys: tuple[str, ...], *, in_sync: bool) -> str:
-    """Return the statement that writes documents and the clock into the columns, and whether they are there then.
-
-    Where the snapshot was written too, the other columns must be as it says.
-    """
-    columns = ", ".join(f"\"{_BY_NAME[key].column}\" = given.state -> '{key}'" for key in keys)
-    snapshot = """(SELECT result -> 'state' FROM "AgentWorkflowRun" WHERE id = %(run)s)"""
-    others = tuple(key for key in ALL_KEYS if key not in keys)
-    written = (
-        is_written("%(at)s", snapshot, keys, untouched=others)
-        if in_sync
-        else is_written("%(at)s", "given.state", keys)
-    )
-    return f"""
-    UPDATE "Project" p SET {columns}, "stateUpdatedAt" = %(at)s
-    FROM (SELECT %(given)s::jsonb AS state OFFSET 0) given WHERE p.id = %(project)s
-    RETURNING {written}"""
 
 
 @dataclass(frozen=True)
@@ -111,6 +56,23 @@ class Saved:
     at: datetime | None = None
     changed: tuple[str, ...] = ()
     run_id: str | None = None
+
+
+class _Present(NamedTuple):
+    """What a save finds, under the locks.
+
+    Attributes:
+        usable: whether a clock value can follow the project's clocks.
+        changed: the given keys whose documents differ from those of the home that is written.
+        next_clock: the clock value of the save.
+    """
+
+    standing: str
+    has_columns: bool
+    usable: bool
+    changed: list[str] | None
+    newest_run: str | None
+    next_clock: datetime
 
 
 def save(project_id: str, *, run: str | None = None, **documents: Any) -> Saved:
@@ -143,20 +105,27 @@ def save(project_id: str, *, run: str | None = None, **documents: Any) -> Saved:
             at least 6,000 levels by default.
     """
     given = _encode(documents)
-    with seeing_others("State cannot be saved"), connection.cursor() as cursor:
-        _lock(cursor, project_id, run)
+    parameters = {
+        "project": possible_id(project_id),
+        "run": None if run is None else possible_id(run),
+        **_as_parameters(given),
+    }
+    likely_to_agentkit = gates.agentkit_writes(project_id)
+    with beginning("State cannot be saved") as first:
+        present = _lock(project_id, run, parameters, first, to_agentkit=likely_to_agentkit)
         # Inside the transaction: an operator who closes a gate and waits for older transactions waits for this one.
         to_agentkit, to_legacy = _homes_to_write(project_id)
-        standing, has_columns = _read_standing(cursor, project_id)
-        if has_columns:
-            _bring_up(cursor, project_id, standing, to_agentkit=to_agentkit, to_legacy=to_legacy)
-        else:
+        if not present.usable:
+            raise NotWritten(project_id, UNUSABLE)
+        if not present.has_columns:
             to_agentkit, to_legacy = to_agentkit or gates.stored_answers(project_id).agentkit_writes, False
             if not to_agentkit:
                 raise StateWriteDisabled(project_id, has_columns=False)
-            if standing == Standing.EMPTY:
-                _take_in_columns(cursor, project_id)
-        return _apply(cursor, project_id, given, run, to_agentkit=to_agentkit, to_legacy=to_legacy)
+        if _bring_up(project_id, present, to_agentkit=to_agentkit, to_legacy=to_legacy) or (
+            to_agentkit != likely_to_agentkit
+        ):
+            present = _look(parameters, to_agentkit=to_agentkit)
+        return _write(project_id, given, run, present, parameters, to_agentkit=to_agentkit, to_legacy=to_legacy)
 
 
 def refuse_unwritable(project_id: str) -> None:
@@ -197,15 +166,21 @@ def _encode(documents: dict[str, Any]) -> dict[str, str | None]:
     }
 
 
-def _lock(cursor: CursorWrapper, project_id: str, run: str | None) -> None:
-    """Lock the project, then the run. Every writer takes the locks in this order."""
-    cursor.execute(LOCK_PROJECT, [possible_id(project_id)])
-    if not cursor.rowcount:
+def _lock(
+    project_id: str, run: str | None, parameters: Mapping[str, Any], first: str, *, to_agentkit: bool
+) -> _Present:
+    """Lock the project, then the run, and look at the project. Every writer takes the locks in this order."""
+    locks = [LOCK_PROJECT] if run is None else [LOCK_PROJECT, LOCK_RUN]
+    look = LOOK_AT_SNAPSHOT if to_agentkit else LOOK_AT_COLUMNS
+    project, *runs, present = run_round([*locks, look], parameters, first=first)
+    if project is None or present is None:
         raise missing(project_id)
-    if run is None:
-        return
-    cursor.execute(LOCK_RUN, [possible_id(run)])
-    row = cursor.fetchone()
+    if run is not None:
+        _check_run(run, project_id, *runs)
+    return _Present._make(present)
+
+
+def _check_run(run: str, project_id: str, row: tuple[Any, ...] | None) -> None:
     if row is None:
         raise UnsuitableRun(run, "there is no such run")
     if row[0] != project_id:
@@ -215,28 +190,38 @@ def _lock(cursor: CursorWrapper, project_id: str, run: str | None) -> None:
         raise UnsuitableRun(run, f"it is {row[1]}, and only a running run takes changes; {way_out}")
 
 
-def _bring_up(
-    cursor: CursorWrapper, project_id: str, standing: Standing, *, to_agentkit: bool, to_legacy: bool
-) -> None:
-    """Bring each home that will be written up to the one that is ahead."""
-    if standing == Standing.FORKED:
-        preferred = "agentkit" if gates.agentkit_reads(project_id) else "legacy"
-        if settle(cursor, [project_id], preferred).refused:
-            raise NotWritten(project_id, REFUSED)
-        standing, _ = _read_standing(cursor, project_id)
-    if to_agentkit and standing in (Standing.LEGACY_AHEAD, Standing.EMPTY):
-        _take_in_columns(cursor, project_id)
-    if to_legacy and standing == Standing.AGENTKIT_AHEAD and fill_columns(cursor, [project_id]).refused:
-        raise NotWritten(project_id, REFUSED)
+def _look(parameters: Mapping[str, Any], *, to_agentkit: bool) -> _Present:
+    """Look at the locked project again. What it returns stays true while the lock is held."""
+    (row,) = run_round([LOOK_AT_SNAPSHOT if to_agentkit else LOOK_AT_COLUMNS], parameters)
+    present = _Present._make(row or ())
+    if not present.usable:
+        raise NotWritten(parameters["project"], UNUSABLE)
+    return present
 
 
-def _read_standing(cursor: CursorWrapper, project_id: str) -> tuple[Standing, bool]:
-    """Return the locked project's standing, and whether the columns exist. Both stay true while the lock is held."""
+def _bring_up(project_id: str, present: _Present, *, to_agentkit: bool, to_legacy: bool) -> bool:
+    """Bring each home that will be written up to the one that is ahead, and return whether one was not."""
+    standing, was_forked = Standing(present.standing), present.standing == Standing.FORKED
+    with connection.cursor() as cursor:
+        if was_forked and present.has_columns:
+            preferred = "agentkit" if gates.agentkit_reads(project_id) else "legacy"
+            if settle(cursor, [project_id], preferred).refused:
+                raise NotWritten(project_id, REFUSED)
+            standing = _standing(cursor, project_id)
+        is_older = standing == Standing.EMPTY or (standing == Standing.LEGACY_AHEAD and present.has_columns)
+        if to_agentkit and is_older:
+            _take_in_columns(cursor, project_id)
+            return True
+        if to_legacy and standing == Standing.AGENTKIT_AHEAD:
+            if fill_columns(cursor, [project_id]).refused:
+                raise NotWritten(project_id, REFUSED)
+            return True
+    return was_forked
+
+
+def _standing(cursor: CursorWrapper, project_id: str) -> Standing:
     cursor.execute(READ_STANDING, [project_id])
-    standing, has_columns, usable = cursor.fetchone()
-    if not usable:
-        raise NotWritten(project_id, UNUSABLE)
-    return Standing(standing), has_columns
+    return Standing(cursor.fetchone()[0])
 
 
 def _take_in_columns(cursor: CursorWrapper, project_id: str) -> None:
@@ -245,37 +230,48 @@ def _take_in_columns(cursor: CursorWrapper, project_id: str) -> None:
     is_kept, has_clock = cursor.fetchone()
     if not has_clock:
         raise NotWritten(project_id, REFUSED)
-    if not is_kept and _read_standing(cursor, project_id)[0] in (Standing.LEGACY_AHEAD, Standing.EMPTY):
+    if not is_kept and _standing(cursor, project_id) in (Standing.LEGACY_AHEAD, Standing.EMPTY):
         raise NotWritten(project_id, "another run has the id of the snapshot of its columns")
 
 
-def _apply(
-    cursor: CursorWrapper,
+def _write(
     project_id: str,
     given: dict[str, str | None],
     run: str | None,
+    present: _Present,
+    parameters: dict[str, Any],
     *,
     to_agentkit: bool,
     to_legacy: bool,
 ) -> Saved:
-    """Write the documents that differ from what is there, at one clock value in all homes that are written."""
-    parameters: dict[str, Any] = {"project": project_id, "run": run, **_as_parameters(given)}
-    cursor.execute(find_changes(to_agentkit=to_agentkit), parameters)
-    row = cursor.fetchone()
-    if row is None:
+    """Write the documents that differ from what is there, at one clock value in all homes that are written.
+
+    Raises:
+        NotWritten: the newest snapshot is gone, or the columns are not as they were written.
+    """
+    if not present.changed:
         return Saved()
-    keys, newest_run, at = row
-    changed = {key: given[key] for key in given if key in keys}
-    parameters |= {"at": at, "newest": newest_run, "in_sync": to_legacy, **_as_parameters(changed)}
+    changed = {key: given[key] for key in given if key in present.changed}
+    run_id = (run or new_id()) if to_agentkit else None
+    parameters |= {
+        "run": run_id,
+        "at": present.next_clock,
+        "newest": present.newest_run,
+        "in_sync": to_legacy,
+        "parent": enclosing_event(run_id) if run_id else None,
+        **_as_parameters(changed),
+    }
+    statements = []
     if to_agentkit:
-        parameters["run"] = run or new_id()
-        _write_snapshot(cursor, parameters, is_new=run is None)
+        statements.append(WRITE_NEW_RUN if run is None else WRITE_GIVEN_RUN)
     if to_legacy:
-        cursor.execute(update_columns(tuple(changed), in_sync=to_agentkit), parameters)
-        if cursor.fetchone() != (True,):
-            raise NotWritten(project_id, REFUSED)
-    names = tuple(_BY_NAME[key].attribute for key in changed)
-    return Saved(at, names, parameters["run"] if to_agentkit else None)
+        statements.append(update_columns(tuple(changed), in_sync=to_agentkit))
+    rows = run_round(statements, parameters)
+    if to_agentkit and rows[0] != (True,):
+        raise NotWritten(project_id, "its newest snapshot was deleted at the same time")
+    if to_legacy and rows[-1] != (True,):
+        raise NotWritten(project_id, REFUSED)
+    return Saved(present.next_clock, tuple(_BY_NAME[key].attribute for key in changed), run_id)
 
 
 def _as_parameters(given: dict[str, str | None]) -> dict[str, Any]:
@@ -285,18 +281,3 @@ def _as_parameters(given: dict[str, str | None]) -> dict[str, Any]:
     """
     documents = ", ".join(f'"{key}": {document}' for key, document in given.items() if document is not None)
     return {"keys": list(given), "given": f"{{{documents}}}"}
-
-
-def _write_snapshot(cursor: CursorWrapper, parameters: dict[str, Any], *, is_new: bool) -> None:
-    """Write the newest snapshot's state with the changes as the run's snapshot, and the events of the save.
-
-    Raises:
-        NotWritten: the newest snapshot is gone.
-    """
-    if is_new:
-        cursor.execute(INSERT_RUN, parameters)
-    parameters |= {"parent": enclosing_event(parameters["run"])}
-    for statement in (INSERT_LIVE_EVENTS, WRITE_SNAPSHOT):
-        cursor.execute(statement, parameters)
-        if not cursor.rowcount:
-            raise NotWritten(parameters["project"], "its newest snapshot was deleted at the same time")

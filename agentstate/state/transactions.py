@@ -5,9 +5,9 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from django.db import connection
+from django.db import connection, transaction
 
-from agentstate.isolation import read_committed, stricter_level
+from agentstate.isolation import READ_COMMITTED, read_committed, stricter_level
 from agentstate.state.errors import UnsuitableTransaction
 
 if TYPE_CHECKING:
@@ -32,3 +32,17 @@ def seeing_others(refusal: str) -> Iterator[None]:
                 "Use a READ COMMITTED transaction, or none."
             )
         yield
+
+
+@contextmanager
+def beginning(refusal: str) -> Iterator[str]:
+    """Open a transaction as :func:`seeing_others` does, and yield the statement that its first round begins with.
+
+    So READ COMMITTED takes no round of its own. Inside the caller's transaction it is empty.
+    """
+    if connection.get_autocommit():
+        with transaction.atomic():
+            yield READ_COMMITTED
+    else:
+        with seeing_others(refusal):
+            yield ""

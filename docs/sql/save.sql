@@ -1,37 +1,100 @@
 -- Lock the project
-SELECT FROM "Project" WHERE id = %s FOR NO KEY UPDATE;
+SELECT FROM "Project" WHERE id = %(project)s FOR NO KEY UPDATE;
 
 -- Lock the given run
-SELECT project_id, status FROM "AgentWorkflowRun" WHERE id = %s FOR NO KEY UPDATE;
+SELECT project_id, status FROM "AgentWorkflowRun" WHERE id = %(run)s FOR NO KEY UPDATE;
 
--- Read the standing
-SELECT
-CASE
-    WHEN newest.snapshot_at IS NULL THEN CASE WHEN num_nonnulls(p."rfpNormJson", p."factsJson", p."coverageJson",
-        p."conflictLogJson", p."eligibilityJson") = 0 THEN 'empty' ELSE 'legacy_ahead' END
-    WHEN p."stateUpdatedAt" = newest.legacy_at THEN
-    CASE WHEN newest.snapshot_at = newest.legacy_at THEN 'in_sync' ELSE 'agentkit_ahead' END
-    WHEN newest.snapshot_at = newest.legacy_at THEN 'legacy_ahead'
-    ELSE 'forked'
-END, p.has_columns, p."stateUpdatedAt" BETWEEN '0002-01-01 00:00+00'::timestamptz AND
-    '9999-01-01 00:00+00'::timestamptz AND (newest.snapshot_at BETWEEN '0002-01-01 00:00+00'::timestamptz AND
-    '9999-01-01 00:00+00'::timestamptz) IS NOT FALSE
+-- Read the standing, and what changes in the AgentKit home
+SELECT standing, has_columns, usable,
+(SELECT array_agg(key) FROM unnest(%(keys)s::text[]) key WHERE state -> key IS DISTINCT FROM documents -> key),
+newest_run, greatest(clock_timestamp(), CASE WHEN clock < '9999-01-01 00:00+00'::timestamptz THEN clock + interval
+    '1 microsecond' END, CASE WHEN newest_at < '9999-01-01 00:00+00'::timestamptz THEN newest_at + interval
+    '1 microsecond' END, CASE WHEN last_event_at < '9999-01-01 00:00+00'::timestamptz THEN last_event_at + interval
+    '1 microsecond' END)
 FROM (
-    SELECT project.* FROM (SELECT NULL::json AS "rfpNormJson", NULL::json AS "factsJson", NULL::json AS "coverageJson",
-        NULL::json AS "conflictLogJson", NULL::json AS "eligibilityJson") missing CROSS JOIN LATERAL (
-        SELECT id, "stateUpdatedAt", "rfpNormJson"::jsonb AS "rfpNormJson", "factsJson"::jsonb AS "factsJson",
-            "coverageJson"::jsonb AS "coverageJson", "conflictLogJson"::jsonb AS "conflictLogJson",
-            "eligibilityJson"::jsonb AS "eligibilityJson",
-        'jsonb'::regtype IN (pg_typeof("rfpNormJson"), pg_typeof("factsJson"), pg_typeof("coverageJson"),
-            pg_typeof("conflictLogJson"), pg_typeof("eligibilityJson")) AS has_columns
-        FROM "Project"
-    ) project
-) p
-LEFT JOIN LATERAL (
-    SELECT run.id, run.snapshot_at, run.legacy_at, run.result FROM "AgentWorkflowRun" run
-    WHERE run.project_id = p.id AND run.snapshot_at IS NOT NULL
-    ORDER BY run.snapshot_at DESC LIMIT 1
-) newest ON true WHERE p.id = %s;
+    SELECT
+    CASE
+        WHEN newest.snapshot_at IS NULL THEN CASE WHEN num_nonnulls(p."rfpNormJson", p."factsJson", p."coverageJson",
+            p."conflictLogJson", p."eligibilityJson") = 0 THEN 'empty' ELSE 'legacy_ahead' END
+        WHEN p."stateUpdatedAt" = newest.legacy_at THEN
+        CASE WHEN newest.snapshot_at = newest.legacy_at THEN 'in_sync' ELSE 'agentkit_ahead' END
+        WHEN newest.snapshot_at = newest.legacy_at THEN 'legacy_ahead'
+        ELSE 'forked'
+    END AS standing, p.has_columns,
+    p."stateUpdatedAt" BETWEEN '0002-01-01 00:00+00'::timestamptz AND '9999-01-01 00:00+00'::timestamptz AND
+        (newest.snapshot_at BETWEEN '0002-01-01 00:00+00'::timestamptz AND '9999-01-01 00:00+00'::timestamptz) IS NOT
+        FALSE AS usable,
+    p."stateUpdatedAt" AS clock, newest.id AS newest_run, newest.snapshot_at AS newest_at, newest.result -> 'state' AS
+        state,
+    (SELECT max(created_at) FROM "AgentWorkflowRunEvent" WHERE run_id = %(run)s) AS last_event_at
+    FROM (
+        SELECT project.* FROM (SELECT NULL::json AS "rfpNormJson", NULL::json AS "factsJson", NULL::json AS
+            "coverageJson", NULL::json AS "conflictLogJson", NULL::json AS "eligibilityJson") missing CROSS JOIN
+            LATERAL (
+            SELECT id, "stateUpdatedAt", "rfpNormJson"::jsonb AS "rfpNormJson", "factsJson"::jsonb AS "factsJson",
+                "coverageJson"::jsonb AS "coverageJson", "conflictLogJson"::jsonb AS "conflictLogJson",
+                "eligibilityJson"::jsonb AS "eligibilityJson",
+            'jsonb'::regtype IN (pg_typeof("rfpNormJson"), pg_typeof("factsJson"), pg_typeof("coverageJson"),
+                pg_typeof("conflictLogJson"), pg_typeof("eligibilityJson")) AS has_columns
+            FROM "Project"
+        ) project
+    ) p
+    LEFT JOIN LATERAL (
+        SELECT run.id, run.snapshot_at, run.legacy_at, run.result FROM "AgentWorkflowRun" run
+        WHERE run.project_id = p.id AND run.snapshot_at IS NOT NULL
+        ORDER BY run.snapshot_at DESC LIMIT 1
+    ) newest ON true WHERE p.id = %(project)s OFFSET 0
+) present
+CROSS JOIN (SELECT %(given)s::jsonb AS documents OFFSET 0) given;
+
+-- The same if only the columns are written
+SELECT standing, has_columns, usable,
+(SELECT array_agg(key) FROM unnest(%(keys)s::text[]) key WHERE state -> key IS DISTINCT FROM documents -> key),
+newest_run, greatest(clock_timestamp(), CASE WHEN clock < '9999-01-01 00:00+00'::timestamptz THEN clock + interval
+    '1 microsecond' END, CASE WHEN newest_at < '9999-01-01 00:00+00'::timestamptz THEN newest_at + interval
+    '1 microsecond' END, CASE WHEN last_event_at < '9999-01-01 00:00+00'::timestamptz THEN last_event_at + interval
+    '1 microsecond' END)
+FROM (
+    SELECT
+    CASE
+        WHEN newest.snapshot_at IS NULL THEN CASE WHEN num_nonnulls(p."rfpNormJson", p."factsJson", p."coverageJson",
+            p."conflictLogJson", p."eligibilityJson") = 0 THEN 'empty' ELSE 'legacy_ahead' END
+        WHEN p."stateUpdatedAt" = newest.legacy_at THEN
+        CASE WHEN newest.snapshot_at = newest.legacy_at THEN 'in_sync' ELSE 'agentkit_ahead' END
+        WHEN newest.snapshot_at = newest.legacy_at THEN 'legacy_ahead'
+        ELSE 'forked'
+    END AS standing, p.has_columns,
+    p."stateUpdatedAt" BETWEEN '0002-01-01 00:00+00'::timestamptz AND '9999-01-01 00:00+00'::timestamptz AND
+        (newest.snapshot_at BETWEEN '0002-01-01 00:00+00'::timestamptz AND '9999-01-01 00:00+00'::timestamptz) IS NOT
+        FALSE AS usable,
+    p."stateUpdatedAt" AS clock, newest.id AS newest_run, newest.snapshot_at AS newest_at,
+    CASE WHEN num_nulls(p."rfpNormJson", p."factsJson", p."coverageJson", p."conflictLogJson", p."eligibilityJson") = 0
+        THEN jsonb_build_object('rfpNorm', p."rfpNormJson", 'facts', p."factsJson", 'coverage', p."coverageJson",
+        'conflictLog', p."conflictLogJson", 'eligibility', p."eligibilityJson")
+        ELSE (SELECT coalesce(jsonb_object_agg(key, document) FILTER (WHERE document IS NOT NULL), '{}')
+            FROM (VALUES ('rfpNorm', p."rfpNormJson"), ('facts', p."factsJson"), ('coverage', p."coverageJson"),
+                ('conflictLog', p."conflictLogJson"), ('eligibility', p."eligibilityJson")) documents (key, document))
+    END AS state,
+    (SELECT max(created_at) FROM "AgentWorkflowRunEvent" WHERE run_id = %(run)s) AS last_event_at
+    FROM (
+        SELECT project.* FROM (SELECT NULL::json AS "rfpNormJson", NULL::json AS "factsJson", NULL::json AS
+            "coverageJson", NULL::json AS "conflictLogJson", NULL::json AS "eligibilityJson") missing CROSS JOIN
+            LATERAL (
+            SELECT id, "stateUpdatedAt", "rfpNormJson"::jsonb AS "rfpNormJson", "factsJson"::jsonb AS "factsJson",
+                "coverageJson"::jsonb AS "coverageJson", "conflictLogJson"::jsonb AS "conflictLogJson",
+                "eligibilityJson"::jsonb AS "eligibilityJson",
+            'jsonb'::regtype IN (pg_typeof("rfpNormJson"), pg_typeof("factsJson"), pg_typeof("coverageJson"),
+                pg_typeof("conflictLogJson"), pg_typeof("eligibilityJson")) AS has_columns
+            FROM "Project"
+        ) project
+    ) p
+    LEFT JOIN LATERAL (
+        SELECT run.id, run.snapshot_at, run.legacy_at, run.result FROM "AgentWorkflowRun" run
+        WHERE run.project_id = p.id AND run.snapshot_at IS NOT NULL
+        ORDER BY run.snapshot_at DESC LIMIT 1
+    ) newest ON true WHERE p.id = %(project)s OFFSET 0
+) present
+CROSS JOIN (SELECT %(given)s::jsonb AS documents OFFSET 0) given;
 
 -- Take in columns that are ahead
 WITH columns AS MATERIALIZED (
@@ -154,88 +217,46 @@ clock AS (
 SELECT EXISTS (SELECT FROM kept),
 coalesce((SELECT at = clock FROM columns), true) OR coalesce((SELECT is_written FROM clock), false);
 
--- Find what changes in the AgentKit home
-SELECT array_agg(key), newest_run, greatest(clock_timestamp(), CASE WHEN clock < '9999-01-01 00:00+00'::timestamptz
-    THEN clock + interval '1 microsecond' END, CASE WHEN newest_at < '9999-01-01 00:00+00'::timestamptz THEN newest_at
-    + interval '1 microsecond' END, CASE WHEN last_event_at < '9999-01-01 00:00+00'::timestamptz THEN last_event_at +
-    interval '1 microsecond' END) FROM (
-    SELECT p."stateUpdatedAt" AS clock, newest.id AS newest_run, newest.snapshot_at AS newest_at,
-    newest.result -> 'state' AS state,
-    (SELECT max(created_at) FROM "AgentWorkflowRunEvent" WHERE run_id = %(run)s) AS last_event_at
-    FROM (
-        SELECT project.* FROM (SELECT NULL::json AS "rfpNormJson", NULL::json AS "factsJson", NULL::json AS
-            "coverageJson", NULL::json AS "conflictLogJson", NULL::json AS "eligibilityJson") missing CROSS JOIN
-            LATERAL (
-            SELECT id, "stateUpdatedAt", "rfpNormJson"::jsonb AS "rfpNormJson", "factsJson"::jsonb AS "factsJson",
-                "coverageJson"::jsonb AS "coverageJson", "conflictLogJson"::jsonb AS "conflictLogJson",
-                "eligibilityJson"::jsonb AS "eligibilityJson",
-            'jsonb'::regtype IN (pg_typeof("rfpNormJson"), pg_typeof("factsJson"), pg_typeof("coverageJson"),
-                pg_typeof("conflictLogJson"), pg_typeof("eligibilityJson")) AS has_columns
-            FROM "Project"
-        ) project
-    ) p
-    LEFT JOIN LATERAL (
-        SELECT run.id, run.snapshot_at, run.legacy_at, run.result FROM "AgentWorkflowRun" run
-        WHERE run.project_id = p.id AND run.snapshot_at IS NOT NULL
-        ORDER BY run.snapshot_at DESC LIMIT 1
-    ) newest ON true WHERE p.id = %(project)s OFFSET 0
-) present
-CROSS JOIN (SELECT %(given)s::jsonb AS documents OFFSET 0) given CROSS JOIN unnest(%(keys)s::text[]) key
-WHERE state -> key IS DISTINCT FROM documents -> key
-GROUP BY clock, newest_at, newest_run, last_event_at;
+-- Read the standing after that, or after a merge
+SELECT
+CASE
+    WHEN newest.snapshot_at IS NULL THEN CASE WHEN num_nonnulls(p."rfpNormJson", p."factsJson", p."coverageJson",
+        p."conflictLogJson", p."eligibilityJson") = 0 THEN 'empty' ELSE 'legacy_ahead' END
+    WHEN p."stateUpdatedAt" = newest.legacy_at THEN
+    CASE WHEN newest.snapshot_at = newest.legacy_at THEN 'in_sync' ELSE 'agentkit_ahead' END
+    WHEN newest.snapshot_at = newest.legacy_at THEN 'legacy_ahead'
+    ELSE 'forked'
+END FROM (
+    SELECT project.* FROM (SELECT NULL::json AS "rfpNormJson", NULL::json AS "factsJson", NULL::json AS "coverageJson",
+        NULL::json AS "conflictLogJson", NULL::json AS "eligibilityJson") missing CROSS JOIN LATERAL (
+        SELECT id, "stateUpdatedAt", "rfpNormJson"::jsonb AS "rfpNormJson", "factsJson"::jsonb AS "factsJson",
+            "coverageJson"::jsonb AS "coverageJson", "conflictLogJson"::jsonb AS "conflictLogJson",
+            "eligibilityJson"::jsonb AS "eligibilityJson",
+        'jsonb'::regtype IN (pg_typeof("rfpNormJson"), pg_typeof("factsJson"), pg_typeof("coverageJson"),
+            pg_typeof("conflictLogJson"), pg_typeof("eligibilityJson")) AS has_columns
+        FROM "Project"
+    ) project
+) p
+LEFT JOIN LATERAL (
+    SELECT run.id, run.snapshot_at, run.legacy_at, run.result FROM "AgentWorkflowRun" run
+    WHERE run.project_id = p.id AND run.snapshot_at IS NOT NULL
+    ORDER BY run.snapshot_at DESC LIMIT 1
+) newest ON true WHERE p.id = %s;
 
--- Find what changes if only the columns are written
-SELECT array_agg(key), newest_run, greatest(clock_timestamp(), CASE WHEN clock < '9999-01-01 00:00+00'::timestamptz
-    THEN clock + interval '1 microsecond' END, CASE WHEN newest_at < '9999-01-01 00:00+00'::timestamptz THEN newest_at
-    + interval '1 microsecond' END, CASE WHEN last_event_at < '9999-01-01 00:00+00'::timestamptz THEN last_event_at +
-    interval '1 microsecond' END) FROM (
-    SELECT p."stateUpdatedAt" AS clock, newest.id AS newest_run, newest.snapshot_at AS newest_at,
-    CASE WHEN num_nulls(p."rfpNormJson", p."factsJson", p."coverageJson", p."conflictLogJson", p."eligibilityJson") = 0
-        THEN jsonb_build_object('rfpNorm', p."rfpNormJson", 'facts', p."factsJson", 'coverage', p."coverageJson",
-        'conflictLog', p."conflictLogJson", 'eligibility', p."eligibilityJson")
-        ELSE (SELECT coalesce(jsonb_object_agg(key, document) FILTER (WHERE document IS NOT NULL), '{}')
-            FROM (VALUES ('rfpNorm', p."rfpNormJson"), ('facts', p."factsJson"), ('coverage', p."coverageJson"),
-                ('conflictLog', p."conflictLogJson"), ('eligibility', p."eligibilityJson")) documents (key, document))
-    END AS state,
-    (SELECT max(created_at) FROM "AgentWorkflowRunEvent" WHERE run_id = %(run)s) AS last_event_at
-    FROM (
-        SELECT project.* FROM (SELECT NULL::json AS "rfpNormJson", NULL::json AS "factsJson", NULL::json AS
-            "coverageJson", NULL::json AS "conflictLogJson", NULL::json AS "eligibilityJson") missing CROSS JOIN
-            LATERAL (
-            SELECT id, "stateUpdatedAt", "rfpNormJson"::jsonb AS "rfpNormJson", "factsJson"::jsonb AS "factsJson",
-                "coverageJson"::jsonb AS "coverageJson", "conflictLogJson"::jsonb AS "conflictLogJson",
-                "eligibilityJson"::jsonb AS "eligibilityJson",
-            'jsonb'::regtype IN (pg_typeof("rfpNormJson"), pg_typeof("factsJson"), pg_typeof("coverageJson"),
-                pg_typeof("conflictLogJson"), pg_typeof("eligibilityJson")) AS has_columns
-            FROM "Project"
-        ) project
-    ) p
-    LEFT JOIN LATERAL (
-        SELECT run.id, run.snapshot_at, run.legacy_at, run.result FROM "AgentWorkflowRun" run
-        WHERE run.project_id = p.id AND run.snapshot_at IS NOT NULL
-        ORDER BY run.snapshot_at DESC LIMIT 1
-    ) newest ON true WHERE p.id = %(project)s OFFSET 0
-) present
-CROSS JOIN (SELECT %(given)s::jsonb AS documents OFFSET 0) given CROSS JOIN unnest(%(keys)s::text[]) key
-WHERE state -> key IS DISTINCT FROM documents -> key
-GROUP BY clock, newest_at, newest_run, last_event_at;
-
--- Make a run if none was given
-INSERT INTO "AgentWorkflowRun" (id, workflow_id, project_id, status, input, started_at, completed_at)
-VALUES (%(run)s, 'direct_write', %(project)s, 'succeeded', '{"source": "direct_write"}', %(at)s, %(at)s);
-
--- Write the events
-WITH changed AS MATERIALIZED (
-    SELECT key, given.state -> key AS after, newest.result -> 'state' -> key AS before
-    FROM unnest(%(keys)s::text[]) key CROSS JOIN (SELECT %(given)s::jsonb AS state OFFSET 0) given
-    CROSS JOIN "AgentWorkflowRun" newest WHERE newest.id = %(newest)s
+-- Write a new run with the snapshot, and the events
+WITH given AS MATERIALIZED (SELECT %(given)s::jsonb AS state),
+newest AS MATERIALIZED (
+    SELECT legacy_at, result -> 'state' AS state FROM "AgentWorkflowRun" WHERE id = %(newest)s
+), changed AS MATERIALIZED (
+    SELECT key, given.state -> key AS after, newest.state -> key AS before
+    FROM unnest(%(keys)s::text[]) key CROSS JOIN given CROSS JOIN newest
 ), events AS (
     SELECT 1 AS part, 1::bigint AS position, 'state.changed' AS type,
     coalesce(jsonb_object_agg(key, after) FILTER (WHERE after IS NOT NULL), '{}')
     || CASE WHEN bool_or(after IS NULL)
         THEN jsonb_build_object('absent', jsonb_agg(key) FILTER (WHERE after IS NULL)) ELSE '{}' END
     AS payload
-    FROM changed
+    FROM changed HAVING count(*) > 0
     UNION ALL
     SELECT 2, 1, 'coverage.delta', jsonb_build_object('from', was, 'to', now) FROM (
         SELECT CASE WHEN jsonb_typeof(before -> 'score') = 'number' THEN before -> 'score' END AS was, CASE WHEN
@@ -276,19 +297,89 @@ WITH changed AS MATERIALIZED (
                     ELSE CASE WHEN jsonb_typeof(before) = 'object' AND jsonb_typeof(before -> 'items') = 'array'
                         THEN before -> 'items' ELSE jsonb_build_array(before) END
             END) earlier WHERE earlier = entry)) item WHERE key = 'eligibility'
+), snapshot AS (
+    INSERT INTO "AgentWorkflowRun" (id, workflow_id, project_id, status, input, result, started_at, completed_at,
+        snapshot_at, legacy_at)
+    SELECT %(run)s, 'direct_write', %(project)s, 'succeeded', '{"source": "direct_write"}', jsonb_build_object('state',
+        newest.state - %(keys)s::text[] || given.state),
+    %(at)s::timestamptz, %(at)s::timestamptz, %(at)s::timestamptz, CASE WHEN %(in_sync)s::boolean THEN
+        %(at)s::timestamptz ELSE newest.legacy_at END
+    FROM newest CROSS JOIN given RETURNING 1
+), written AS (
+    INSERT INTO "AgentWorkflowRunEvent" (id, run_id, type, payload, created_at, parent_id)
+    SELECT 'c' || left(replace(gen_random_uuid()::text, '-', ''), 23), %(run)s, type, payload, %(at)s::timestamptz
+    + (row_number() OVER (ORDER BY part, position) - 1) * interval '1 microsecond', %(parent)s
+    FROM events RETURNING 1
 )
-INSERT INTO "AgentWorkflowRunEvent" (id, run_id, type, payload, created_at, parent_id)
-SELECT 'c' || left(replace(gen_random_uuid()::text, '-', ''), 23), %(run)s, type, payload,
-%(at)s + (row_number() OVER (ORDER BY part, position) - 1) * interval '1 microsecond', %(parent)s
-FROM events;
+SELECT EXISTS (SELECT FROM snapshot) AND EXISTS (SELECT FROM written);
 
--- Write the snapshot
-UPDATE "AgentWorkflowRun" run SET snapshot_at = %(at)s,
-legacy_at = CASE WHEN %(in_sync)s THEN %(at)s ELSE newest.legacy_at END,
-result = CASE jsonb_typeof(run.result) WHEN 'object' THEN run.result ELSE '{}' END
-|| jsonb_build_object('state', (newest.result -> 'state') - %(keys)s::text[] || given.state)
-FROM "AgentWorkflowRun" newest, (SELECT %(given)s::jsonb AS state OFFSET 0) given
-WHERE run.id = %(run)s AND newest.id = %(newest)s;
+-- The same on the given run
+WITH given AS MATERIALIZED (SELECT %(given)s::jsonb AS state),
+newest AS MATERIALIZED (
+    SELECT legacy_at, result -> 'state' AS state FROM "AgentWorkflowRun" WHERE id = %(newest)s
+), changed AS MATERIALIZED (
+    SELECT key, given.state -> key AS after, newest.state -> key AS before
+    FROM unnest(%(keys)s::text[]) key CROSS JOIN given CROSS JOIN newest
+), events AS (
+    SELECT 1 AS part, 1::bigint AS position, 'state.changed' AS type,
+    coalesce(jsonb_object_agg(key, after) FILTER (WHERE after IS NOT NULL), '{}')
+    || CASE WHEN bool_or(after IS NULL)
+        THEN jsonb_build_object('absent', jsonb_agg(key) FILTER (WHERE after IS NULL)) ELSE '{}' END
+    AS payload
+    FROM changed HAVING count(*) > 0
+    UNION ALL
+    SELECT 2, 1, 'coverage.delta', jsonb_build_object('from', was, 'to', now) FROM (
+        SELECT CASE WHEN jsonb_typeof(before -> 'score') = 'number' THEN before -> 'score' END AS was, CASE WHEN
+            jsonb_typeof(after -> 'score') = 'number' THEN after -> 'score' END AS now
+        FROM changed WHERE key = 'coverage'
+    ) score WHERE was IS DISTINCT FROM now
+    UNION ALL
+    SELECT 3, position, CASE WHEN resolves THEN 'conflict.resolved' ELSE 'conflict.found' END, entry
+    FROM changed CROSS JOIN LATERAL (
+        SELECT entry, position, known.unresolved IS NOT NULL AS resolves
+        FROM jsonb_array_elements(CASE coalesce(jsonb_typeof(after), 'null')
+                WHEN 'array' THEN after WHEN 'null' THEN '[]' ELSE jsonb_build_array(after) END) WITH ORDINALITY item
+                    (entry, position)
+        LEFT JOIN (
+            SELECT DISTINCT CASE jsonb_typeof(earlier) WHEN 'object' THEN earlier - 'resolved' END AS unresolved
+            FROM jsonb_array_elements(CASE coalesce(jsonb_typeof(before), 'null')
+                    WHEN 'array' THEN before WHEN 'null' THEN '[]' ELSE jsonb_build_array(before) END) earlier
+        ) known ON known.unresolved = CASE WHEN entry -> 'resolved' <> 'null' THEN CASE jsonb_typeof(entry) WHEN
+            'object' THEN entry - 'resolved' END END
+        WHERE NOT EXISTS (
+            SELECT FROM jsonb_array_elements(CASE coalesce(jsonb_typeof(before), 'null')
+                    WHEN 'array' THEN before WHEN 'null' THEN '[]' ELSE jsonb_build_array(before) END) earlier WHERE
+                        earlier = entry)) item WHERE key = 'conflictLog'
+    UNION ALL
+    SELECT 4, position, 'eligibility.flag', entry
+    FROM changed CROSS JOIN LATERAL (
+        SELECT entry, position
+        FROM jsonb_array_elements(CASE coalesce(jsonb_typeof(after), 'null')
+                WHEN 'array' THEN after
+                WHEN 'null' THEN '[]'
+                ELSE CASE WHEN jsonb_typeof(after) = 'object' AND jsonb_typeof(after -> 'items') = 'array'
+                    THEN after -> 'items' ELSE jsonb_build_array(after) END
+        END) WITH ORDINALITY item (entry, position)
+        WHERE NOT EXISTS (
+            SELECT FROM jsonb_array_elements(CASE coalesce(jsonb_typeof(before), 'null')
+                    WHEN 'array' THEN before
+                    WHEN 'null' THEN '[]'
+                    ELSE CASE WHEN jsonb_typeof(before) = 'object' AND jsonb_typeof(before -> 'items') = 'array'
+                        THEN before -> 'items' ELSE jsonb_build_array(before) END
+            END) earlier WHERE earlier = entry)) item WHERE key = 'eligibility'
+), snapshot AS (
+    UPDATE "AgentWorkflowRun" run SET snapshot_at = %(at)s::timestamptz, legacy_at = CASE WHEN %(in_sync)s::boolean
+        THEN %(at)s::timestamptz ELSE newest.legacy_at END,
+    result = CASE jsonb_typeof(run.result) WHEN 'object' THEN run.result ELSE '{}' END || jsonb_build_object('state',
+        newest.state - %(keys)s::text[] || given.state)
+    FROM newest CROSS JOIN given WHERE run.id = %(run)s RETURNING 1
+), written AS (
+    INSERT INTO "AgentWorkflowRunEvent" (id, run_id, type, payload, created_at, parent_id)
+    SELECT 'c' || left(replace(gen_random_uuid()::text, '-', ''), 23), %(run)s, type, payload, %(at)s::timestamptz
+    + (row_number() OVER (ORDER BY part, position) - 1) * interval '1 microsecond', %(parent)s
+    FROM events RETURNING 1
+)
+SELECT EXISTS (SELECT FROM snapshot) AND EXISTS (SELECT FROM written);
 
 -- Write the columns beside the snapshot
 UPDATE "Project" p SET "rfpNormJson" = given.state -> 'rfpNorm', "factsJson" = given.state -> 'facts', "coverageJson" =
