@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from django.db import migrations, models
 from django.db.models import F, Func, Q, Value
+from django.db.models.lookups import Exact
 
 # The model names its reader.
 NAME = "AgentWorkflowRun_snapshot_idx"
 DROP = f'DROP INDEX CONCURRENTLY IF EXISTS "{NAME}"'
 CREATE = f"""
     CREATE INDEX CONCURRENTLY "{NAME}" ON "AgentWorkflowRun" (snapshot_at, hashtextextended(id, 0))
-    WHERE project_id IS NOT NULL AND snapshot_at IS NOT NULL"""
+    WHERE num_nonnulls(project_id, snapshot_at) = 2"""
 
 
 class Migration(migrations.Migration):
@@ -26,7 +27,17 @@ class Migration(migrations.Migration):
                     models.Index(
                         F("snapshot_at"),
                         Func(F("id"), Value(0), function="hashtextextended", output_field=models.BigIntegerField()),
-                        condition=Q(project__isnull=False, snapshot_at__isnull=False),
+                        condition=Q(
+                            Exact(
+                                Func(
+                                    F("project_id"),
+                                    F("snapshot_at"),
+                                    function="num_nonnulls",
+                                    output_field=models.IntegerField(),
+                                ),
+                                Value(2),
+                            )
+                        ),
                         name=NAME,
                     ),
                 ),

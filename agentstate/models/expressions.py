@@ -72,6 +72,16 @@ def lacks_snapshot() -> Func:
     return Func(F("snapshot_at"), function="num_nulls", output_field=IntegerField())
 
 
+def is_snapshot_of_project() -> Q:
+    """Return the condition that a run of a project carries a snapshot, for the index of all projects' snapshots.
+
+    With ``IS NOT NULL`` in that index, the planner may choose it to find one project's newest snapshot, and then reads
+    the snapshots of all others.
+    """
+    both = Func(F("project_id"), F("snapshot_at"), function="num_nonnulls", output_field=IntegerField())
+    return Q(Exact(both, Value(2)))
+
+
 def status_and_snapshot() -> Sql:
     """Return a run's status followed by 1 if it carries no snapshot, else by 0; for a backfilled run ``BACKFILLED``.
 

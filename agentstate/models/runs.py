@@ -20,6 +20,7 @@ from agentstate.models.expressions import (
     is_call,
     is_failed_call,
     is_failure,
+    is_snapshot_of_project,
     lacks_snapshot,
     of_project,
     project_hash,
@@ -204,7 +205,7 @@ class AgentWorkflowRun(models.Model):
             models.Index(
                 F("snapshot_at"),
                 id_hash(),
-                condition=Q(project__isnull=False, snapshot_at__isnull=False),
+                condition=is_snapshot_of_project(),
                 name="AgentWorkflowRun_snapshot_idx",
             ),
         ]

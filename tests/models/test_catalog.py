@@ -163,10 +163,7 @@ INDEXES = {
         "(project_id, snapshot_at)",  # the newest snapshot, and the foreign key's SET NULL
         "(hashtextextended(project_id, (0)::bigint), started_at)",  # a project's runs in order
         # the projects by their newest snapshots
-        (
-            "(snapshot_at, hashtextextended(id, (0)::bigint)) "
-            "WHERE ((project_id IS NOT NULL) AND (snapshot_at IS NOT NULL))"
-        ),
+        "(snapshot_at, hashtextextended(id, (0)::bigint)) WHERE (num_nonnulls(project_id, snapshot_at) = 2)",
         # the list of runs, and its filters
         (
             "((\nCASE\n    WHEN ((workflow_id = 'legacy_snapshot'::text) AND (status = 'succeeded'::text) AND "

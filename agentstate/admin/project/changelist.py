@@ -13,7 +13,7 @@ from agentstate.admin.shared.keyset import Keyset, KeysetPage
 from agentstate.admin.shared.paging import KeysetChangeList
 from agentstate.admin.shared.walking import walk
 from agentstate.models import AgentWorkflowRun, KeptVerification, Project
-from agentstate.models.expressions import id_hash
+from agentstate.models.expressions import id_hash, is_snapshot_of_project
 from agentstate.state.standing import Standing
 
 if TYPE_CHECKING:
@@ -126,7 +126,7 @@ class ProjectChangeList(KeysetChangeList):
     def _rows(self) -> tuple[QuerySet[Any], str, str]:
         """Return the rows that the list walks over, the SQL and the name of a row's project."""
         if self._order == SNAPSHOT:
-            snapshots = AgentWorkflowRun.objects.filter(snapshot_at__isnull=False, project__isnull=False)
+            snapshots = AgentWorkflowRun.objects.filter(is_snapshot_of_project())
             rows, project, pk = snapshots.alias(id_hash=id_hash()), '"AgentWorkflowRun".project_id', "project_id"
             self._say("This order has the projects with a snapshot.")
         else:

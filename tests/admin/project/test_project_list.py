@@ -170,7 +170,7 @@ def test_the_order_by_snapshots_has_an_index() -> None:
     with connection.cursor() as cursor:
         cursor.execute("SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off")
         cursor.execute(
-            """EXPLAIN SELECT id FROM "AgentWorkflowRun" WHERE snapshot_at IS NOT NULL AND project_id IS NOT NULL
+            """EXPLAIN SELECT id FROM "AgentWorkflowRun" WHERE num_nonnulls(project_id, snapshot_at) = 2
                ORDER BY snapshot_at DESC, hashtextextended(id, 0) DESC LIMIT 51"""
         )
         plan = "\n".join(line for (line,) in cursor.fetchall())
