@@ -258,7 +258,7 @@ def _write(
         "at": present.next_clock,
         "newest": present.newest_run,
         "in_sync": to_legacy,
-        "parent": enclosing_event(run_id) if run_id else None,
+        "parent": enclosing_event(run_id),
         **_as_parameters(changed),
     }
     statements = []
