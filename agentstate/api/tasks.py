@@ -2,14 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from django import VERSION
-
-if TYPE_CHECKING or VERSION < (6, 0):
-    from django_tasks import task
-else:
-    from django.tasks import task
+from agentstate.task_queue import task
 
 
 @task()

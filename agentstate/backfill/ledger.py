@@ -63,7 +63,7 @@ def ledger_entry(options: Recorded, outcome: Outcome, stop: threading.Event) -> 
         cursor.execute("SELECT pg_advisory_lock(%s, %s)", [PASSES, row.pk])
     entry = LedgerEntry(row.pk, outcome, stop)
     try:
-        with _heartbeat(entry):
+        with heartbeat(entry):
             yield entry
     except KeyboardInterrupt:
         with suppress(DatabaseError):
@@ -77,7 +77,7 @@ def ledger_entry(options: Recorded, outcome: Outcome, stop: threading.Event) -> 
 
 
 @contextmanager
-def _heartbeat(entry: LedgerEntry) -> Iterator[None]:
+def heartbeat(entry: LedgerEntry) -> Iterator[None]:
     """Report every two seconds that the pass is alive, also while a batch takes long or the pass waits."""
     ended = threading.Event()
 

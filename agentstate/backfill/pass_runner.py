@@ -85,10 +85,17 @@ def run_pass(
         else:
             with ledger.ledger_entry(options, this.outcome, stop) as entry:
                 this.run(entry, report=entry.report)
-                ledger.close_entries(options.direction, _all_steps(options))
-                _refresh_statistics(this.outcome.counts)
+                ledger.close_entries(options.direction, all_steps(options))
+                refresh_statistics(this.outcome.counts)
     this.outcome.seconds = time.monotonic() - started
     return this.outcome
+
+
+def run_steps(options: PassOptions, outcome: Outcome, stop: threading.Event, entry: ledger.LedgerEntry) -> None:
+    """Run the steps of a pass that an entry of the ledger exists for, and add to its outcome."""
+    with locks.held_for(options):
+        _refuse_without_columns(options)
+        _Pass(options, lambda _: None, stop, outcome).run(entry, report=entry.report)
 
 
 def _refuse_without_columns(options: PassOptions) -> None:
@@ -110,7 +117,7 @@ def _stages(options: PassOptions) -> list[list[Step]]:
     return [*stages, [MakeSessions(options)]] if options.sessions else stages
 
 
-def _all_steps(options: PassOptions) -> list[Step]:
+def all_steps(options: PassOptions) -> list[Step]:
     """Return the steps that can have left projects aside, including those that this pass skips."""
     return [step for steps in _stages(replace(options, sessions=True)) for step in steps]
 
@@ -118,9 +125,15 @@ def _all_steps(options: PassOptions) -> list[Step]:
 class _Pass:
     """A running pass."""
 
-    def __init__(self, options: PassOptions, progress: Callable[[Progress], None], stop: threading.Event) -> None:
+    def __init__(
+        self,
+        options: PassOptions,
+        progress: Callable[[Progress], None],
+        stop: threading.Event,
+        outcome: Outcome | None = None,
+    ) -> None:
         self.options = options
-        self.outcome = Outcome()
+        self.outcome = outcome or Outcome()
         self._first_failures: dict[str, Failure] = {}
         self._progress = progress
         self._stop = stop
@@ -183,7 +196,7 @@ class _Pass:
         accepted |= found - is_open
 
 
-def _refresh_statistics(counts: Counts) -> None:
+def refresh_statistics(counts: Counts) -> None:
     """Update the planner's statistics after many new rows, without waiting for autovacuum."""
     if counts.runs + counts.sessions >= MANY_ROWS:
         with connection.cursor() as cursor:

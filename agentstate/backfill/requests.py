@@ -2,9 +2,21 @@
 
 from __future__ import annotations
 
+from agentstate.backfill import fleet
 from agentstate.backfill.errors import BackfillError
 from agentstate.backfill.options import Pacing
 from agentstate.models.passes import BackfillPass, PassEnded
+
+
+class NoTasks(BackfillError):
+    """Django has no tasks framework."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "This Django has no tasks framework. Run pip install 'agentstate[fleet]', and name a queue in TASKS "
+            "(docs/fleet.md)."
+        )
+
 
 PAUSE, RESUME, CANCEL = "pause", "resume", "cancel"
 
@@ -31,12 +43,34 @@ def ask(entry: BackfillPass, what: str, by: str) -> None:
     Raises:
         CannotAsk: it has ended, or its process died.
     """
-    _refuse_dead(entry)
+    is_shared = entry.ranges.exists()
+    if not is_shared:
+        _refuse_dead(entry)
     act = {PAUSE: entry.pause, RESUME: entry.resume, CANCEL: entry.cancel}[what]
     try:
         act(by)
     except PassEnded as error:
         raise _ended(entry) from error
+    if is_shared and what == RESUME:
+        queue(entry)
+    elif is_shared and what == CANCEL:
+        fleet.cancel_unattended(entry)
+
+
+def queue(entry: BackfillPass) -> int:
+    """Queue the ranges of a shared pass that no worker is at, and return their number.
+
+    Raises:
+        NoTasks: Django has no tasks framework.
+    """
+    try:
+        from agentstate.backfill.tasks import move_range
+    except ImportError as error:
+        raise NoTasks from error
+    ranges = fleet.unqueued(entry)
+    for range_id in ranges:
+        move_range.enqueue(range_id)
+    return len(ranges)
 
 
 def set_pacing(entry: BackfillPass, by: str, **changes: float | None) -> Pacing:

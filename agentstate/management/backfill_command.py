@@ -70,11 +70,7 @@ class BackfillCommand(OperatorCommand):
         Raises:
             CommandError: the pass could not start, or the server failed.
         """
-        if options.prefer and not (options.selection.projects or everyone):
-            raise CommandError(
-                f"--prefer {options.prefer} decides for each project that it settles. Name them with --project, or "
-                "use --all."
-            )
+        self.refuse_undecided(options, everyone=everyone)
         report = ProgressReport(stream_of(self.stderr), verbosity)
         with operator_errors(), stopped_by_signals() as stop, report:
 
@@ -92,6 +88,18 @@ class BackfillCommand(OperatorCommand):
             raise SystemExit(INTERRUPTED)
         if outcome.left_aside and not options.dry_run:
             raise SystemExit(1)
+
+    def refuse_undecided(self, options: PassOptions, *, everyone: bool) -> None:
+        """Check that whoever lets one home win says for which projects.
+
+        Raises:
+            CommandError: they do not.
+        """
+        if options.prefer and not (options.selection.projects or everyone):
+            raise CommandError(
+                f"--prefer {options.prefer} decides for each project that it settles. Name them with --project, or "
+                "use --all."
+            )
 
     def _write_summary(self, options: PassOptions, outcome: Outcome) -> None:
         counts = outcome.counts

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from django.db import models
-from django.db.models import Case, Exists, F, Func, OuterRef, Q, Value, When
+from django.db.models import Case, Count, Exists, F, Func, OuterRef, Q, Value, When
 from django.db.models.functions import MD5, Cast
 
 from agentstate.models.runs import ClockTimestamp
@@ -85,8 +85,9 @@ class BackfillPassQuerySet(models.QuerySet["BackfillPass"]):
         )
 
     def mark_lost(self) -> int:
-        """Record that passes are lost, and return their number."""
-        lost = [entry.pk for entry in self.filter(outcome=BackfillPass.Outcome.RUNNING).with_state() if entry.is_lost]
+        """Record that passes are lost, and return their number. Shared ones can still be resumed."""
+        running = self.filter(outcome=BackfillPass.Outcome.RUNNING, ranges=None)
+        lost = [entry.pk for entry in running.with_state() if entry.is_lost]
         return self.filter(pk__in=lost).update(outcome=BackfillPass.Outcome.LOST, held="", ended_at=F("seen_at"))
 
 
@@ -194,6 +195,30 @@ class BackfillPass(models.Model):
         self.refresh_from_db()
 
 
+class Shares(NamedTuple):
+    """How the ranges of a shared pass are: all, done, those that workers are at, and those lost with their workers."""
+
+    total: int
+    done: int
+    workers: int
+    lost: int
+
+
+class PassRangeQuerySet(models.QuerySet["PassRange"]):
+    """Ranges by what happens with them."""
+
+    def shares(self, entry: BackfillPass) -> Shares:
+        """Count the ranges of a pass."""
+        status, alive = PassRange.Status, is_alive(RANGES)
+        counts = self.filter(entry=entry).aggregate(
+            total=Count("pk"),
+            done=Count("pk", filter=Q(status=status.DONE)),
+            workers=Count("pk", filter=Q(status=status.RUNNING) & alive),
+            lost=Count("pk", filter=Q(status=status.RUNNING) & ~alive),
+        )
+        return Shares(**counts)
+
+
 class PassRange(models.Model):
     """A range of ids of a pass that several workers share: one task of the site's queue."""
 
@@ -214,6 +239,8 @@ class PassRange(models.Model):
     seen_at = models.DateTimeField(null=True, blank=True)
     ended_at = models.DateTimeField(null=True, blank=True)
     error = models.TextField(default="", blank=True)
+
+    objects = PassRangeQuerySet.as_manager()
 
     class Meta:
         db_table = "AgentStatePassRange"

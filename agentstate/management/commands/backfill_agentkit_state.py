@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
-from django.core.management.base import CommandParser
+from django.core.management.base import CommandError, CommandParser
 
 from agentstate.backfill import Pacing, PassOptions
+from agentstate.backfill.fleet import PROJECTS_IN_RANGE, begin
+from agentstate.backfill.requests import queue
+from agentstate.management.arguments import positive
 from agentstate.management.backfill_command import BackfillCommand, make_selection
+from agentstate.management.errors import operator_errors
+from agentstate.management.text import counted
 from agentstate.models.passes import Direction
 
 
@@ -26,6 +32,18 @@ class Command(BackfillCommand):
         parser.add_argument(
             "--no-sessions", action="store_false", dest="sessions", help="Make no sessions of the chats."
         )
+        parser.add_argument(
+            "--enqueue",
+            action="store_true",
+            help="Cut all projects into ranges, and put each into the site's task queue for a fleet of workers.",
+        )
+        parser.add_argument(
+            "--range-size",
+            type=positive,
+            default=PROJECTS_IN_RANGE,
+            metavar="N",
+            help=f"With --enqueue: projects in a range (default: {PROJECTS_IN_RANGE}).",
+        )
 
     def handle(
         self,
@@ -38,6 +56,8 @@ class Command(BackfillCommand):
         limit: int | None,
         sessions: bool,
         prefer: str | None,
+        enqueue: bool,
+        range_size: int,
         target_seconds: float,
         sleep_ratio: float,
         max_lag: float | None,
@@ -55,4 +75,21 @@ class Command(BackfillCommand):
             sessions=sessions,
             prefer=prefer,
         )
-        self.run(options, everyone=everyone, output=output, verbosity=verbosity)
+        if enqueue:
+            self._enqueue(options, range_size, everyone=everyone, output=output)
+        else:
+            self.run(options, everyone=everyone, output=output, verbosity=verbosity)
+
+    def _enqueue(self, options: PassOptions, range_size: int, *, everyone: bool, output: str) -> None:
+        if options.dry_run or options.selection.projects or options.selection.limit:
+            raise CommandError("--enqueue is for all projects. Leave out --dry-run, --project and --limit.")
+        self.refuse_undecided(options, everyone=everyone)
+        with operator_errors():
+            entry = begin(options, range_size)
+            count = queue(entry)
+        if output == "json":
+            self.stdout.write(json.dumps({"pass": entry.pk, "ranges": count}))
+        else:
+            self.stdout.write(
+                f"Pass {entry.pk}: {counted(count, 'range')} queued. Run manage.py agentkit_pass list to follow it."
+            )

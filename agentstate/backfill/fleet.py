@@ -1,0 +1,238 @@
+"""A forward pass that many workers share: its ranges of ids are tasks of the site's queue.
+
+A range is idempotent and needs no order. A queue that delivers one twice does no harm, and one that was lost with its
+worker is queued again by the next worker that ends a range, or by ``agentkit_pass resume``.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING
+
+from django.db import DatabaseError, connection
+from django.db.models import F, Q
+
+from agentstate.actors import actor
+from agentstate.backfill import ledger
+from agentstate.backfill.errors import BackfillError, refuse_foreign_changes
+from agentstate.backfill.locks import release
+from agentstate.backfill.options import PassOptions, Selection
+from agentstate.backfill.outcome import Counts, Outcome
+from agentstate.backfill.pass_runner import all_steps, refresh_statistics, run_steps
+from agentstate.backfill.transactions import pass_transaction
+from agentstate.models.passes import PASSES, RANGES, BackfillPass, Direction, PassRange, is_alive
+from agentstate.models.runs import ClockTimestamp
+from agentstate.row_security import refuse_hidden_rows
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+PROJECTS_IN_RANGE = 10_000
+# The last id of each range, of all projects that there are now. Later ones wait for the next pass.
+_CUT = """
+    SELECT max(id) FROM (SELECT id, (row_number() OVER (ORDER BY id) - 1) / %s AS range FROM "Project") numbered
+    GROUP BY range ORDER BY range"""
+
+
+class RangeOfNoPass(BackfillError):
+    """The queue delivered a range that the ledger does not have."""
+
+
+def begin(options: PassOptions, size: int) -> BackfillPass:
+    """Record a pass with its ranges, each of so many projects. None is queued yet.
+
+    Raises:
+        RowsHidden: row-level security hides rows from this role; nothing was done.
+    """
+    refuse_foreign_changes()
+    refuse_hidden_rows()
+    with pass_transaction() as cursor:
+        BackfillPass.objects.mark_lost()
+        entry = BackfillPass.objects.create(
+            direction=options.direction,
+            options=options.as_json(),
+            requested_by=actor(),
+            started_at=ClockTimestamp(),
+            seen_at=ClockTimestamp(),
+        )
+        cursor.execute(_CUT, [size])
+        ends: list[str] = [end for (end,) in cursor.fetchall()]
+        PassRange.objects.bulk_create(
+            PassRange(entry=entry, number=number, above=above, up_to=up_to)
+            for number, (above, up_to) in enumerate(zip([None, *ends[:-1]], ends, strict=True) if ends else (), 1)
+        )
+        if not ends:
+            _end_if_done(entry.pk)
+    return entry
+
+
+def unqueued(entry: BackfillPass) -> list[int]:
+    """Return the ranges of a pass that no worker is at and that are not done, and mark them as waiting."""
+    with pass_transaction():
+        ranges = PassRange.objects.filter(entry=entry).exclude(status=PassRange.Status.DONE)
+        unattended = list(
+            ranges.filter(Q(status=PassRange.Status.WAITING) | ~is_alive(RANGES)).values_list("pk", flat=True)
+        )
+        PassRange.objects.filter(pk__in=unattended).update(status=PassRange.Status.WAITING)
+    return unattended
+
+
+def work(range_id: int, queue_again: Callable[[int], object]) -> str:
+    """Move a range, and return how that ended. Do nothing where the pass is paused or has ended.
+
+    Args:
+        range_id: from the queue.
+        queue_again: called for each range that was lost with its worker.
+
+    Raises:
+        RangeOfNoPass: the ledger does not have the range.
+        OtherDirectionRunning: a reverse pass is running; the queue may retry the task.
+        DatabaseError: the server failed; the queue may retry the task.
+    """
+    part = PassRange.objects.select_related("entry").filter(pk=range_id).first()
+    if part is None:
+        raise RangeOfNoPass(f"There is no range {range_id}. Nothing was done.")
+    entry = part.entry
+    if part.status == PassRange.Status.DONE or entry.outcome != BackfillPass.Outcome.RUNNING:
+        return "done before"
+    if entry.wanted == BackfillPass.Wanted.PAUSE:
+        return "paused"  # its resumption queues the range again
+    outcome, stop = Outcome(), threading.Event()
+    report = _RangeEntry(part, outcome, stop)
+    with _at_work(part, report):
+        run_steps(_options(part), outcome, stop, report)
+    if outcome.stopped:
+        return "canceled" if outcome.canceled_by else "paused"
+    for lost in _lost(entry):
+        queue_again(lost)
+    return f"{outcome.counts.written} moved"
+
+
+def _options(part: PassRange) -> PassOptions:
+    recorded = part.entry.options
+    names = ("batch_size", "workers", "sessions", "prefer")
+    return PassOptions(
+        direction=Direction(part.entry.direction),
+        selection=Selection(above=part.above, up_to=part.up_to),
+        **{name: recorded[name] for name in names},
+    )
+
+
+class _RangeEntry(ledger.LedgerEntry):
+    """The entry of a pass as one of its workers reports to it: what it did since its last report is added."""
+
+    def __init__(self, part: PassRange, outcome: Outcome, stop: threading.Event) -> None:
+        super().__init__(part.entry_id, outcome, stop)
+        self._part = part
+        self._told = Counts()
+        self._told_candidates = self._told_left_aside = 0
+        self._told_throttled = 0.0
+        self._writing = threading.Lock()
+
+    def refresh(self) -> None:
+        """Read what operators ask for. A paused pass keeps no worker of the queue busy: the range ends here."""
+        super().refresh()
+        if self.held_by:
+            self.held_by = ""
+            self._stop.set()
+
+    @property
+    def outcome(self) -> Outcome:
+        return self._outcome
+
+    def _write(self, **changes: object) -> None:
+        counts, told = self._outcome.counts, self._told
+        with self._writing, pass_transaction():
+            names = ("written", "merged", "runs", "events", "sessions")
+            now = {name: getattr(counts, name) for name in names}
+            added = {name: F(name) + now[name] - getattr(told, name) for name in names}
+            candidates, left_aside, throttled = (
+                self._outcome.candidates,
+                self._outcome.left_aside,
+                self._outcome.throttled,
+            )
+            BackfillPass.objects.filter(pk=self.id).update(
+                seen_at=ClockTimestamp(),
+                held=self._held,
+                candidates=F("candidates") + candidates - self._told_candidates,
+                left_aside=F("left_aside") + left_aside - self._told_left_aside,
+                throttled_seconds=F("throttled_seconds") + throttled - self._told_throttled,
+                **added,
+            )
+            PassRange.objects.filter(pk=self._part.pk).update(seen_at=ClockTimestamp(), written=added["written"])
+            self._told = Counts(**now)
+            self._told_candidates, self._told_left_aside = candidates, left_aside
+            self._told_throttled = throttled
+
+    def flush(self) -> None:
+        """Report what was not reported yet."""
+        self._write()
+
+
+@contextmanager
+def _at_work(part: PassRange, report: _RangeEntry) -> Iterator[None]:
+    """Hold a range while it is worked at, and record how that ended."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT pg_advisory_lock_shared(%s, %s), pg_advisory_lock_shared(%s, %s)",
+            [PASSES, part.entry_id, RANGES, part.pk],
+        )
+    known = PassRange.objects.filter(pk=part.pk)
+    try:
+        with pass_transaction():
+            known.exclude(status=PassRange.Status.DONE).update(
+                status=PassRange.Status.RUNNING,
+                worker=f"{socket.gethostname()}:{os.getpid()}",
+                attempts=F("attempts") + 1,
+                started_at=ClockTimestamp(),
+                seen_at=ClockTimestamp(),
+                error="",
+            )
+        with ledger.heartbeat(report):
+            yield
+        report.flush()
+        with pass_transaction():
+            if report.outcome.stopped:
+                known.update(status=PassRange.Status.WAITING)
+            else:
+                known.update(status=PassRange.Status.DONE, ended_at=ClockTimestamp())
+            _end_if_done(part.entry_id, canceled=bool(report.outcome.canceled_by))
+    except BaseException as error:
+        with suppress(DatabaseError):  # the server may be what failed
+            report.flush()
+            known.update(status=PassRange.Status.WAITING, error=f"{type(error).__name__}: {error}")
+        raise
+    finally:
+        release("pg_advisory_unlock_shared", (RANGES, part.pk))
+        release("pg_advisory_unlock_shared", (PASSES, part.entry_id))
+
+
+def _lost(entry: BackfillPass) -> list[int]:
+    """Return the ranges that were lost with their workers, and mark them as waiting."""
+    with pass_transaction():
+        running = PassRange.objects.filter(entry=entry, status=PassRange.Status.RUNNING)
+        lost = list(running.exclude(is_alive(RANGES)).values_list("pk", flat=True))
+        return [pk for pk in lost if running.filter(pk=pk).update(status=PassRange.Status.WAITING)]
+
+
+def cancel_unattended(entry: BackfillPass) -> None:
+    """End a canceled pass that no worker is at."""
+    if not PassRange.objects.filter(is_alive(RANGES), entry=entry, status=PassRange.Status.RUNNING).exists():
+        _end_if_done(entry.pk, canceled=True)
+
+
+def _end_if_done(entry_id: int, *, canceled: bool = False) -> None:
+    """End a pass whose ranges are all done, or that was canceled."""
+    open_ranges = PassRange.objects.filter(entry=entry_id).exclude(status=PassRange.Status.DONE)
+    ended = canceled or not open_ranges.exists()
+    how = BackfillPass.Outcome.CANCELED if canceled else BackfillPass.Outcome.FINISHED
+    running = BackfillPass.objects.filter(Q(pk=entry_id) & Q(outcome=BackfillPass.Outcome.RUNNING))
+    if ended and running.update(outcome=how, held="", ended_at=ClockTimestamp()):
+        entry = BackfillPass.objects.get(pk=entry_id)
+        if not canceled:
+            options = PassOptions(Direction(entry.direction), prefer=entry.options["prefer"])
+            ledger.close_entries(options.direction, all_steps(options))
+            refresh_statistics(Counts(runs=entry.runs, sessions=entry.sessions))

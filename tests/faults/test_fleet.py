@@ -1,0 +1,111 @@
+"""A pass that several workers of a task queue share: real workers of django-tasks-db, one of them killed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from django.contrib.contenttypes.models import ContentType
+from django.core.management import CommandError, call_command
+
+from agentstate.backfill import PassOptions, fleet, run_pass
+from agentstate.backfill.verification import verify
+from agentstate.models import BackfillPass, PassRange
+from agentstate.models.passes import Direction
+from tests.faults.processes import FORWARD, Command, wait_until
+from tests.management.commands import call
+from tests.scenes import make_samples
+from tests.sql import count, second_connection, sql
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+pytestmark = pytest.mark.django_db(transaction=True)
+QUEUE = {"AGENTSTATE_TASKS_BACKEND": "django_tasks_db.DatabaseBackend"}
+
+
+@pytest.fixture
+def queue() -> Iterator[None]:
+    migrated = Command("migrate", "django_tasks_database", "-v0", environment=QUEUE)
+    assert migrated.end(120) == 0, migrated.stderr
+    yield
+    sql("DROP TABLE IF EXISTS django_tasks_database_dbtaskresult")
+    sql("DELETE FROM django_migrations WHERE app = 'django_tasks_database'")
+    ContentType.objects.filter(app_label="django_tasks_database").delete()
+
+
+def enqueue(*arguments: str) -> Any:
+    command = Command(FORWARD, "--enqueue", "--range-size", "5", *arguments, environment=QUEUE)
+    assert command.end(120) == 0, command.stderr
+    return BackfillPass.objects.with_state().latest("pk")
+
+
+def worker() -> Command:
+    return Command("db_worker", "--batch", "--no-startup-delay", environment=QUEUE)
+
+
+def state_of(entry: BackfillPass) -> str:
+    return str(BackfillPass.objects.with_state().get(pk=entry.pk).state)  # type: ignore[attr-defined]
+
+
+@pytest.mark.usefixtures("queue")
+def test_workers_share_a_pass_and_the_range_of_a_killed_one_is_moved_too() -> None:
+    make_samples(40)
+    entry = enqueue()
+    assert (entry.state, entry.ranges.count()) == ("waiting", 8)
+    with second_connection() as other:
+        other.execute("BEGIN")
+        other.execute('LOCK TABLE "AgentWorkflowRun" IN SHARE MODE')
+        workers = [worker() for _ in range(3)]
+        wait_until(lambda: PassRange.objects.shares(entry).workers == 3, seconds=120)
+        assert state_of(entry) == "running"
+        assert "0 of 8, 3 workers" in call("agentkit_pass", "list").stdout
+        workers[0].process.kill()
+        other.execute("ROLLBACK")
+    for each in workers[1:]:
+        assert each.end(120) == 0, each.stderr
+    workers[0].end()
+
+    entry.refresh_from_db()
+    assert PassRange.objects.shares(entry) == (8, 8, 0, 0)
+    assert (state_of(entry), entry.ended_at is not None) == ("finished", True)
+    assert max(PassRange.objects.values_list("attempts", flat=True)) == 2
+    assert verify().clean
+    assert run_pass(PassOptions(Direction.FORWARD)).candidates == 0
+    # The killed worker may not have reported its last batch.
+    assert 0 <= count("AgentWorkflowRun") - entry.runs <= 5
+
+
+@pytest.mark.usefixtures("queue")
+def test_pausing_and_canceling_hold_for_all_workers() -> None:
+    make_samples(20)
+    entry = enqueue()
+    call_command("agentkit_pass", "pause", str(entry.pk), "--by", "ada", verbosity=0)
+    assert worker().end(120) == 0
+    assert (state_of(entry), count("AgentWorkflowRun")) == ("paused", 0)
+
+    resumed = Command("agentkit_pass", "resume", str(entry.pk), environment=QUEUE)
+    assert resumed.end(120) == 0, resumed.stderr
+    call_command("agentkit_pass", "cancel", str(entry.pk), "--by", "ada", verbosity=0)
+    assert worker().end(120) == 0
+    assert (state_of(entry), count("AgentWorkflowRun")) == ("canceled", 0)
+
+
+def test_ranges_are_idempotent_and_need_no_order() -> None:
+    make_samples(20)
+    entry = fleet.begin(PassOptions(Direction.FORWARD, batch_size=3), 6)
+    ranges = list(entry.ranges.order_by("-number").values_list("pk", flat=True))
+    again: list[int] = []
+    ended = [fleet.work(pk, again.append) for pk in (*ranges, *ranges)]
+    assert (ended[len(ranges) :], again) == (["done before"] * len(ranges), [])
+    entry.refresh_from_db()
+    assert (entry.outcome, entry.written) == ("finished", entry.candidates)
+    assert sum(PassRange.objects.values_list("written", flat=True)) == entry.written
+    assert verify().clean
+
+
+def test_it_ends_at_once_without_projects_and_refuses_a_selection() -> None:
+    assert fleet.begin(PassOptions(Direction.FORWARD), 10).pk
+    assert BackfillPass.objects.get().outcome == "finished"
+    with pytest.raises(CommandError, match="--enqueue is for all projects"):
+        call_command(FORWARD, "--enqueue", "--limit", "5")
