@@ -10,6 +10,7 @@ from django.db.models.fields.json import KT
 from django.db.models.functions import Left
 from django.template.loader import render_to_string
 from django.utils import timezone
+from django.utils.http import urlencode
 
 from agentstate.admin.run.filters import (
     ApprovalFilter,
@@ -25,6 +26,7 @@ from agentstate.admin.run.filters import (
     WorkflowFilter,
 )
 from agentstate.admin.run.listing import Question
+from agentstate.admin.run.neighbours import CAME_FROM
 from agentstate.admin.run.timeline.usage import usage_in_short
 from agentstate.admin.run.views import TimelinePages
 from agentstate.admin.shared.formats import length_of_time
@@ -76,6 +78,7 @@ class AgentWorkflowRunAdmin(KeysetPages, TimelinePages):
         "project's name."
     )
     keyset = ("-started_at", "-id_hash")
+    preserve_filters = True
 
     class Media:
         css = {"all": ["agentstate/run.css"]}
@@ -94,6 +97,13 @@ class AgentWorkflowRunAdmin(KeysetPages, TimelinePages):
             error_start=Left("error", 300), project_name=Left("project__name", 200)
         )
         return runs
+
+    def get_preserved_filters(self, request: HttpRequest) -> str:
+        """Carry the list's filters to a run's page and back, those of the whole list too."""
+        match = request.resolver_match
+        if match and match.view_name.endswith("_changelist"):
+            return urlencode({CAME_FROM: request.GET.urlencode() or "order=newest"})
+        return super().get_preserved_filters(request)
 
     def question(self, changelist: KeysetChangeList) -> Question:
         """Return what the list's address asks."""
@@ -134,7 +144,7 @@ class AgentWorkflowRunAdmin(KeysetPages, TimelinePages):
         found = []
         for call in (by_pk[pk] for pk in pks if pk in by_pk):
             if run := runs.get(call.run_id):
-                run.call = call
+                run.call, call.preserved = call, changelist.preserved_filters
                 found.append(run)
         return found
 

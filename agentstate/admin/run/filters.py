@@ -100,7 +100,7 @@ class OrderFilter(RunFilter):
 
     def choices(self, changelist: ChangeList) -> Iterator[Any]:
         newest, *others = super().choices(changelist)
-        yield {**newest, "display": "newest first"}
+        yield {**newest, "display": "newest first", "selected": self.value() != self.DURATION}
         yield from others
 
 

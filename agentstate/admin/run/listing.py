@@ -94,10 +94,12 @@ class Question:
             return self._listing([self._conditions["pattern"]], BY_START, {"pattern"})
         return self._listing(self._kinds(), BY_START, {"status", "snapshot", "workflow", "backfilled"})
 
-    def calls(self, runs: Sequence[str]) -> QuerySet[AgentWorkflowRunEvent]:
-        """Return the calls of the tool in some runs, the newest first."""
-        calls = self._calls(self.tool or "").filter(run__in=runs)
-        return calls.filter(self._between("created_at")).order_by("-created_at")
+    def places(self, runs: Sequence[str]) -> QuerySet[Any]:
+        """Return the rows of the list that stand for some runs: a tool's calls, the newest first, else the runs."""
+        if self.tool is None:
+            return AgentWorkflowRun.objects.alias(id_hash=id_hash(), took=duration()).filter(pk__in=runs)
+        calls = self._calls(self.tool).alias(id_hash=id_hash()).filter(self._between("created_at"), run__in=runs)
+        return calls.order_by("-created_at")
 
     def _listing(self, parts: Sequence[Q], order: tuple[str, ...], served: set[str], notice: str = "") -> Listing:
         """Return a list of runs.

@@ -40,12 +40,17 @@ class Links(NamedTuple):
 
 @dataclass(frozen=True)
 class PageRequest:
-    """The position and the filter that a query string names; ``problem`` reports an invalid part."""
+    """The position and the filter that a query string names; ``problem`` reports an invalid part.
+
+    Attributes:
+        came_from: the filters of the list that led here; each link carries them on.
+    """
 
     place: PagePosition = field(default_factory=PagePosition)
     wanted: Filter = field(default_factory=Filter)
     is_default: bool = True
     problem: str = ""
+    came_from: str = ""
 
     def address(self, wanted: Filter | None = None, **place: str) -> str:
         """Return the address of a position, with the filter."""
@@ -54,7 +59,13 @@ class PageRequest:
         pairs += [("failures", "1")] if wanted.failures else []
         pairs += [("tool", wanted.tool)] if wanted.tool else []
         pairs += [("q", wanted.text)] if wanted.text else []
-        return f"?{urlencode([*pairs, *place.items()])}"
+        kept = [("_changelist_filters", self.came_from)] if self.came_from else []
+        return f"?{urlencode([*pairs, *place.items(), *kept])}"
+
+    @property
+    def unfiltered(self) -> str:
+        """The address of the run's events without a filter."""
+        return self.address(Filter())
 
     def links(self, page: EventPage) -> Links:
         """Return the links of a page."""

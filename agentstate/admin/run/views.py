@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from django.contrib.admin.utils import quote, unquote
@@ -16,10 +17,11 @@ from django.utils.http import content_disposition_header, urlencode
 from agentstate.admin.run import timeline
 from agentstate.admin.run.actions import ActionPages
 from agentstate.admin.run.approvals import ApprovalPages
+from agentstate.admin.run.neighbours import came_from, neighbours_of
 from agentstate.admin.run.page_request import FEW_KINDS, PageRequest, page_request, window_of, window_query
 from agentstate.admin.run.timeline.header import MOST_SESSIONS
 from agentstate.admin.shared.links import address_of
-from agentstate.models import AgentSession, AgentWorkflowRun, Project
+from agentstate.models import AgentSession, Project
 from agentstate.recording.following import pulses_of
 
 if TYPE_CHECKING:
@@ -67,12 +69,13 @@ class TimelinePages(ApprovalPages, ActionPages):
         run = timeline.header_of(_id(object_id))
         if run is None:
             return self.not_found(request, object_id)
-        asked = page_request(request.GET, run)
+        asked = replace(page_request(request.GET, run), came_from=came_from(request))
         failures = timeline.failures_of(run.id)
         try:
             events = self._events(run, asked, failures)
         except timeline.EventNotFound:
-            asked = PageRequest(problem=f"This run has no event “{asked.place.event[:60]}”.")
+            problem = f"This run has no event “{asked.place.event[:60]}”."
+            asked = PageRequest(problem=problem, came_from=asked.came_from)
             events = self._events(run, asked, failures)
         context = {
             **self._context(request, run),
@@ -180,12 +183,10 @@ class TimelinePages(ApprovalPages, ActionPages):
 
     def _surroundings(self, request: HttpRequest, run: timeline.RunHeader) -> dict[str, Any]:
         sessions = timeline.sessions_of(run)
-        previous, following = timeline.neighbours_of(run)
         return {
             "sessions": [(each, address_of(AgentSession, each, request.user)) for each in sessions[:MOST_SESSIONS]],
             "has_more_sessions": len(sessions) > MOST_SESSIONS,
-            "previous_url": previous and address_of(AgentWorkflowRun, previous, request.user),
-            "next_url": following and address_of(AgentWorkflowRun, following, request.user),
+            "neighbours": neighbours_of(self, request, run),
         }
 
     def _filters(

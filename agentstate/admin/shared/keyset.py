@@ -177,8 +177,13 @@ class Keyset:
             after=self.text(after) if after else "",
         )
 
+    def next_to(self, parts: Sequence[Rows], cursor: Cursor, walk: Walk | None = None) -> Any:
+        """Return the primary key of the row next to a place, None where there is none or the walk stopped before."""
+        rows = self._rows(parts, cursor, walk)
+        return rows[0][-1] if rows else None
+
     def key_of(self, row: Rows) -> Cursor | None:
-        """Return the place of the only row of a queryset, None where it has none."""
+        """Return the place of a queryset's first row, None where it has none."""
         key = _selecting(row, self.names).values_list(*self.names).first()
         return None if key is None else Cursor(tuple(key))
 

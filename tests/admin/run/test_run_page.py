@@ -130,8 +130,8 @@ def test_the_previous_and_next_runs_of_the_project_are_linked() -> None:
     project = ProjectFactory()
     runs = [make_run(id=f"run-{n}", project=project, started_at=START + timedelta(hours=n)) for n in range(3)]
     first, middle, last = (get(run).content.decode() for run in runs)
-    assert f'href="{address(runs[0])}">← Previous run' in middle
-    assert f'href="{address(runs[2])}">Next run →' in middle
+    assert f'href="{address(runs[0])}">← Previous run of the project' in middle
+    assert f'href="{address(runs[2])}">Next run of the project →' in middle
     assert "Previous run" not in first
     assert "Next run" not in last
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta
+from html import unescape
 from typing import TYPE_CHECKING
 
 import pytest
@@ -181,3 +183,50 @@ def test_a_page_of_long_runs_leads_to_the_next() -> None:
     first = client.get(LIST, {"order": "duration"}).context["cl"]
     second = client.get(LIST + first.older_link).context["cl"]
     assert [run.pk for run in second.result_list] == [f"{seconds:02} s" for seconds in range(10, 0, -1)]
+
+
+def opened(address: str) -> str:
+    response = superuser().get(address)
+    assert response.status_code == 200
+    return response.text
+
+
+def links_of(page: str) -> dict[str, str]:
+    """Return the addresses of the links beside the title, by their words."""
+    found = re.findall(r'<li><a href="([^"]*)">([^<]*(?:run|list)[^<]*)</a>', page)
+    return {re.sub(r"[←→]", "", words).strip(): unescape(address) for address, words in found}
+
+
+def test_previous_and_next_walk_the_list_that_one_came_from() -> None:
+    for number in range(4):
+        status = "succeeded" if number == 2 else "failed"
+        RunFactory(id=f"run-{number}", status=status, started_at=MOMENT - timedelta(minutes=number))
+    page = opened(f"{LIST}?status=failed")
+    (address,) = re.findall(r'href="([^"]*run-1/change[^"]*)"', page)
+
+    links = links_of(opened(unescape(address)))
+
+    assert links.keys() == {"Back to the list", "Previous run in the list", "Next run in the list"}
+    assert links["Back to the list"] == f"{LIST}?status=failed"
+    assert "/run-0/" in links["Previous run in the list"]
+    assert "/run-3/" in links["Next run in the list"]
+    assert links_of(opened(links["Next run in the list"])).keys() == {"Back to the list", "Previous run in the list"}
+
+
+def test_neighbours_in_the_list_of_a_tool_are_the_next_calls() -> None:
+    for number in range(3):
+        call(RunFactory(id=f"run-{number}", started_at=MOMENT), "search", MOMENT + timedelta(minutes=number))
+    page = opened(f"{LIST}?tool=search")
+    (address,) = re.findall(r'href="([^"]*run-1/change/\?event[^"]*)"', page)
+
+    links = links_of(opened(unescape(address)))
+
+    assert re.search(r"/run-2/change/\?event=", links["Previous run in the list"])
+    assert re.search(r"/run-0/change/\?event=", links["Next run in the list"])
+
+
+@pytest.mark.parametrize("filters", ["nonsense__lookup=1", "order=duration", "after=x", "%00"], ids=str)
+def test_an_address_with_another_list_shows_the_run(filters: str) -> None:
+    run = RunFactory(status="running", completed_at=None)
+    address = url_of("admin:agentstate_agentworkflowrun_change", args=[run.pk])
+    assert "in the list" not in opened(f"{address}?_changelist_filters={filters}").replace("run in the list", "")
