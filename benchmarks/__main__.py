@@ -8,10 +8,10 @@ import sys
 
 import django
 
-BENCHMARKS = ("backfill", "runtime", "pages", "intake", "agents", "sessions", "streams", "api")
+BENCHMARKS = ("backfill", "runtime", "pages", "projects", "intake", "agents", "sessions", "streams", "api")
 
 
-def main() -> None:
+def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("benchmarks", nargs="*", metavar="NAME", help=f"{', '.join(BENCHMARKS)} (default: all).")
     parser.add_argument("--count", type=int, default=100_000, help="Sample projects of the passes (default: 100000).")
@@ -27,13 +27,28 @@ def main() -> None:
     parser.add_argument(
         "--large-runs", type=int, default=1_000_000, help="Runs of the long list of the pages (default: 1000000)."
     )
+    parser.add_argument(
+        "--large-projects", type=int, default=1_000_000, help="Projects of their long list (default: 1000000)."
+    )
     arguments = parser.parse_args()
-    chosen = arguments.benchmarks or BENCHMARKS
-    if unknown := [name for name in chosen if name not in BENCHMARKS]:
+    if unknown := [name for name in arguments.benchmarks if name not in BENCHMARKS]:
         parser.error(f"There is no benchmark {unknown[0]}: choose of {', '.join(BENCHMARKS)}.")
+    return arguments
+
+
+def main() -> None:
+    arguments = _arguments()
+    chosen = arguments.benchmarks or BENCHMARKS
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "project.settings")
     django.setup()
-    from benchmarks import backfill, intake, pages, runtime, sessions  # models load only once Django is set up
+    from benchmarks import (
+        backfill,
+        intake,
+        pages,
+        projects,
+        runtime,
+        sessions,
+    )  # models load only once Django is set up
 
     if "backfill" in chosen:
         backfill.run(arguments.count, arguments.rounds, arguments.slice, sys.stdout)
@@ -41,6 +56,8 @@ def main() -> None:
         runtime.run(arguments.repeats, arguments.rounds, sys.stdout)
     if "pages" in chosen:
         pages.run(arguments.views, arguments.large_events, arguments.large_runs, sys.stdout)
+    if "projects" in chosen:
+        projects.run(arguments.views, arguments.large_projects, sys.stdout)
     if "intake" in chosen:
         intake.run(arguments.rounds, sys.stdout)
     if "agents" in chosen:

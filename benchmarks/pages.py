@@ -203,13 +203,13 @@ def run_lists(client: Client, views: int, large: int, median: dict[str, float]) 
     return [Pair(f"{name}, of {FEW_RUNS:,}", f"{name}, of {large:,}") for name in addresses]
 
 
-def older(client: Client, address: str) -> str:
+def older(client: Client, address: str, query: str = "") -> str:
     """Return the address of a page some pages on, as the list's own links lead there."""
-    page = address
+    page = address + query
     for _ in range(OLDER):
         found = re.search(r'<a href="([^"]*)" rel="next">', client.get(page).text)
         if found is None:
-            raise ValueError(f"The list {page} names no older page: it has too few runs.")
+            raise ValueError(f"The list {page} names no older page: it has too few rows.")
         page = address + html.unescape(found[1])
     return page
 
