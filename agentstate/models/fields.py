@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import time
+from base64 import b32encode
 from datetime import UTC, datetime
+from os import urandom
 from typing import TYPE_CHECKING, Any
 
-from cuid2 import create_id
 from django.db import models
 
 if TYPE_CHECKING:
@@ -17,8 +19,11 @@ else:
 
 
 def new_id() -> str:
-    """Return a cuid, the id of a new row that no backfill made."""
-    return create_id()
+    """Return the id of a new row that no backfill made: like a cuid, ``c``, the time, then 60 random bits.
+
+    Ids that begin with the time go to the end of an index, so writing does not slow down as a table grows.
+    """
+    return f"c{time.time_ns() // 1_000_000:011x}{b32encode(urandom(8))[:12].decode().lower()}"
 
 
 def possible_id(given: str) -> str | None:

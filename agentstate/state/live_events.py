@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from agentstate.state.legacy_snapshot import entries_of_conflicts, entries_of_eligibility
 
-# A cuid made by the database: a letter, then lower-case letters and digits, from random bits.
-NEW_ID = "'c' || left(replace(gen_random_uuid()::text, '-', ''), 23)"
+# An id made by the database, as models.fields.new_id() makes them.
+NEW_ID = """'c' || lpad(to_hex((extract(epoch FROM clock_timestamp()) * 1000)::bigint), 11, '0')
+               || left(replace(gen_random_uuid()::text, '-', ''), 12)"""
 
 _SCORE = "CASE WHEN jsonb_typeof({0} -> 'score') = 'number' THEN {0} -> 'score' END"
 

@@ -307,7 +307,8 @@ newest AS MATERIALIZED (
     FROM newest CROSS JOIN given RETURNING 1
 ), written AS (
     INSERT INTO "AgentWorkflowRunEvent" (id, run_id, type, payload, created_at, parent_id)
-    SELECT 'c' || left(replace(gen_random_uuid()::text, '-', ''), 23), %(run)s, type, payload, %(at)s::timestamptz
+    SELECT 'c' || lpad(to_hex((extract(epoch FROM clock_timestamp()) * 1000)::bigint), 11, '0')
+    || left(replace(gen_random_uuid()::text, '-', ''), 12), %(run)s, type, payload, %(at)s::timestamptz
     + (row_number() OVER (ORDER BY part, position) - 1) * interval '1 microsecond', %(parent)s
     FROM events RETURNING 1
 )
@@ -375,7 +376,8 @@ newest AS MATERIALIZED (
     FROM newest CROSS JOIN given WHERE run.id = %(run)s RETURNING 1
 ), written AS (
     INSERT INTO "AgentWorkflowRunEvent" (id, run_id, type, payload, created_at, parent_id)
-    SELECT 'c' || left(replace(gen_random_uuid()::text, '-', ''), 23), %(run)s, type, payload, %(at)s::timestamptz
+    SELECT 'c' || lpad(to_hex((extract(epoch FROM clock_timestamp()) * 1000)::bigint), 11, '0')
+    || left(replace(gen_random_uuid()::text, '-', ''), 12), %(run)s, type, payload, %(at)s::timestamptz
     + (row_number() OVER (ORDER BY part, position) - 1) * interval '1 microsecond', %(parent)s
     FROM events RETURNING 1
 )

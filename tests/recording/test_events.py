@@ -133,7 +133,7 @@ def test_an_event_waits_for_the_end_of_the_run_in_another_process() -> None:
         the_run().cancel()
         thread = start_and_wait_for_lock(write)
     thread.join(20)
-    assert [type(error) for error in outcome] == [RunFinished]
+    assert [isinstance(error, RunFinished) for error in outcome] == [True]
     assert events_of(recorder.run_id) == []
 
 
