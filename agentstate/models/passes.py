@@ -203,6 +203,15 @@ class Shares(NamedTuple):
     workers: int
     lost: int
 
+    @property
+    def words(self) -> str:
+        """Say it in words; empty for a pass that is not shared."""
+        if not self.total:
+            return ""
+        workers = f"{self.workers} worker{'' if self.workers == 1 else 's'}"
+        lost = f", {self.lost} lost" if self.lost else ""
+        return f"{self.done} of {self.total} ranges, {workers}{lost}"
+
 
 class PassRangeQuerySet(models.QuerySet["PassRange"]):
     """Ranges by what happens with them."""

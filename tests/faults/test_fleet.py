@@ -59,7 +59,7 @@ def test_workers_share_a_pass_and_the_range_of_a_killed_one_is_moved_too() -> No
         workers = [worker() for _ in range(3)]
         wait_until(lambda: PassRange.objects.shares(entry).workers == 3, seconds=120)
         assert state_of(entry) == "running"
-        assert "0 of 8, 3 workers" in call("agentkit_pass", "list").stdout
+        assert "0 of 8 ranges, 3 workers" in call("agentkit_pass", "list").stdout
         workers[0].process.kill()
         other.execute("ROLLBACK")
     for each in workers[1:]:

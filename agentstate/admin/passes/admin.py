@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin
@@ -9,11 +10,12 @@ from django.db.models.functions import Left
 from django.template.loader import render_to_string
 from django.utils.text import Truncator
 
+from agentstate.admin.passes.control import ControlPages
 from agentstate.admin.passes.decisions import DecisionPages
 from agentstate.admin.shared.formats import length_of_time, pretty_json
 from agentstate.admin.shared.links import link_to
 from agentstate.admin.shared.paging import KeysetPages
-from agentstate.models import BackfillPass, LeftAside, Project
+from agentstate.models import BackfillPass, LeftAside, PassRange, Project
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,7 +28,7 @@ SPACE = "\N{NO-BREAK SPACE}"
 
 
 @admin.register(BackfillPass)
-class BackfillPassAdmin(KeysetPages):
+class BackfillPassAdmin(ControlPages):
     list_display = (
         "number",
         "direction",
@@ -41,12 +43,15 @@ class BackfillPassAdmin(KeysetPages):
     keyset = ("-id",)
     fields = readonly_fields = (
         "outcome_word",
+        "waits",
         "started",
         "ended",
         "duration",
         "moved",
         "made",
+        "shares",
         "requested_by",
+        "asked",
         "options_as_json",
         "error",
     )
@@ -58,9 +63,27 @@ class BackfillPassAdmin(KeysetPages):
     def number(self, entry: BackfillPass) -> str:
         return f"{entry.pk:,}"
 
+    def for_list(self, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        return queryset.with_state()  # type: ignore[attr-defined, no-any-return]
+
     @admin.display(description="outcome")
-    def outcome_word(self, entry: BackfillPass) -> str:
-        return render_to_string("admin/agentstate/includes/status.html", {"status": entry.outcome})
+    def outcome_word(self, entry: Any) -> str:
+        return render_to_string("admin/agentstate/includes/status.html", {"status": entry.state})
+
+    @admin.display(description="waits")
+    def waits(self, entry: BackfillPass) -> str:
+        now = f"now: {entry.held}" if entry.held else "not now"
+        return f"{now}; {length_of_time(timedelta(seconds=entry.throttled_seconds))} in all"
+
+    @admin.display(description="shared")
+    def shares(self, entry: BackfillPass) -> str:
+        return PassRange.objects.shares(entry).words or "No, one process runs it"
+
+    @admin.display(description="asked")
+    def asked(self, entry: BackfillPass) -> str:
+        if not entry.requests:
+            return "Nothing"
+        return render_to_string("admin/agentstate/backfillpass/requests.html", {"requests": _requests(entry)})
 
     @admin.display(description="started")
     def started(self, entry: BackfillPass) -> str:
@@ -95,6 +118,12 @@ class BackfillPassAdmin(KeysetPages):
     def options_as_json(self, entry: BackfillPass) -> str:
         json = {"label": "JSON", "text": pretty_json(entry.options), "is_open": True}
         return render_to_string("admin/agentstate/includes/json.html", json)
+
+
+def _requests(entry: BackfillPass) -> list[dict[str, Any]]:
+    """Return what was asked of a pass; what others wrote in another shape is left out."""
+    requests = entry.requests if isinstance(entry.requests, list) else []
+    return [each for each in requests if isinstance(each, dict)]
 
 
 class WordedFilter(admin.EmptyFieldListFilter):

@@ -163,22 +163,23 @@ def not_met_at(step: RolloutStep) -> list[str]:
 class PassRow(NamedTuple):
     """A pass of the ledger, and its progress."""
 
-    entry: BackfillPass
+    entry: Any
     done: int
     width: str
 
     @property
     def is_running(self) -> bool:
-        return self.entry.outcome == BackfillPass.Outcome.RUNNING
+        return str(self.entry.state) in ("running", "paused", "waiting")
 
     @property
     def lasted(self) -> timedelta:
-        return (self.entry.ended_at or self.entry.seen_at) - self.entry.started_at
+        lasted: timedelta = (self.entry.ended_at or self.entry.seen_at) - self.entry.started_at
+        return lasted
 
 
 def passes() -> list[PassRow]:
     """Return the newest passes first."""
-    return [_pass(entry) for entry in BackfillPass.objects.order_by("-id")[:PASSES]]
+    return [_pass(entry) for entry in BackfillPass.objects.with_state().order_by("-id")[:PASSES]]
 
 
 def _pass(entry: BackfillPass) -> PassRow:

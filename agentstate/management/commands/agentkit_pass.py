@@ -13,7 +13,7 @@ from agentstate.management.arguments import positive
 from agentstate.management.base import OperatorCommand
 from agentstate.management.errors import operator_errors
 from agentstate.management.pacing import add_pacing
-from agentstate.management.text import counted, print_table, stream_of
+from agentstate.management.text import print_table, stream_of
 from agentstate.models import BackfillPass, PassRange
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ class Command(OperatorCommand):
         if not entries:
             self.stdout.write("No pass has run yet.")
             return
-        columns = ["pass", "direction", "state", "started", "moved", "of", "rate", "left aside", "ranges", "waits"]
+        columns = ["pass", "direction", "state", "started", "moved", "of", "rate", "left aside", "shared", "waits"]
         print_table(stream_of(self.stdout), "Passes", columns, [_row(entry) for entry in entries])
 
 
@@ -108,18 +108,9 @@ def _row(entry: Any) -> tuple[Any, ...]:
         entry.candidates,
         f"{entry.rate:,.0f}/s",
         entry.left_aside,
-        _ranges(entry),
+        PassRange.objects.shares(entry).words,
         entry.held,
     )
-
-
-def _ranges(entry: BackfillPass) -> str:
-    """Return how far the ranges of a shared pass are, and how many workers are at them; empty for other passes."""
-    shares = PassRange.objects.shares(entry)
-    if not shares.total:
-        return ""
-    lost = f", {shares.lost} lost" if shares.lost else ""
-    return f"{shares.done} of {shares.total}, {counted(shares.workers, 'worker')}{lost}"
 
 
 def as_json(entry: Any) -> dict[str, Any]:

@@ -51,7 +51,7 @@ def record(outcome: str, ended: datetime | None, **more: Any) -> BackfillPass:
 
 @pytest.mark.parametrize(
     ("outcome", "ended", "duration"),
-    [("finished", MOMENT + timedelta(seconds=75), "1 min 15 s"), ("running", None, "9.0 s so far")],
+    [("finished", MOMENT + timedelta(seconds=75), "1 min 15 s"), ("lost", None, "9.0 s so far")],
 )
 def test_a_pass_says_what_it_did_and_how_it_ended(outcome: str, ended: datetime | None, duration: str) -> None:
     record(outcome, ended)

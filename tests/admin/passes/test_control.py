@@ -1,0 +1,78 @@
+"""What the admin asks of a running pass, and who may."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from django.contrib.admin.models import LogEntry
+from django.db import connection
+from django.urls import reverse as url_of
+from django.utils import timezone
+
+from agentstate.models import BackfillPass
+from agentstate.models.passes import PASSES
+from tests.admin.viewers import superuser, viewer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def entry() -> Iterator[BackfillPass]:
+    """A pass that a process is at: this one."""
+    now = timezone.now()
+    entry = BackfillPass.objects.create(
+        direction="forward", requested_by="ada@host", started_at=now, seen_at=now, options={"pacing": {}}
+    )
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_lock(%s, %s)", [PASSES, entry.pk])
+        yield entry
+        cursor.execute("SELECT pg_advisory_unlock(%s, %s)", [PASSES, entry.pk])
+
+
+def address(entry: BackfillPass, what: str = "change") -> str:
+    return url_of(f"admin:agentstate_backfillpass_{what}", args=[entry.pk])
+
+
+def page(entry: BackfillPass) -> str:
+    return superuser().get(address(entry)).content.decode()
+
+
+@pytest.mark.parametrize("what", ["pause", "resume", "cancel"])
+def test_a_pass_is_asked_after_a_confirmation(entry: BackfillPass, what: str) -> None:
+    client = superuser()
+    assert "Your name is recorded" in client.get(address(entry, what)).content.decode()
+    entry.refresh_from_db()
+    assert entry.requests == []
+    assert client.post(address(entry, what)).status_code == 302
+    entry.refresh_from_db()
+    assert entry.wanted == {"pause": "pause", "resume": "", "cancel": "cancel"}[what]
+    assert entry.requests[0]["by"] == LogEntry.objects.get().user.get_username()
+
+
+def test_the_page_offers_what_is_possible(entry: BackfillPass) -> None:
+    assert all(f'href="{address(entry, what)}"' in page(entry) for what in ("pause", "cancel", "set"))
+    entry.pause("ada")
+    assert f'href="{address(entry, "resume")}"' in page(entry)
+    assert "paused by" in page(entry)
+    BackfillPass.objects.update(outcome="finished")
+    assert address(entry, "cancel") not in page(entry)
+    refused = superuser().post(address(entry, "cancel"), follow=True)
+    assert "has ended (finished). Nothing was changed." in refused.content.decode()
+
+
+def test_the_pacing_is_set(entry: BackfillPass) -> None:
+    values: dict[str, Any] = {"target_seconds": 0.5, "sleep_ratio": 2, "max_lag": ""}
+    assert superuser().post(address(entry, "set"), values | {"sleep_ratio": -1}).status_code == 200
+    assert superuser().post(address(entry, "set"), values).status_code == 302
+    entry.refresh_from_db()
+    assert entry.options["pacing"] == {"target_seconds": 0.5, "sleep_ratio": 2, "max_lag": None}
+
+
+def test_a_viewer_sees_no_button_and_is_refused(entry: BackfillPass) -> None:
+    client = viewer("backfillpass")
+    assert address(entry, "pause") not in client.get(address(entry)).content.decode()
+    assert client.post(address(entry, "pause")).status_code == 403
