@@ -64,7 +64,7 @@ class ActionPages(ReadOnlyAdmin):
         return [*ours, *super().get_urls()]
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
-        tools = []
+        tools = [("Errors", reverse("admin:agentstate_agentworkflowrun_errors"))]
         if request.user.has_perm(CLOSE):
             tools.append(("Close stale runs…", reverse("admin:agentstate_agentworkflowrun_stale")))
         answer: HttpResponse = super().changelist_view(request, {"list_tools": tools, **(extra_context or {})})

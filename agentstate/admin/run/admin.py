@@ -12,6 +12,7 @@ from django.template.loader import render_to_string
 from django.utils import timezone
 from django.utils.http import urlencode
 
+from agentstate.admin.run.errors import ErrorPages
 from agentstate.admin.run.filters import (
     ApprovalFilter,
     BackfilledFilter,
@@ -47,7 +48,7 @@ if TYPE_CHECKING:
 
 
 @admin.register(AgentWorkflowRun)
-class AgentWorkflowRunAdmin(KeysetPages, TimelinePages):
+class AgentWorkflowRunAdmin(KeysetPages, ErrorPages, TimelinePages):
     list_display = (
         "status_word",
         "run",
@@ -144,7 +145,7 @@ class AgentWorkflowRunAdmin(KeysetPages, TimelinePages):
         found = []
         for call in (by_pk[pk] for pk in pks if pk in by_pk):
             if run := runs.get(call.run_id):
-                run.call, call.preserved = call, changelist.preserved_filters
+                run.call, run.preserved = call, changelist.preserved_filters
                 found.append(run)
         return found
 
@@ -191,7 +192,8 @@ class AgentWorkflowRunAdmin(KeysetPages, TimelinePages):
     @admin.display(description="newest call")
     def call(self, run: Any) -> str:
         return render_to_string(
-            "admin/agentstate/agentworkflowrun/newest_call.html", {"call": getattr(run, "call", None)}
+            "admin/agentstate/agentworkflowrun/newest_call.html",
+            {"call": getattr(run, "call", None), "preserved": getattr(run, "preserved", "")},
         )
 
     @admin.display(description="error")

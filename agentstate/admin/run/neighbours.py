@@ -59,11 +59,13 @@ def neighbours_of(admin: Any, request: HttpRequest, run: timeline.RunHeader) -> 
             pair = None
         if pair:
             kept = {CAME_FROM: filters}
-            urls = (_address(request, found, kept) for found in pair)
+            previous, following = (_address(request, found, kept) for found in pair)
             list_url = reverse("admin:agentstate_agentworkflowrun_changelist")
-            return Neighbours(*urls, where="in the list", list_url=f"{list_url}?{filters}")
-    found = timeline.neighbours_of(run)
-    return Neighbours(*(_address(request, {"run": each} if each else None, {}) for each in found), "of the project")
+            return Neighbours(previous, following, "in the list", f"{list_url}?{filters}")
+    previous, following = (
+        _address(request, {"run": each} if each else None, {}) for each in timeline.neighbours_of(run)
+    )
+    return Neighbours(previous, following, "of the project")
 
 
 class _UnreadList(KeysetChangeList):
@@ -75,7 +77,7 @@ class _UnreadList(KeysetChangeList):
 
 def _list_of(admin: Any, request: HttpRequest, filters: str) -> KeysetChangeList:
     there = copy(request)
-    there.GET = QueryDict(filters)  # type: ignore[assignment]
+    there.GET = QueryDict(filters)
     return _UnreadList(
         there,
         admin.model,

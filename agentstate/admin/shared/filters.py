@@ -11,7 +11,7 @@ from django.contrib.admin import ListFilter
 from django.utils import timezone
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from django.contrib.admin.views.main import ChangeList
     from django.db.models import Model, QuerySet
@@ -42,7 +42,7 @@ class FormFilter(ListFilter):
         self, request: HttpRequest, params: dict[str, list[str]], model: type[Model], model_admin: Any
     ) -> None:
         super().__init__(request, params, model, model_admin)
-        given = {name: params.pop(name)[-1] for name in self._names() if name in params}
+        given = {name: params.pop(name)[-1] for name in self.names() if name in params}
         self.form = self.form_class(self.as_given(given), prefix=self.prefix)
         self.form.full_clean()
 
@@ -58,14 +58,16 @@ class FormFilter(ListFilter):
         return True
 
     def expected_parameters(self) -> list[str | None]:
-        return [*self._names()]
+        return [*self.names()]
 
-    def _names(self) -> list[str]:
-        return [f"{self.prefix}-{name}" if self.prefix else name for name in self.form_class.base_fields]
+    @classmethod
+    def names(cls) -> list[str]:
+        """Return the names of the fields in the address."""
+        return [f"{cls.prefix}-{name}" if cls.prefix else name for name in cls.form_class.base_fields]
 
     def choices(self, changelist: ChangeList) -> Iterator[Any]:
         """Give what the form must carry on, and where its fields are empty."""
-        mine = self._names()
+        mine = self.names()
         others = [
             (name, value)
             for name, values in changelist.filter_params.items()
@@ -107,9 +109,8 @@ class DateRangeFilter(FormFilter):
     form_class = TimesForm
     template = "admin/agentstate/filters/times.html"
 
-    @property
-    def prefix(self) -> str:  # type: ignore[override]
-        return self.field
+    def __init_subclass__(cls) -> None:
+        cls.prefix = cls.field
 
     @property
     def zone(self) -> str:
@@ -130,17 +131,21 @@ class DateRangeFilter(FormFilter):
             return timezone.now() - PRESETS[within][1], None
         return since, _minute_after(until) if until else None
 
-    def choices(self, changelist: ChangeList) -> Iterator[Any]:
-        mine = dict.fromkeys(self._names())
+    def presets(self, address_of: Callable[[dict[str, str]], str]) -> list[dict[str, Any]]:
+        """Return the links to the times until now.
+
+        Args:
+            address_of: returns the address with a parameter.
+        """
         chosen = self.value("within")
-        presets = [
-            {
-                "label": label,
-                "address": changelist.get_query_string({**mine, f"{self.field}-within": name}),
-                "selected": name == chosen,
-            }
+        return [
+            {"label": label, "address": address_of({f"{self.field}-within": name}), "selected": name == chosen}
             for name, (label, _) in PRESETS.items()
         ]
+
+    def choices(self, changelist: ChangeList) -> Iterator[Any]:
+        mine = dict.fromkeys(self.names())
+        presets = self.presets(lambda parameter: changelist.get_query_string({**mine, **parameter}))
         for choice in super().choices(changelist):
             yield choice | {"presets": presets}
 
