@@ -120,6 +120,7 @@ STATIC_ROOT = BASE_DIR / "staticfiles"
 # Each process has its own short-lived cache of flags, so a change reaches every process within its TIMEOUT.
 WAFFLE_FLAG_MODEL = "agentstate.Flag"
 WAFFLE_CACHE_NAME = "flags"
+WAFFLE_ENABLE_ADMIN_PAGES = False  # of its samples and switches, which nothing here uses
 CACHES = {
     "default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"},
     "flags": {

@@ -48,6 +48,7 @@ class AgentDocument(models.Model):
 
     class Meta:
         db_table = "AgentDocument"
+        verbose_name = "document"
         indexes = [
             # Read by the foreign key when a run is deleted.
             models.Index(fields=["run"], condition=Q(run__isnull=False), name="AgentDocument_run_idx"),

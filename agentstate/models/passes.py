@@ -135,7 +135,8 @@ class BackfillPass(models.Model):
 
     class Meta:
         db_table = "AgentStatePass"
-        verbose_name_plural = "backfill passes"
+        verbose_name = "pass"
+        verbose_name_plural = "passes"
 
     def __str__(self) -> str:
         return f"{self.direction} pass {self.pk}"

@@ -174,6 +174,7 @@ class AgentWorkflowRun(models.Model):
 
     class Meta:
         db_table = "AgentWorkflowRun"
+        verbose_name = "run"
         permissions = [
             ("decide_approvals", "Can approve or reject calls that wait for approval"),
             ("cancel_runs", "Can cancel pending and running runs"),

@@ -45,6 +45,7 @@ class AgentSession(models.Model):
 
     class Meta:
         db_table = "AgentSession"
+        verbose_name = "session"
         indexes = [
             # Read by a project's list of sessions, and by the foreign key's cascades.
             models.Index(fields=["project"], name="AgentSession_project_idx"),

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from agentstate.rollout.stages import Position
 
 HOUR = timedelta(hours=1)
+# The steps whose conditions need no scan of the projects.
+WITHOUT_SCAN = (Stage.DUAL_WRITE, Stage.AGENTKIT_READ)
 
 # What each condition counts, for operators.
 DESCRIPTIONS = {

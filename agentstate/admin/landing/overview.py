@@ -2,26 +2,33 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from django.urls import reverse
-from django.utils import timezone
 from django.utils.http import urlencode
 
+from agentstate.admin.landing.failures import recent_failures
+from agentstate.admin.landing.rollout import verdict
 from agentstate.admin.shared.gate_problems import Alarm, alarms
 from agentstate.admin.shared.links import may_see
+from agentstate.admin.shared.time_limit import TookTooLong, time_limit
 from agentstate.models import AgentWorkflowRun, LeftAside, RolloutStep
 from agentstate.models.expressions import status_and_snapshot
+from agentstate.rollout.counting import Counted
 from agentstate.rollout.stages import RolloutState
+from agentstate.state.standing import Standing
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
     from django.contrib.auth.models import AnonymousUser, User
     from django.db.models import Model, QuerySet
 
+    from agentstate.admin.landing.failures import HourOfFailures
+
 # Counts end here; the index of the list of runs answers each within a few milliseconds.
-MOST = 1000
-RECENT = timedelta(hours=24)
+MOST, SECONDS = 1000, 1.0
 
 # Models by what people come for; any other model of the app comes last.
 GROUPS = {
@@ -31,12 +38,21 @@ GROUPS = {
 
 
 class Figure(NamedTuple):
-    """A figure of the overview, and the list that it counts; ``is_bad`` asks for attention."""
+    """A figure of the overview, and the page behind it; ``is_bad`` asks for attention.
+
+    Attributes:
+        note: what the figure means, in words.
+        at: when it was counted, None for now.
+        hours: the failures of each of the last 24 hours, for a plot.
+    """
 
     label: str
     value: str
     address: str
     is_bad: bool = False
+    note: str = ""
+    at: datetime | None = None
+    hours: Sequence[HourOfFailures] = ()
 
 
 def overview(user: User | AnonymousUser) -> dict[str, Any]:
@@ -47,21 +63,14 @@ def overview(user: User | AnonymousUser) -> dict[str, Any]:
     if may_see(RolloutStep, user):
         state = RolloutState.read()
         alarming = alarms(state)
-        stage = f"{state.position or 'no stage'}".replace("_", " ")
-        figures.append(
-            Figure("Rollout", stage, reverse("admin:agentstate_rollout_changelist"), state.position is None)
-        )
+        figures += _of_rollout(state)
         if state.may_go_down and user.has_perm("agentstate.retreat_rollout"):
             retreat_url = reverse("admin:agentstate_rollout_retreat")
     if may_see(LeftAside, user):
         count = _count(LeftAside.objects.open())
-        figures.append(Figure("Left aside, open", _shown(count), _list(LeftAside), count > 0))
+        figures.append(Figure("Left aside, open", _shown(count), _list(LeftAside), bool(count)))
     if may_see(AgentWorkflowRun, user):
-        running, failed = _runs("running"), _runs("failed").filter(started_at__gte=timezone.now() - RECENT)
-        figures.append(Figure("Running now", _shown(_count(running)), _list(AgentWorkflowRun, status="running")))
-        count = _count(failed)
-        label = "Failed, started in the last 24 hours"
-        figures.append(Figure(label, _shown(count), _list(AgentWorkflowRun, status="failed"), count > 0))
+        figures += _of_runs()
     return {"figures": figures, "alarms": alarming, "retreat_url": retreat_url}
 
 
@@ -72,16 +81,59 @@ def grouped(models: list[dict[str, Any]]) -> list[tuple[str, list[dict[str, Any]
     return [(title, of_group) for title, of_group in (*groups, ("Set up", [*by_name.values()])) if of_group]
 
 
-def _runs(status: str) -> QuerySet[AgentWorkflowRun]:
-    """Return the runs of a status, as the index of the list of runs has them."""
-    return AgentWorkflowRun.objects.alias(kind=status_and_snapshot()).filter(kind__in=[f"{status}0", f"{status}1"])
+def _of_rollout(state: RolloutState) -> list[Figure]:
+    """Return the stage with the verdict on its next step, and the standings of the last count."""
+    address = reverse("admin:agentstate_rollout_changelist")
+    stage = f"{state.position or 'no stage'}".replace("_", " ")
+    counted = Counted.read()
+    figures = [Figure("Rollout", stage, address, state.position is None, verdict(state, counted))]
+    if counted.kept is None or counted.figures is None:
+        return [*figures, Figure("Standings", "not counted yet", address, note="the rollout page counts")]
+    verification = counted.figures.verification
+    in_sync, total = verification.standing[Standing.IN_SYNC], sum(verification.standing.values())
+    others = {**verification.standing, "unequal": verification.unequal}
+    note = ", ".join(
+        f"{count:,} {standing}".replace("_", " ")
+        for standing, count in others.items()
+        if count and standing != Standing.IN_SYNC
+    )
+    is_bad = bool(verification.unequal or verification.standing[Standing.FORKED])
+    value = f"{in_sync:,} of {total + verification.unequal:,} in sync"
+    return [
+        *figures,
+        Figure("Standings", value, f"{address}#agentstate-standings", is_bad, note, counted.kept.started_at),
+    ]
 
 
-def _count(rows: QuerySet[Any]) -> int:
-    return rows.order_by().values("pk")[: MOST + 1].count()
+def _of_runs() -> list[Figure]:
+    running = _count(running_runs())
+    figures = [Figure("Running now", _shown(running), _list(AgentWorkflowRun, status="running"))]
+    label, address = "Failed, started in the last 24 hours", _list(AgentWorkflowRun, status="failed")
+    failures = recent_failures()
+    if failures is None:
+        return [*figures, Figure(label, _shown(None), address)]
+    count = f"{failures.count:,}{'+' if failures.is_cut else ''}"
+    note = "the newest by hour" if failures.is_cut else ""
+    return [*figures, Figure(label, count, address, bool(failures.count), note, hours=failures.hours)]
 
 
-def _shown(count: int) -> str:
+def running_runs() -> QuerySet[AgentWorkflowRun]:
+    """Return the running runs, as the index of the list of runs has them."""
+    return AgentWorkflowRun.objects.alias(kind=status_and_snapshot()).filter(kind__in=["running0", "running1"])
+
+
+def _count(rows: QuerySet[Any]) -> int | None:
+    """Count up to ``MOST`` rows and one more, None if that takes too long."""
+    try:
+        with time_limit(SECONDS):
+            return rows.order_by().values("pk")[: MOST + 1].count()
+    except TookTooLong:
+        return None
+
+
+def _shown(count: int | None) -> str:
+    if count is None:
+        return "not counted"
     return f"{MOST:,}+" if count > MOST else f"{count:,}"
 
 

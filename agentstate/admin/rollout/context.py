@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from agentstate.admin.rollout import lists, presentation
 from agentstate.admin.shared.gate_problems import alarms
-from agentstate.rollout.evidence import Evidence
+from agentstate.rollout.evidence import WITHOUT_SCAN, Evidence
 from agentstate.rollout.freeze import read_freeze
 from agentstate.rollout.stages import RolloutState, Stage, above
 from agentstate.rollout.status import override_at
@@ -19,9 +19,6 @@ if TYPE_CHECKING:
     from agentstate.rollout.stages import Position
 
 ADVANCE, RETREAT = (f"manage.py agentkit_rollout {action}" for action in ("advance", "retreat"))
-
-# The steps whose conditions need no scan.
-_WITHOUT_SCAN = (Stage.DUAL_WRITE, Stage.AGENTKIT_READ)
 
 
 def stage_context() -> dict[str, Any]:
@@ -61,7 +58,7 @@ def page_context(counted: Counted) -> dict[str, Any]:
 
 def known_conditions(target: Position, counted: Counted) -> list[ConditionRow] | None:
     """Return the conditions of a step by the last count, None while the first is being made."""
-    if counted.kept is None and target.stage not in _WITHOUT_SCAN:
+    if counted.kept is None and target.stage not in WITHOUT_SCAN:
         return None
     evidence = Evidence(counted.figures, counted.kept.started_at if counted.kept else None)
     return presentation.in_words(evidence.conditions(target), evidence.now)
@@ -73,7 +70,7 @@ def _next_step(target: Position, counted: Counted, figures: Figures | None) -> d
     problems = figures.verification.problems if figures else {}
     return {
         "next": target,
-        "needs_scan": target.stage not in _WITHOUT_SCAN,
+        "needs_scan": target.stage not in WITHOUT_SCAN,
         "is_contract": target.stage == Stage.CONTRACTED,
         "conditions": rows,
         "missing": sum(not row.holds for row in rows),

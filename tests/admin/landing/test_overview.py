@@ -8,9 +8,12 @@ import pytest
 from django.urls import reverse
 from django.utils import timezone
 
-from agentstate.admin.landing.overview import _runs
+from agentstate.admin.landing import failures
+from agentstate.admin.landing.overview import running_runs
 from agentstate.models import AgentWorkflowRun
+from agentstate.rollout.counting import count_now
 from tests.admin.viewers import superuser, viewer
+from tests.factories import ProjectFactory
 from tests.flags import turn
 from tests.rollout.ladder import stand_at
 from tests.sql import sql, tell_planner
@@ -37,7 +40,7 @@ def test_the_lists_are_grouped_by_task() -> None:
 
     places = [text.index(f">{word}<") for word in ("Watch", "Migrate", "Set up")]
     assert places == sorted(places)
-    assert places[0] < text.index("Agent workflow runs</a>") < places[1] < text.index("Rollout</a>") < places[2]
+    assert places[0] < text.index("Runs</a>") < places[1] < text.index("Rollout</a>") < places[2]
 
 
 def test_the_figures_count_running_and_recently_failed_runs() -> None:
@@ -69,9 +72,45 @@ def test_stages_that_no_step_reached_show_a_banner() -> None:
 def test_a_viewer_sees_only_the_figures_of_permitted_lists() -> None:
     text = text_of(viewer("agentsession"))
 
-    assert "Agent sessions</a>" in text
+    assert "Sessions</a>" in text
     assert "Running now" not in text
     assert "Rollout" not in text
+
+
+def test_failures_are_plotted_by_the_hour() -> None:
+    for hours_ago in (0.5, 0.6, 23.5):
+        begin("failed", hours_ago)
+
+    text = text_of(superuser())
+
+    assert text.count("<rect") == 2
+    found = failures.recent_failures()
+    assert found is not None
+    assert [(hour.x // failures.STEP, hour.count) for hour in found.hours] == [(0, 1), (23, 2)]
+
+
+def test_more_failures_than_are_counted_are_said_to_be_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    for hours_ago in (1, 2, 3):
+        begin("failed", hours_ago)
+    monkeypatch.setattr(failures, "MOST", 2)
+
+    assert ">2+</a>" in text_of(superuser())
+
+
+@pytest.mark.django_db(transaction=True)  # the count needs a transaction of its own
+def test_the_strip_says_what_the_next_step_lacks_and_how_projects_stand() -> None:
+    ProjectFactory()
+    turn("legacy_writes", everyone=True)
+    assert "all conditions of dual write met" in text_of(superuser())
+    assert "not counted yet" in text_of(superuser())
+
+    turn("agentkit_writes", everyone=True)
+    count_now()
+
+    text = text_of(superuser())
+    assert "0 of 1 in sync" in text
+    assert "1 empty" in text
+    assert "conditions of shadow read" in text
 
 
 def test_the_counts_come_from_the_index_of_the_list() -> None:
@@ -84,6 +123,6 @@ def test_the_counts_come_from_the_index_of_the_list() -> None:
     )
     tell_planner("AgentWorkflowRun")
 
-    plan = _runs("running").order_by().values("pk")[:1001].explain()
+    plan = running_runs().order_by().values("pk")[:1001].explain()
 
     assert "AgentWorkflowRun_kind_idx" in plan

@@ -212,10 +212,10 @@ def test_names_are_found_without_reading_their_rows(query: str) -> None:
 def test_the_total_is_an_estimate() -> None:
     client = superuser()
     everything = {"backfilled": "with"}
-    assert client.get(LIST, everything).context["cl"].total == "about 60,000 agent workflow runs"
+    assert client.get(LIST, everything).context["cl"].total == "about 60,000 runs"
     total = client.get(LIST, {"status": "failed"}).context["cl"].total
     assert 60 <= int(re.sub(r"\D", "", total)) <= 240
-    assert client.get(LIST, {"workflow": "rare"}).context["cl"].total == "3 agent workflow runs"
+    assert client.get(LIST, {"workflow": "rare"}).context["cl"].total == "3 runs"
 
 
 def test_a_page_takes_as_many_queries_for_any_number_of_runs() -> None:
