@@ -11,11 +11,13 @@ from django.contrib.admin.utils import flatten_fieldsets
 from django.core.exceptions import ValidationError
 from django.core.validators import ProhibitNullCharactersValidator
 from django.template.loader import render_to_string
+from django.utils.text import get_text_list
 
 from agentstate.actors import acting_as
 from agentstate.admin.flags.consequences import consequences_of
 from agentstate.admin.shared.base import BaseAdmin
 from agentstate.admin.shared.paging import KeysetPages
+from agentstate.admin.shared.reasons import ReasonField
 from agentstate.gates import GATES
 from agentstate.models import Flag, FlagChange, Project
 from agentstate.state.columns import legacy_columns_are_there
@@ -77,6 +79,7 @@ class FlagForm(FlagModelForm):
     confirmed = forms.BooleanField(
         required=False, label="Save it all the same", widget=forms.HiddenInput, help_text="What is above will happen."
     )
+    reason = ReasonField(help_text="Why you change it. Recorded with your name in this flag's history.")
     project_ids = LinesField(
         required=False,
         label="Projects by id",
@@ -160,7 +163,7 @@ class FlagAdmin(BaseAdmin):
         return [
             (None, {"fields": ("confirmed", "name", *self._who(request, obj))}),
             *([people] if gate is None or gate.is_for_users else []),
-            ("Note", {"fields": ("note",)}),
+            ("Note", {"fields": ("note", *(("reason",) if self.has_change_permission(request, obj) else ()))}),
         ]
 
     def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
@@ -171,6 +174,19 @@ class FlagAdmin(BaseAdmin):
 
     def _who(self, request: HttpRequest, obj: Any) -> tuple[str, ...]:
         return WHO[:1] if self.has_change_permission(request, obj) else WHO
+
+    def construct_change_message(self, request: HttpRequest, form: Any, formsets: Any, add: bool = False) -> Any:
+        """Describe the change with its reason, for the history and the recent actions."""
+        message = get_text_list(
+            [
+                str(form.fields[name].label or name)
+                for name in form.changed_data
+                if name not in ("confirmed", "reason")
+            ],
+            "and",
+        )
+        reason = form.cleaned_data.get("reason", "")
+        return f"Changed {message or 'nothing'}.{f' {reason}' if reason else ''}"
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False

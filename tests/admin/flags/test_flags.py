@@ -7,6 +7,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Group, Permission, User
 from django.urls import reverse
 
@@ -55,13 +56,14 @@ def test_a_change_in_the_form_changes_the_gate_and_records_its_author(client: Cl
     flag = turn("agentkit_writes")
     assert not gates.agentkit_writes("p1")
 
-    response = save(client, flag, percent="100", note="since Monday")
+    response = save(client, flag, percent="100", note="since Monday", reason="The tests passed.")
 
     assert response.status_code == 302
     assert gates.agentkit_writes("p1")
     change = FlagChange.objects.latest("pk")
     assert (change.flag, change.changed_by) == ("agentkit_writes", "ada")
     assert change.differences() == {"percent": (None, 100.0), "note": ("", "since Monday")}
+    assert LogEntry.objects.get().get_change_message() == "Changed Percent and Note. The tests passed."
 
 
 @pytest.mark.usefixtures("editor")

@@ -1,0 +1,58 @@
+"""A requested step whose web process is killed or ends in the middle: nothing breaks, and it continues."""
+
+from __future__ import annotations
+
+import signal
+
+import pytest
+
+from agentstate.models import StepRequest
+from agentstate.rollout import requests
+from agentstate.rollout.stages import Position, Stage
+from tests import scenes
+from tests.faults.processes import Command, wait_until
+from tests.rollout.ladder import position, saved_in_agentkit_only
+from tests.sql import second_connection
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("thawed", "impatient")]
+
+# What the page does for a request; then the process lives on, as that of a web server.
+PAGE = """
+import signal, sys, threading
+from agentstate.models import StepRequest
+from agentstate.rollout.requests import take_in_background
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # as web servers end their workers
+take_in_background(StepRequest(action="retreat", stage="agentkit_only", percent=100), 0)
+while True:
+    signal.pause()
+"""
+
+
+def retreat() -> StepRequest:
+    assert position() == ("agentkit_read", 100), "the flags were set first, so that no save is lost"
+    now = Position(Stage.AGENTKIT_READ, StepRequest.objects.latest("pk").percent)
+    request = StepRequest(action="retreat", stage=now.stage, percent=now.percent)
+    return requests.take_in_background(request, 30)
+
+
+@pytest.mark.parametrize(
+    ("end", "outcome"), [(signal.SIGKILL, "killed"), (signal.SIGTERM, "interrupted")], ids=["killed", "ended"]
+)
+def test_the_next_request_continues_what_a_process_left(
+    monkeypatch: pytest.MonkeyPatch, end: signal.Signals, outcome: str
+) -> None:
+    monkeypatch.setattr(requests, "BEGINS_WITHIN", requests.timedelta())
+    projects = saved_in_agentkit_only()
+    with second_connection() as other, other.transaction():
+        other.execute("SELECT 1")
+        process = Command("shell", "-v0", "-c", PAGE)
+        wait_until(lambda: StepRequest.objects.filter(message__startswith="Waiting for older").exists())
+        process.signal(end)
+        process.end()
+    wait_until(lambda: (newest := requests.newest_request()) and not newest.is_running)
+    left = StepRequest.objects.get()
+    assert left.outcome == outcome
+    assert left.step is None
+
+    assert retreat().outcome == "taken"
+    assert {scenes.homes_of(project).columns["facts"] for project in projects} == {"2"}
