@@ -19,6 +19,7 @@ from agentstate.admin.run.actions import ActionPages
 from agentstate.admin.run.approvals import ApprovalPages
 from agentstate.admin.run.neighbours import came_from, neighbours_of
 from agentstate.admin.run.page_request import FEW_KINDS, PageRequest, page_request, window_of, window_query
+from agentstate.admin.run.parts import PartPages
 from agentstate.admin.run.timeline.header import MOST_SESSIONS
 from agentstate.admin.shared.links import address_of
 from agentstate.models import AgentSession, Project
@@ -39,7 +40,7 @@ TEMPLATES = "admin/agentstate/agentworkflowrun"
 SHOWN = 200_000
 
 
-class TimelinePages(ApprovalPages, ActionPages):
+class TimelinePages(ApprovalPages, ActionPages, PartPages):
     """The pages of a run. The view permission includes all of them; a decision needs another."""
 
     def get_urls(self) -> list[URLPattern]:
@@ -246,6 +247,7 @@ class TimelinePages(ApprovalPages, ActionPages):
             "title": title,
             "run_id": run_id,
             "event_id": event_id,
+            "part": f"{TEMPLATES}/text.html",
         }
         return TemplateResponse(request, f"{TEMPLATES}/document.html", context)
 

@@ -15,6 +15,7 @@
       if (!answer.ok) throw new Error(`the server answered ${answer.status}`);
       const summary = place.querySelector(":scope > summary");
       place.replaceChildren(...(summary ? [summary] : []), ...parsed(await answer.text()));
+      addCopyButtons(place);
     } catch (error) {
       place.dataset.load = address; // to be tried again when it is unfolded again; the plain link stays
     } finally {
@@ -33,7 +34,65 @@
     const places = [...target.querySelectorAll("[data-load]")];
     if (target.dataset.load) places.push(target);
     places.filter((place) => place.closest("details") === target).forEach(load);
+    if (!target.dataset.load) addCopyButtons(target);
   }, true);
+
+  // -- copying
+
+  const copied = async (text) => {
+    try {
+      await navigator.clipboard.writeText(text);
+    } catch (error) { // no permission, or a page without TLS
+      const area = document.createElement("textarea");
+      area.value = text;
+      document.body.append(area);
+      area.select();
+      document.execCommand("copy");
+      area.remove();
+    }
+  };
+
+  const addCopyButtons = (element) => {
+    for (const pre of element.querySelectorAll("pre")) {
+      if (pre.previousElementSibling?.matches(".agentstate-copy")) continue;
+      const button = document.createElement("button");
+      button.type = "button";
+      button.className = "agentstate-copy";
+      button.textContent = "Copy";
+      button.addEventListener("click", async () => {
+        await copied(pre.textContent);
+        button.textContent = "Copied";
+      });
+      pre.before(button);
+    }
+  };
+  document.querySelectorAll(".agentstate-event details[open], .agentstate-run-error, .agentstate-document").forEach(addCopyButtons);
+
+  // -- folding the tree
+
+  const setFolded = (row, isFolded) => {
+    const depth = Number(row.dataset.depth || 0);
+    row.querySelector(".agentstate-fold").setAttribute("aria-expanded", String(!isFolded));
+    let below = row.nextElementSibling;
+    for (; below && (!below.dataset.version || Number(below.dataset.depth || 0) > depth); below = below.nextElementSibling) {
+      below.hidden = isFolded;
+      below.querySelector(".agentstate-fold")?.setAttribute("aria-expanded", String(!isFolded));
+    }
+  };
+
+  const addFolds = () => {
+    for (const row of document.querySelectorAll(".agentstate-event[data-inside]")) {
+      if (row.querySelector(".agentstate-fold")) continue;
+      const button = document.createElement("button");
+      button.type = "button";
+      button.className = "agentstate-fold";
+      button.setAttribute("aria-label", "What happened inside");
+      button.setAttribute("aria-expanded", "true");
+      button.addEventListener("click", () => setFolded(row, button.getAttribute("aria-expanded") === "true"));
+      row.prepend(button);
+    }
+  };
+  addFolds();
 
   // -- the strip of the whole run, for which the page does not wait
 
@@ -67,7 +126,8 @@
   let updated = Date.now(), pause = SOON, timer = 0, isLooking = false, hasEnded = false;
 
   // Keep what is focused or unfolded.
-  const inUse = (element) => element.contains(document.activeElement) || element.querySelector("details[open]");
+  const inUse = (element) => element.contains(document.activeElement)
+    || [...element.querySelectorAll("details[open]")].some((each) => !each.parentElement.closest("details:not([open])"));
 
   const updateHeader = (fresh) => {
     for (const part of header.querySelectorAll("[data-part]")) {
@@ -83,6 +143,7 @@
 
   const updateRow = (row, fresh) => {
     row.dataset.outcome = fresh.dataset.outcome || "";
+    for (const name of ["depth", "inside"]) if (name in fresh.dataset) row.dataset[name] = fresh.dataset[name];
     const bars = [row, fresh].map((each) => each.querySelector(".agentstate-bar"));
     if (row.dataset.version === fresh.dataset.version && bars.every(Boolean)) {
       bars[0].replaceWith(bars[1]);
@@ -94,9 +155,10 @@
       }
       // Of a call that is unfolded, what came of it is added below.
       const [body, other] = [row, fresh].map((each) => each.querySelector(".agentstate-event-body"));
-      const more = [...other.children].slice(body.children.length);
-      body.append(...more);
-      if (body.closest("details").open) more.filter((part) => part.dataset.load).forEach(load);
+      const parts = [...other.querySelectorAll(":scope > [data-event]")];
+      const more = parts.filter((part) => !body.querySelector(`:scope > [data-event="${CSS.escape(part.dataset.event)}"]`));
+      [...body.querySelectorAll(":scope > [data-event]")].at(-1).after(...more);
+      if (body.closest("details").open) more.flatMap((part) => [...part.querySelectorAll("div[data-load]")]).forEach(load);
     }
     return row;
   };
@@ -166,6 +228,7 @@
     updateChips(fresh);
     const added = updateEvents(freshEvents);
     showOverview();
+    addFolds();
     if (status !== "running") {
       say.textContent = `No longer running: ${status}.`;
       return false;

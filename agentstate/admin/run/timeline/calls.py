@@ -7,7 +7,9 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple
 
-from agentstate.admin.run.timeline.kinds import family_of, kind_of
+from django.utils.http import urlencode
+
+from agentstate.admin.run.timeline.kinds import TOOL_KIND, family_of, kind_of
 from agentstate.admin.run.timeline.summaries import number_of, short, summary
 
 if TYPE_CHECKING:
@@ -17,6 +19,9 @@ if TYPE_CHECKING:
 
 # Ten years. A longer duration is wrong.
 _LONGEST_CALL_MS = 10 * 365 * 86_400_000
+
+# The beginning of a longer name is read; it filters nothing.
+_LONGEST_TOOL = 200
 
 _FAILED, _CANCELED = {"error", "failed", "failure"}, {"canceled", "cancelled"}
 
@@ -87,6 +92,17 @@ class TimelineRow:
     @property
     def last(self) -> Event:
         return self.result or self.event
+
+    @property
+    def tool(self) -> str:
+        """The tool of a call, as far as it was read whole."""
+        tool = self.event.get("tool") if self.kind == TOOL_KIND else None
+        return tool if isinstance(tool, str) and len(tool) <= _LONGEST_TOOL else ""
+
+    @property
+    def only_tool(self) -> str:
+        """The address of the calls of its tool."""
+        return f"?{urlencode({'tool': self.tool})}"
 
     @property
     def is_open(self) -> bool:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.db import connection
 
+from agentstate.admin.run.timeline.markdown import TEXT_MEMBERS
 from agentstate.models import AgentWorkflowRunEvent
 from agentstate.recording.events import LATE
 from agentstate.recording.following import place_of
@@ -148,6 +149,15 @@ class Event:
         """The id that the two events of a tool call share; empty for other events."""
         call = self.get("call_id") if self.type in ("tool.invocation", "tool.result") else None
         return call if isinstance(call, str) else ""
+
+    @property
+    def has_texts(self) -> bool:
+        """Whether it holds what a person or a model wrote."""
+        if self.type == "state.changed":
+            return False
+        if isinstance(self.seen, dict):
+            return any(self.seen.get(name) not in (None, "", {}, []) for name in TEXT_MEMBERS & self.seen.keys())
+        return self.shape == "string"
 
     @property
     def is_late(self) -> bool:
