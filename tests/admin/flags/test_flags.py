@@ -63,7 +63,7 @@ def test_a_change_in_the_form_changes_the_gate_and_records_its_author(client: Cl
     change = FlagChange.objects.latest("pk")
     assert (change.flag, change.changed_by) == ("agentkit_writes", "ada")
     assert change.differences() == {"percent": (None, 100.0), "note": ("", "since Monday")}
-    assert LogEntry.objects.get().get_change_message() == "Changed Percent and Note. The tests passed."
+    assert LogEntry.objects.get().get_change_message() == "Changed Note and Percent. The tests passed."
 
 
 @pytest.mark.usefixtures("editor")
