@@ -12,8 +12,9 @@ from django.db import connection
 from django.test import Client
 from django.urls import reverse as url_of
 
-from agentstate.backfill.settling import Choice, dispute_of
+from agentstate.backfill.settling import dispute_of
 from agentstate.models import BackfillPass
+from agentstate.state.documents import ABSENT
 from agentstate.state.loading import load
 from tests import scenes
 from tests.admin.project.project_pages import address, page_of, text_of
@@ -27,6 +28,7 @@ pytestmark = pytest.mark.django_db
 
 SETTLE = "settle_project"
 RESTORE = "restore_project"
+REASON = "It was wrong"
 
 
 def operator(*permissions: str) -> Client:
@@ -66,7 +68,7 @@ def confirmation(client: Client, project: str, choice: str, **query: str) -> Any
     return client.get(address(project, "settle"), {"choice": choice, **query})
 
 
-def decide(client: Client, project: str, choice: str, seen: str, reason: str = "It was wrong") -> HttpResponse:
+def decide(client: Client, project: str, choice: str, seen: str, reason: str = REASON) -> HttpResponse:
     return client.post(f"{address(project, 'settle')}?choice={choice}", {"seen": seen, "reason": reason}, follow=True)
 
 
@@ -196,12 +198,15 @@ def test_an_unknown_decision_is_not_found() -> None:
 # -- who was first
 
 
-def test_a_reload_in_the_middle_does_nothing_twice() -> None:
-    project, client = forked(), superuser()
+@pytest.mark.parametrize(
+    ("make", "choice"), [(forked, "columns"), (forked, "snapshot"), (unequal, "snapshot"), (emptied, "restore")]
+)
+def test_a_reload_in_the_middle_does_nothing_twice(make: Any, choice: str) -> None:
+    project, client = make(), superuser()
     token = seen(project)
-    decide(client, project, "columns", token)
+    decide(client, project, choice, token)
     before = scenes.everything()
-    again = decide(client, project, "columns", token)
+    again = decide(client, project, choice, token)
     assert "Nothing is left to decide here. Nothing was changed." in text_of(again)
     assert scenes.everything() == before
 
@@ -219,22 +224,30 @@ def test_a_decision_about_another_version_is_refused() -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_of_two_opposite_decisions_at_once_one_is_carried_out() -> None:
-    project = forked()
+@pytest.mark.parametrize(
+    ("make", "choices"),
+    [
+        (forked, {"columns": 3, "snapshot": 2}),
+        (unequal, {"columns": 3, "snapshot": 1}),
+        (emptied, {"restore": 1, "columns": ABSENT}),
+    ],
+)
+def test_of_two_opposite_decisions_at_once_one_is_carried_out(make: Any, choices: dict[str, Any]) -> None:
+    project = make()
     token, clients = seen(project), (superuser(), superuser())
 
     def post(place: int) -> str:
         try:
-            return text_of(decide(clients[place], project, (Choice.COLUMNS, Choice.SNAPSHOT)[place], token))
+            return text_of(decide(clients[place], project, list(choices)[place], token))
         finally:
             connection.close()
 
     with ThreadPoolExecutor(2) as threads:
         answers = list(threads.map(post, range(2)))
-    assert sum(": done." in answer for answer in answers) == 1
+    (done,) = [choice for choice, answer in zip(choices, answers, strict=True) if ": done." in answer]
     scenes.open_gates(agentkit_reads=True)
-    assert coverage_of(project) == (3 if ": done." in answers[0] else 2)
-    assert len(scenes.rows("SELECT id FROM \"AgentWorkflowRun\" WHERE workflow_id = 'legacy_merge'")) == 1
+    assert coverage_of(project) == choices[done]
+    assert sum(entry.written + entry.merged > 0 for entry in BackfillPass.objects.filter(options__reason=REASON)) == 1
 
 
 def test_the_ledger_shows_the_reason() -> None:
@@ -243,3 +256,13 @@ def test_the_ledger_shows_the_reason() -> None:
     entry = BackfillPass.objects.latest("pk")
     page = superuser().get(url_of("admin:agentstate_backfillpass_change", args=[entry.pk]))
     assert "The export was stale" in page.content.decode()
+
+
+def test_the_projects_page_leads_to_the_decisions_about_it() -> None:
+    project, client = forked(), operator(SETTLE)
+    decide(client, project, "snapshot", seen(project), "The export was stale")
+    decisions = url_of("admin:agentstate_project_history", args=[project])
+    assert decisions in text_of(page_of(client, project))
+    text = client.get(decisions).content.decode()
+    for part in ("operator-0", "Keep the snapshot. The export was stale"):
+        assert part in text
