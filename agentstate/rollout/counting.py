@@ -8,6 +8,7 @@ died leaves a row without an end, which the next one removes.
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -17,12 +18,14 @@ from django.db import connection, transaction
 from agentstate.actors import actor
 from agentstate.backfill.locks import NAMESPACE
 from agentstate.background import in_background
-from agentstate.models import BackfillPass, FlagChange, KeptVerification, UnequalProject
+from agentstate.models import BackfillPass, FlagChange, KeptVerification, StepRequest, UnequalProject
 from agentstate.models.runs import ClockTimestamp
 from agentstate.rollout.figures import Figures
 from agentstate.rollout.waiting import server_time
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from django.db.backends.utils import CursorWrapper
 
 logger = logging.getLogger(__name__)
@@ -49,29 +52,34 @@ class Counted:
 
     Attributes:
         kept: the newest verification that has figures.
+        figures: its figures.
         running: the count that some process is making now.
         failed: the newest count, if it failed.
     """
 
     kept: KeptVerification | None
+    figures: Figures | None
     running: KeptVerification | None
     failed: KeptVerification | None
 
-    @property
-    def figures(self) -> Figures | None:
-        return Figures.from_json(self.kept.figures) if self.kept else None
-
     @classmethod
     def read(cls) -> Counted:
-        """Read the newest rows."""
-        kept = KeptVerification.objects.newest()
+        """Read the newest rows. Figures that another version of agentstate kept in another shape count as none."""
+        kept, figures = KeptVerification.objects.newest(), None
+        if kept:
+            with suppress(KeyError, TypeError, ValueError):
+                figures = Figures.from_json(kept.figures)
         last = KeptVerification.objects.order_by("-started_at", "-pk").first()
-        failed = last if last and last.error else None
-        return cls(kept, last if last and last.ended_at is None and _is_counting() else None, failed)
+        return cls(
+            kept if figures else None,
+            figures,
+            last if last and last.ended_at is None and _is_counting() else None,
+            last if last and last.error else None,
+        )
 
     @property
     def is_due(self) -> bool:
-        """Whether a new count is needed: the kept one is too old, or a pass or a flag change came after it."""
+        """Whether a new count is needed: the kept one is too old, or what it depends on changed after it."""
         if self.running:
             return False
         now = server_time()
@@ -79,12 +87,16 @@ class Counted:
             return False
         if self.kept is None or now - self.kept.started_at > max(FRESH, TIMES_AS_LONG * self.kept.lasted):
             return True
-        since = self.kept.started_at
-        newest_change = FlagChange.objects.order_by("-pk").first()
-        return (
-            bool(newest_change and newest_change.changed_at > since)
-            or BackfillPass.objects.filter(ended_at__gt=since).exists()
-        )
+        return _has_changed_since(self.kept.started_at)
+
+
+def _has_changed_since(moment: datetime) -> bool:
+    """Return whether a flag changed, a pass ended, or a step was refused, which then counted other figures."""
+    newest_change = FlagChange.objects.order_by("-pk").first()
+    if newest_change and newest_change.changed_at > moment:
+        return True
+    refused = StepRequest.objects.filter(outcome=StepRequest.Outcome.REFUSED, ended_at__gt=moment)
+    return BackfillPass.objects.filter(ended_at__gt=moment).exists() or refused.exists()
 
 
 def count_in_background(wait: float) -> None:

@@ -141,7 +141,9 @@ class TestAdvance:
 
         request = StepRequest.objects.get()
         assert request.outcome == "refused"
-        assert "Not met: verification_problems" in text_of(get(client))
+        shown = text_of(get(client))
+        assert "Not met: verification_problems" in shown
+        assert "Not open: 1 of 3 conditions not met." in shown
         assert position() == ("dual_write", 0)
 
     def test_a_migration_takes_the_last_step(self) -> None:

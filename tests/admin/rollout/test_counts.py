@@ -156,6 +156,23 @@ class TestNumbersThatAreKept:
         client.post(PAGE, {"count": "standings"})
         assert not KeptVerification.objects.get().error
 
+    @pytest.mark.parametrize(
+        ("age", "lasted", "is_due"), [(4, 0, False), (6, 0, True), (6, 1, False), (11, 1, True)], ids=str
+    )
+    def test_an_old_count_is_repeated_unless_it_took_long(self, age: int, lasted: int, is_due: bool) -> None:
+        counting.count_now()
+        start = timezone.now() - timedelta(minutes=age)
+        KeptVerification.objects.update(started_at=start, ended_at=start + timedelta(minutes=lasted))
+
+        assert counting.Counted.read().is_due is is_due
+
+    def test_figures_of_another_version_count_as_none(self) -> None:
+        counting.count_now()
+        KeptVerification.objects.update(figures={"other": 1})
+
+        counted = counting.Counted.read()
+        assert (counted.kept, counted.figures, counted.is_due) == (None, None, True)
+
     def test_a_count_whose_process_died_is_made_by_the_next_visitor(self) -> None:
         KeptVerification.objects.create(started_at=timezone.now() - timedelta(hours=1), requested_by="ada")
         ProjectFactory()
