@@ -132,7 +132,13 @@ def errors_between(since: datetime, until: datetime) -> Errors:
     end = time.monotonic() + SECONDS
     while True:
         left = end - time.monotonic()
-        parameters = {"since": since, "before": place[0], "hash": int(place[1]), "look": look, "edges": edges}
+        parameters: dict[str, Any] = {
+            "since": since,
+            "before": place[0],
+            "hash": int(place[1]),
+            "look": look,
+            "edges": edges,
+        }
         try:
             if left <= 0:
                 raise TookTooLong(SECONDS)

@@ -7,12 +7,14 @@ from functools import wraps
 from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin
+from django.core.exceptions import PermissionDenied
 from django.db import DatabaseError, connection, models, transaction
 from django.forms import Script
+from django.http import Http404
 from django.template.response import SimpleTemplateResponse
 from django.urls import URLPattern
 
-from agentstate.admin.shared.refused import refused
+from agentstate.admin.shared.refused import refused, turned_away
 from agentstate.distant_times import distant_times
 from agentstate.row_security import RowsHidden
 
@@ -30,7 +32,7 @@ logger = logging.getLogger(__name__)
 
 
 class BaseAdmin(ModelAdmin):
-    """An admin whose pages show any time that PostgreSQL holds, and say what to do where the database refuses."""
+    """An admin whose pages show any time that PostgreSQL holds, and say why one cannot be shown."""
 
     class Media:
         css = {"all": ["agentstate/shared.css"]}
@@ -57,6 +59,11 @@ class BaseAdmin(ModelAdmin):
                 if connection.in_atomic_block:
                     transaction.set_rollback(True)
                 return refused(request, error)
+            except (Http404, PermissionDenied) as error:
+                response = turned_away(request, error, self.admin_site.each_context(request))
+                if connection.in_atomic_block and connection.settings_dict["ATOMIC_REQUESTS"]:
+                    transaction.set_rollback(True)  # as Django does for an exception
+                return response
 
         return answer
 

@@ -1,16 +1,18 @@
-"""The page in place of one that the database refused: what it said, and what an operator can do."""
+"""The page in place of one that cannot be shown: why, and what the user can do."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from django.db import OperationalError
+from django.http import Http404
 from django.template.response import TemplateResponse
 from psycopg import errors
 
 from agentstate.row_security import RowsHidden
 
 if TYPE_CHECKING:
+    from django.core.exceptions import PermissionDenied
     from django.db import DatabaseError
     from django.http import HttpRequest, HttpResponse
 
@@ -29,6 +31,26 @@ def refused(request: HttpRequest, error: DatabaseError | RowsHidden) -> HttpResp
     message, way_out = (str(error), "") if isinstance(error, RowsHidden) else (_message(error), _way_out(error))
     context = {"title": "The database refused this page", "message": message, "way_out": way_out}
     return TemplateResponse(request, "admin/agentstate/refused.html", context, status=503).render()
+
+
+def turned_away(request: HttpRequest, error: Http404 | PermissionDenied, context: dict[str, Any]) -> HttpResponse:
+    """Return a page about an address that names nothing, or that the user may not open.
+
+    The project's own pages for such errors, which a host may not have made, do not look like the admin.
+
+    Args:
+        context: that of all pages of the admin.
+    """
+    if isinstance(error, Http404):
+        title, status = "Not found", 404
+        message = str(error) or "There is no page at this address."
+        way_out = "It may have been deleted, or the link is incomplete."
+    else:
+        title, status = "Not permitted", 403
+        message = str(error) or f"{request.user.get_username()} may not see this page or do this."
+        way_out = "A superuser can grant the permission."
+    context = {**context, "title": title, "message": message, "way_out": way_out}
+    return TemplateResponse(request, "admin/agentstate/refused.html", context, status=status).render()
 
 
 def _message(error: DatabaseError) -> str:
