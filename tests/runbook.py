@@ -35,7 +35,11 @@ _STEP = re.compile(
     r"```console\n\$ (?P<command>[^\n]*)\n(?P<output>.*?)```|```sql\n(?P<sql>.*?)```|<!-- (?P<event>.*?) -->",
     re.DOTALL,
 )
-_PROGRESS = re.compile(r"^(projects|sessions|forks|orphaned runs): [\d,]+ of [\d,]+.*\n", re.MULTILINE)
+# What a pass says on the standard error stream: figures of one machine at one moment.
+_PROGRESS = re.compile(
+    r"^((projects|sessions|forks|orphaned runs): [\d,]+ of [\d,]+|Expects |Outcome of what was expected: ).*\n",
+    re.MULTILINE,
+)
 
 # What differs from run to run: times, durations and rates, people, ids of steps.
 _VARIABLE = (

@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from django.db import DatabaseError, connection
 
@@ -140,8 +140,8 @@ class Mover:
                 with pass_transaction(TUNE, LOCK_TIMEOUT, MOVES_STATE) as cursor:
                     if self.step.options.dry_run:
                         cursor.execute("SET TRANSACTION READ ONLY")
-                        return self.step.preview(cursor, self.parameters(batch))
-                    return self.step.move(cursor, self.parameters(batch))
+                        return self.step.preview(cursor, self.step.parameters_of(batch))
+                    return self.step.move(cursor, self.step.parameters_of(batch))
             except DatabaseError as error:
                 if timed_out(error) or not is_transient(error) or attempt == ATTEMPTS:
                     raise
@@ -168,12 +168,14 @@ class Mover:
         """Return the ids of a batch's candidates; of all its projects if the conditions cannot read one of them."""
         try:
             with pass_transaction() as cursor:
-                return self.step.find(cursor, self.parameters(batch))
+                return self.step.find(cursor, self.step.parameters_of(batch))
         except DatabaseError as error:
             if not concerns_rows(error):
                 raise
         with pass_transaction() as cursor:
-            cursor.execute(f'SELECT p.id FROM "Project" p WHERE {IN_BATCH} ORDER BY p.id', self.parameters(batch))
+            cursor.execute(
+                f'SELECT p.id FROM "Project" p WHERE {IN_BATCH} ORDER BY p.id', self.step.parameters_of(batch)
+            )
             return [project_id for (project_id,) in cursor.fetchall()]
 
     def _cut(self, batch: Batch, size: int) -> tuple[Batch, Batch | None]:
@@ -183,7 +185,7 @@ class Mover:
         """
         try:
             with pass_transaction() as cursor:
-                ids = self.step.find(cursor, {**self.parameters(batch), "limit": size})
+                ids = self.step.find(cursor, {**self.step.parameters_of(batch), "limit": size})
         except DatabaseError as error:
             if not concerns_rows(error):
                 raise
@@ -193,15 +195,3 @@ class Mover:
         weight = batch.weight * size // batch.size
         rest = Batch(ids[-1], batch.upto, batch.size - size, batch.weight - weight)
         return replace(batch, upto=ids[-1], size=size, weight=weight), rest
-
-    def parameters(self, batch: Batch) -> dict[str, Any]:
-        """Return the parameters that the step's statements read for a batch."""
-        selection = self.step.options.selection
-        return {
-            **selection.parameters,
-            **self.step.parameters,
-            "after": batch.after,
-            "upto": batch.upto,
-            # With a limit, projects that became candidates after planning wait for the next pass.
-            "limit": batch.size if selection.limit is not None else None,
-        }

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from agentstate.models.passes import BackfillPass
 from agentstate.state.effects import REFUSED, UNUSABLE
 from agentstate.state.errors import NotWritten
 from agentstate.state.legacy_snapshot import Written
+
+if TYPE_CHECKING:
+    from agentstate.backfill.expectation import Expectation
 
 
 class Failure(NamedTuple):
@@ -76,6 +79,7 @@ class Outcome:
         accepted: the projects that could not be moved and that an operator accepted.
         stopped: whether it ended before everything was done.
         canceled_by: the operator who ended it by its entry in the ledger.
+        expected: what it expected before it began, where it was asked.
         throttled: the seconds that it waited for others, for each of its connections.
         seconds: how long it took.
         forked: how many projects stay forked for an operator to settle, and the first ids.
@@ -88,6 +92,7 @@ class Outcome:
     stopped: bool = False
     canceled_by: str = ""
     throttled: float = 0.0
+    expected: Expectation | None = None
     seconds: float = 0.0
     forked: tuple[int, list[str]] = (0, [])
     without_snapshot: tuple[int, list[str]] = (0, [])

@@ -15,6 +15,7 @@ from agentstate.backfill.acceptance import still_accepted
 from agentstate.backfill.batches import Moved, Mover
 from agentstate.backfill.chats import MakeSessions
 from agentstate.backfill.errors import ColumnsDropped, refuse_foreign_changes, refuse_unknown
+from agentstate.backfill.expectation import Expectation, disk_used, expect
 from agentstate.backfill.forward import AdoptOrphans, TakeIn
 from agentstate.backfill.options import SELECTED, PassOptions
 from agentstate.backfill.others import refuse_hidden_replicas
@@ -55,6 +56,7 @@ def run_pass(
     *,
     progress: Callable[[Progress], None] = lambda _: None,
     stop: threading.Event | None = None,
+    announce: Callable[[Expectation], None] | None = None,
 ) -> Outcome:
     """Run a pass, or a dry run, which writes nothing.
 
@@ -62,6 +64,7 @@ def run_pass(
         options: what to do, and to which projects.
         progress: called when a step is planned, after each batch and when the pass begins or ends to wait for others.
         stop: set it to end the pass after the running batches.
+        announce: called before the first batch with what the pass expects; None spares it the sample.
 
     Raises:
         OtherDirectionRunning: a pass of the other direction is running; nothing was done.
@@ -84,11 +87,29 @@ def run_pass(
             this.run(Uncontrolled(options.pacing), report=lambda: None)
         else:
             with ledger.ledger_entry(options, this.outcome, stop) as entry:
-                this.run(entry, report=entry.report)
+                this.run(entry, report=entry.report, announce=announce and _announcing(announce, entry))
                 ledger.close_entries(options.direction, all_steps(options))
                 refresh_statistics(this.outcome.counts)
+                this.outcome.seconds = time.monotonic() - started
+                _hold_against(this.outcome, entry)
     this.outcome.seconds = time.monotonic() - started
     return this.outcome
+
+
+def _announcing(announce: Callable[[Expectation], None], entry: ledger.LedgerEntry) -> Callable[[Expectation], None]:
+    def both(expected: Expectation) -> None:
+        entry.expect(expected.as_json())
+        announce(expected)
+
+    return both
+
+
+def _hold_against(outcome: Outcome, entry: ledger.LedgerEntry) -> None:
+    """Write what happened beside what the pass expected."""
+    if expected := outcome.expected:
+        expected.grown = disk_used() - expected.used
+        expected.took = outcome.seconds - outcome.throttled
+        entry.expect(expected.as_json())
 
 
 def run_steps(options: PassOptions, outcome: Outcome, stop: threading.Event, entry: ledger.LedgerEntry) -> None:
@@ -139,14 +160,28 @@ class _Pass:
         self._stop = stop
         self._at = Progress("", 0, 0)
 
-    def run(self, control: Control, report: Callable[[], None]) -> None:
+    def run(
+        self,
+        control: Control,
+        report: Callable[[], None],
+        announce: Callable[[Expectation], None] | None = None,
+    ) -> None:
         """Run the steps one after the other, reporting to the ledger after each batch."""
         throttle = Throttle(control, self._stop, self._hold)
-        for steps in _stages(self.options):
+        # Collisions with orphaned runs show only once the others have moved.
+        stages = [
+            (steps, [] if isinstance(steps[0], AdoptOrphans) else plan(steps)) for steps in _stages(self.options)
+        ]
+        if announce:
+            self.outcome.expected = expect(
+                self.options, [each for steps, planned in stages for each in zip(steps, planned, strict=False)]
+            )
+            announce(self.outcome.expected)
+        for steps, planned in stages:
             # No candidate, so no collision.
             if isinstance(steps[0], AdoptOrphans) and not self.outcome.candidates:
                 continue
-            for step, ranges in zip(steps, plan(steps), strict=True):
+            for step, ranges in zip(steps, planned or plan(steps), strict=True):
                 self._run_step(step, ranges, throttle, report)
             if self._stop.is_set():
                 self.outcome.stopped = True

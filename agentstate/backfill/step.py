@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from django.db import transaction
 from django.db.backends.utils import CursorWrapper
@@ -12,6 +12,9 @@ from django.db.backends.utils import CursorWrapper
 from agentstate.backfill.options import IN_BATCH, PassOptions
 from agentstate.backfill.outcome import Counts, not_written
 from agentstate.state.homes import CLOCKS, NEWEST, PROJECTS
+
+if TYPE_CHECKING:
+    from agentstate.backfill.planning import Batch
 
 
 class Step(ABC):
@@ -38,6 +41,17 @@ class Step(ABC):
     def candidates(self, selected: str) -> str:
         """Return the ``FROM`` and ``WHERE`` that find candidates among the selected rows."""
         return f"{self.source} WHERE {selected} AND ({self.condition})"
+
+    def parameters_of(self, batch: Batch) -> dict[str, Any]:
+        """Return the parameters that the statements read for a batch."""
+        return {
+            **self.options.selection.parameters,
+            **self.parameters,
+            "after": batch.after,
+            "upto": batch.upto,
+            # With a limit, projects that became candidates after planning wait for the next pass.
+            "limit": batch.size if self.options.selection.limit is not None else None,
+        }
 
     @abstractmethod
     def move(self, cursor: CursorWrapper, parameters: dict[str, Any]) -> Counts:

@@ -12,6 +12,7 @@ from agentstate.backfill import Outcome, PassOptions, Progress, Selection, run_p
 from agentstate.management.arguments import positive, workers
 from agentstate.management.base import OperatorCommand
 from agentstate.management.errors import operator_errors
+from agentstate.management.expectation import afterwards, before
 from agentstate.management.interrupts import INTERRUPTED, stopped_by_signals
 from agentstate.management.pacing import add_pacing
 from agentstate.management.progress import ProgressReport
@@ -20,6 +21,7 @@ from agentstate.management.text import counted, named, stream_of
 if TYPE_CHECKING:
     from django.core.management.base import CommandParser
 
+    from agentstate.backfill.expectation import Expectation
     from agentstate.models.passes import Direction
 
 # How many failures the text and the JSON name.
@@ -79,7 +81,13 @@ class BackfillCommand(OperatorCommand):
                     report.say(f"Restoring {counted(progress.total, 'project')}.")
                 report(progress)
 
-            outcome = run_pass(options, progress=show, stop=stop)
+            def announce(expected: Expectation) -> None:
+                if not expected.is_nothing:
+                    report.say(before(expected))
+
+            outcome = run_pass(options, progress=show, stop=stop, announce=announce)
+            if outcome.expected and not outcome.expected.is_nothing:
+                report.say(afterwards(outcome.expected, outcome))
         if output == "json":
             self.stdout.write(json.dumps(as_json(options, outcome)))
         else:

@@ -251,7 +251,7 @@ class TestSummary:
 
         ended = call(REVERSE, "--force", "--all")
         assert ended.code == 0
-        assert ended.stderr.startswith("Restoring 1 project.\n")
+        assert "\nRestoring 1 project.\n" in ended.stderr
         assert ended.lines[0].startswith("1 of 1 project written back, 2 runs, 2 events, 0 sessions, ")
         assert ended.lines[1:] == ["""1 project without an earlier snapshot: 'o'"'"'neill'."""]
         nothing = call(REVERSE, "--force", "--project", "p1", "--as-of", then.isoformat())
@@ -262,16 +262,21 @@ class TestProgress:
     def test_without_a_terminal_it_is_a_plain_line(self, projects: None) -> None:
         ended = call(FORWARD)
         lines = ended.stderr.splitlines()
-        assert [re.sub(r", [\d,]+/s$", "", line) for line in lines] == [
-            "projects: 3 of 3",
-            "sessions: 3 of 3",
-        ]
+        assert [re.sub(r", [\d,]+/s$", "", line) for line in lines[1:-1]] == ["projects: 3 of 3", "sessions: 3 of 3"]
+        assert re.fullmatch(
+            r"Expects 3 projects, about 3 runs, 6 events, 3 sessions from 0\.0 MB; disk: about 0\.0 MB needed, "
+            r"([\d,.]+ [MG]B|unknown) free; time: .* s\.",
+            lines[0],
+        )
+        assert lines[-1].startswith(
+            "Outcome of what was expected: projects 3 of 3, runs 3 of 3, events 6 of 6, sessions 3 of 3; disk "
+        )
 
     def test_a_line_is_printed_every_few_seconds(self, projects: None, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("agentstate.management.progress.LINE_EVERY", 0)
         lines = call(FORWARD, "--batch-size", "1", "--no-sessions").stderr.splitlines()
-        assert [line.split(",")[0] for line in lines] == [f"projects: {done} of 3" for done in range(4)]
-        assert re.fullmatch(r"projects: 1 of 3, [\d,]+/s, \d+ s to go", lines[1])
+        assert [line.split(",")[0] for line in lines[1:-1]] == [f"projects: {done} of 3" for done in range(4)]
+        assert re.fullmatch(r"projects: 1 of 3, [\d,]+/s, \d+ s to go", lines[2])
 
     def test_nothing_to_do_prints_nothing(self) -> None:
         assert call(FORWARD).stderr == ""
