@@ -33,6 +33,8 @@ from agentstate.row_security import RowsHidden
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from django.db.models import QuerySet
+
     from agentstate.backfill import Progress
     from agentstate.models import RolloutStep
     from agentstate.rollout.waiting import Transaction
@@ -73,14 +75,12 @@ def take_in_background(request: StepRequest, wait: float) -> StepRequest:
 
 
 def newest_request() -> StepRequest | None:
-    """Return the newest request; one whose process died is marked as killed first."""
-    newest = StepRequest.objects.order_by("-pk").first()
-    if newest and newest.is_running and not _is_alive(newest):
-        # It may have ended after it was read.
-        running = StepRequest.objects.filter(pk=newest.pk, outcome=StepRequest.Outcome.RUNNING)
-        running.update(outcome=StepRequest.Outcome.KILLED, ended_at=ClockTimestamp())
-        newest.refresh_from_db()
-    return newest
+    """Return the request whose step is being taken, or else the newest; those whose process died are marked first."""
+    running = StepRequest.objects.filter(outcome=StepRequest.Outcome.RUNNING)
+    if dead := _without_lock(running):
+        # One of them may have ended after it was read.
+        running.filter(pk__in=dead).update(outcome=StepRequest.Outcome.KILLED, ended_at=ClockTimestamp())
+    return running.order_by("pk").first() or StepRequest.objects.order_by("-pk").first()
 
 
 class _Taking:
@@ -145,12 +145,15 @@ def _alive(request: StepRequest) -> Iterator[None]:
         release("pg_advisory_unlock", (_IS_ALIVE, request.pk))
 
 
-def _is_alive(request: StepRequest) -> bool:
-    if server_time() - request.requested_at < BEGINS_WITHIN:
-        return True
+def _without_lock(running: QuerySet[StepRequest]) -> set[int]:
+    """Return the ids of the running requests that hold no lock, though they had the time to take it."""
+    # In this order: one that begins in between is not among those that were read.
+    begun = set(running.filter(requested_at__lt=server_time() - BEGINS_WITHIN).values_list("pk", flat=True))
+    if not begun:
+        return begun
     with connection.cursor() as cursor:
         cursor.execute(_ALIVE, [_IS_ALIVE])
-        return request.pk in {pk for (pk,) in cursor.fetchall()}
+        return begun - {pk for (pk,) in cursor.fetchall()}
 
 
 @atexit.register
