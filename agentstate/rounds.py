@@ -90,6 +90,8 @@ class _Session:
 
     def to_prepare(self, statements: Sequence[Statement]) -> set[Statement]:
         """Return those of the statements that this round prepares: what the connection sends for the second time."""
+        if self.prepared.issuperset(statements):
+            return set()
         repeated = self._sent.intersection(statements) if self.is_own else set()
         self._sent.update(statements)
         return repeated - self.prepared - self.sent_whole

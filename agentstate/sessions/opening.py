@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from django.db.models import Value
 from django.db.models.functions import Now
+from django.db.models.lookups import Exact
 
 from agentstate.models import AgentSession, AgentWorkflowRun, Project
+from agentstate.models.expressions import ID_LETTERS, beginning
 from agentstate.models.fields import possible_id
 from agentstate.models.runs import RunNotFound
 from agentstate.recording.errors import RowsDropped
@@ -73,6 +76,8 @@ def _check_run(runs: QuerySet[AgentWorkflowRun], run: str, project_id: str) -> N
 
 def _newest(project_id: str, memory_id: str | None) -> AgentSession | None:
     sessions: QuerySet[AgentSession] = AgentSession.objects.filter(project=project_id, memory_id=memory_id)
+    if memory_id is not None:  # which an index begins with, so that the project's other sessions are not read
+        sessions = sessions.filter(Exact(beginning("memory_id"), Value(memory_id[:ID_LETTERS])))
     return (
         sessions.exclude(metadata__contains={"kind": "legacy_chat"})
         .defer("transcript_json")
