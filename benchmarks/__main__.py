@@ -5,15 +5,35 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from importlib import import_module
+from importlib.util import find_spec
 
 import django
 
-BENCHMARKS = ("backfill", "runtime", "pages", "projects", "intake", "agents", "sessions", "streams", "api")
+# What each benchmark takes of the arguments, in the order in which they run. A module is imported when its turn comes:
+# models load only once Django is set up, and importing some SDKs takes seconds.
+TAKES = {
+    "backfill": ("count", "rounds", "slice"),
+    "runtime": ("repeats", "rounds"),
+    "pages": ("views", "large_events", "large_runs"),
+    "projects": ("views", "large_projects"),
+    "intake": ("rounds",),
+    "agents": ("rounds",),
+    "sessions": ("few_repeats", "rounds"),
+    "streams": ("rounds",),
+    "api": ("repeats", "rounds"),
+    "peers": ("repeats", "rounds"),
+    "growth": ("sizes", "present"),
+}
+# Takes hours at its default sizes, so it runs only when it is named.
+LONG = "growth"
+# The dependency group of that name.
+PEERS = ("langgraph", "pghistory", "simple_history")
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("benchmarks", nargs="*", metavar="NAME", help=f"{', '.join(BENCHMARKS)} (default: all).")
+    parser.add_argument("benchmarks", nargs="*", metavar="NAME", help=f"{', '.join(TAKES)} (default: all but growth).")
     parser.add_argument("--count", type=int, default=100_000, help="Sample projects of the passes (default: 100000).")
     parser.add_argument("--rounds", type=int, default=3, help="Rounds, of which the median counts (default: 3).")
     parser.add_argument("--slice", type=int, default=1_000, help="Projects of the ORM loop (default: 1000).")
@@ -30,50 +50,34 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "--large-projects", type=int, default=1_000_000, help="Projects of their long list (default: 1000000)."
     )
+    parser.add_argument(
+        "--sizes", type=int, nargs="+", default=[10_000, 100_000, 1_000_000], help="Projects of growth, each size."
+    )
+    parser.add_argument(
+        "--present",
+        type=int,
+        default=1_000_000,
+        help="Projects, each of 10 runs with 5 events, beside which growth measures the runtime (default: 1000000).",
+    )
     arguments = parser.parse_args()
-    if unknown := [name for name in arguments.benchmarks if name not in BENCHMARKS]:
-        parser.error(f"There is no benchmark {unknown[0]}: choose of {', '.join(BENCHMARKS)}.")
+    arguments.few_repeats = arguments.repeats // 50
+    if unknown := [name for name in arguments.benchmarks if name not in TAKES]:
+        parser.error(f"There is no benchmark {unknown[0]}: choose of {', '.join(TAKES)}.")
     return arguments
 
 
 def main() -> None:
     arguments = _arguments()
-    chosen = arguments.benchmarks or BENCHMARKS
-    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "project.settings")
+    chosen = [name for name in TAKES if name in (arguments.benchmarks or TAKES.keys() - {LONG})]
+    if "peers" in chosen and not all(find_spec(name) for name in PEERS):
+        chosen.remove("peers")
+        sys.stdout.write("The peers are not measured: install the dependency group peers, see docs/speed.md.\n")
+    settings = "benchmarks.peers.settings" if "peers" in chosen else "project.settings"
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", settings)
     django.setup()
-    from benchmarks import (
-        backfill,
-        intake,
-        pages,
-        projects,
-        runtime,
-        sessions,
-    )  # models load only once Django is set up
-
-    if "backfill" in chosen:
-        backfill.run(arguments.count, arguments.rounds, arguments.slice, sys.stdout)
-    if "runtime" in chosen:
-        runtime.run(arguments.repeats, arguments.rounds, sys.stdout)
-    if "pages" in chosen:
-        pages.run(arguments.views, arguments.large_events, arguments.large_runs, sys.stdout)
-    if "projects" in chosen:
-        projects.run(arguments.views, arguments.large_projects, sys.stdout)
-    if "intake" in chosen:
-        intake.run(arguments.rounds, sys.stdout)
-    if "agents" in chosen:
-        from benchmarks import agents  # importing the SDK takes seconds
-
-        agents.run(arguments.rounds, sys.stdout)
-    if "sessions" in chosen:
-        sessions.run(arguments.repeats // 50, arguments.rounds, sys.stdout)
-    if "streams" in chosen:
-        from benchmarks import streams  # importing ChatKit takes seconds
-
-        streams.run(arguments.rounds, sys.stdout)
-    if "api" in chosen:
-        from benchmarks import api  # the server is not part of the product
-
-        api.run(arguments.repeats, arguments.rounds, sys.stdout)
+    for name in chosen:
+        benchmark = import_module(f"benchmarks.{name}")
+        benchmark.run(*(getattr(arguments, each) for each in TAKES[name]), sys.stdout)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,58 @@
+"""Draw the kept figures for docs/speed.md."""
+
+from __future__ import annotations
+
+import json
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+RESULTS = Path(__file__).parent / "results"
+PLOTS = Path(__file__).parent.parent / "docs" / "plots"
+PASSES = ("forward", "reverse", "verification")
+WHAT = ("save", "load", "at")
+
+
+def draw() -> None:
+    """Write an SVG for each file of figures that there is, where matplotlib is installed."""
+    if find_spec("matplotlib") is None:
+        return
+    import matplotlib as mpl
+
+    mpl.use("svg")
+    mpl.rcParams["svg.hashsalt"] = "agentstate"  # the same figures make the same file
+    for name, plot in {"growth": _growth, "peers": _peers}.items():
+        if (RESULTS / f"{name}.json").exists():
+            plot(json.loads((RESULTS / f"{name}.json").read_text()), PLOTS / f"{name}.svg")
+
+
+def _growth(figures: dict[str, Any], file: Path) -> None:
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(figsize=(7, 4))
+    sizes = [each["projects"] for each in figures["sizes"]]
+    for name in PASSES:
+        axes.plot(sizes, [each[name] / each["projects"] * 1e6 for each in figures["sizes"]], marker="o", label=name)
+    axes.set(xscale="log", xlabel="projects", ylabel="µs a project")
+    axes.set_ylim(bottom=0)
+    axes.legend()
+    file.parent.mkdir(exist_ok=True)
+    figure.savefig(file, metadata={"Date": None}, bbox_inches="tight")
+    pyplot.close(figure)
+
+
+def _peers(figures: dict[str, Any], file: Path) -> None:
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(figsize=(7, 4))
+    peers = list(dict.fromkeys(name.rpartition(" ")[0] for name in figures["milliseconds"]))
+    width = 0.8 / len(peers)
+    for place, peer in enumerate(peers):
+        times = [figures["milliseconds"][f"{peer} {what}"] for what in WHAT]
+        axes.bar([number + place * width for number in range(len(WHAT))], times, width, label=peer)
+    axes.set_xticks([number + 0.4 - width / 2 for number in range(len(WHAT))], ["save", "load", "load as it was"])
+    axes.set(ylabel="ms")
+    axes.legend()
+    file.parent.mkdir(exist_ok=True)
+    figure.savefig(file, metadata={"Date": None}, bbox_inches="tight")
+    pyplot.close(figure)
