@@ -12,6 +12,7 @@ from django.template.loader import render_to_string
 from django.utils import timezone
 from django.utils.http import urlencode
 
+from agentstate.admin.run.comparison import ComparisonPages
 from agentstate.admin.run.errors import ErrorPages
 from agentstate.admin.run.filters import (
     ApprovalFilter,
@@ -48,7 +49,7 @@ if TYPE_CHECKING:
 
 
 @admin.register(AgentWorkflowRun)
-class AgentWorkflowRunAdmin(KeysetPages, ErrorPages, TimelinePages):
+class AgentWorkflowRunAdmin(KeysetPages, ErrorPages, ComparisonPages, TimelinePages):
     list_display = (
         "status_word",
         "run",
