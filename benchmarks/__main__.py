@@ -15,7 +15,8 @@ import django
 TAKES = {
     "backfill": ("count", "rounds", "slice"),
     "runtime": ("repeats", "rounds"),
-    "pages": ("views", "large_events", "large_runs"),
+    "pages": ("views", "large_events"),
+    "runs": ("views", "large_runs"),
     "projects": ("views", "large_projects"),
     "intake": ("rounds",),
     "agents": ("rounds",),
@@ -45,7 +46,7 @@ def _arguments() -> argparse.Namespace:
         "--large-events", type=int, default=100_000, help="Events of the long run of the pages (default: 100000)."
     )
     parser.add_argument(
-        "--large-runs", type=int, default=1_000_000, help="Runs of the long list of the pages (default: 1000000)."
+        "--large-runs", type=int, default=1_000_000, help="Runs of their long list (default: 1000000)."
     )
     parser.add_argument(
         "--large-projects", type=int, default=1_000_000, help="Projects of their long list (default: 1000000)."

@@ -27,14 +27,13 @@ if TYPE_CHECKING:
     from datetime import datetime
 
 SEED, SAMPLES = 2025, 20
-FEW_EVENTS, FEW_RUNS = 100, 1_000
+FEW_EVENTS = 100
 FEW_MOMENTS, MANY_MOMENTS = 10, 2_000
 # Entries of each of the five documents; the large ones have about 6 MB each.
 FEW_ENTRIES, MANY_ENTRIES = 20, 30_000
 RUNS_OF_A_PROJECT = 10
 WARMING, OLDER = 3, 5
 HELD, LARGE, SEARCHED = "at most 1.5", "at most 2", f"at most {SECONDS:g} s of searching"
-LIST = "admin:agentstate_agentworkflowrun_changelist"
 
 # Four tool calls in ten events, then coverage, then a conflict or an eligibility item; a call in twelve fails.
 EVENTS = """
@@ -109,12 +108,12 @@ class Pair(NamedTuple):
     bound: str = HELD
 
 
-def run(views: int, large_events: int, large_runs: int, out: TextIO) -> None:
+def run(views: int, large_events: int, out: TextIO) -> None:
     """Measure in a new database, which is dropped at the end.
 
     Args:
         views: how often each page is opened; medians count.
-        large_events, large_runs: the large sizes.
+        large_events: of the long run.
         out: where the figures go.
     """
     with benchmark_database():
@@ -125,7 +124,6 @@ def run(views: int, large_events: int, large_runs: int, out: TextIO) -> None:
             *project_pages(client, views, median),
             *large_documents(client, views, median),
             *timelines(client, views, large_events, median),
-            *run_lists(client, views, large_runs, median),
         ]
     report(pairs, median, out)
 
@@ -179,28 +177,6 @@ def timelines(client: Client, views: int, large: int, median: dict[str, float]) 
         Pair(f"{name}, {FEW_EVENTS:,} events", f"{name}, {large:,} events", HELD if name in held else SEARCHED)
         for name in pages
     ]
-
-
-def run_lists(client: Client, views: int, large: int, median: dict[str, float]) -> list[Pair]:
-    """Open the pages of the list of runs, and again once the table has grown."""
-    execute("""DELETE FROM "AgentWorkflowRunEvent" """)
-    execute("""DELETE FROM "AgentWorkflowRun" """)
-    page, now, first = reverse(LIST), timezone.now(), 1
-    addresses: dict[str, str] = {}
-    for size in (FEW_RUNS, large):
-        execute(PROJECTS, first=first, last=size)
-        execute(RUNS, first=first, last=size, now=now)
-        vacuum()
-        addresses = {
-            "newest runs": page,
-            "older runs": older(client, page),
-            "failed runs": f"{page}?status=failed",
-            "a workflow's runs": f"{page}?workflow=draft",
-            "a project's runs": f"{page}?q=project-7",
-        }
-        median |= opened(client, {f"{name}, of {size:,}": address for name, address in addresses.items()}, views)
-        first = size + 1
-    return [Pair(f"{name}, of {FEW_RUNS:,}", f"{name}, of {large:,}") for name in addresses]
 
 
 def older(client: Client, address: str, query: str = "") -> str:

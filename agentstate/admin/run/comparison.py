@@ -8,17 +8,16 @@ from difflib import SequenceMatcher
 from itertools import islice, zip_longest
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from django import forms
 from django.contrib.admin.utils import unquote
 from django.core.exceptions import PermissionDenied
 from django.db.models import F, Func, TextField
 from django.db.models.fields.json import KT
 from django.db.models.functions import Cast, Left
-from django.http import HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import path
 
 from agentstate.admin.run import timeline
+from agentstate.admin.run.filters import OtherRunForm
 from agentstate.admin.run.listing import Question
 from agentstate.admin.shared.keyset import Keyset
 from agentstate.admin.shared.links import address_of
@@ -32,7 +31,8 @@ from agentstate.state.documents import ABSENT, as_text, decode
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from django.http import HttpRequest
+    from django.db.models import QuerySet
+    from django.http import HttpRequest, HttpResponse
     from django.urls import URLPattern
 
 SECONDS = 2.0
@@ -40,6 +40,7 @@ SECONDS = 2.0
 MOST_CALLS, LARGEST = 300, 500_000
 MOST_PATHS, LONGEST_VALUE, MOST_OTHERS = 50, 200, 10
 NAMES = ("input", "output", "state")
+MEMBERS = ("call_id", "tool", "status", "duration_ms")
 
 
 class Call(NamedTuple):
@@ -114,15 +115,14 @@ def calls_of(run_id: str) -> list[Call]:
     Raises:
         TookTooLong: the run has so many other events that these were not reached in time.
     """
-    members = {name: Left(KT(f"payload__{name}"), 200) for name in ("call_id", "tool", "status", "duration_ms")}
+    members: dict[str, Any] = {name: Left(KT(f"payload__{name}"), 200) for name in MEMBERS}
     arguments = Func(F("payload"), template="(%(expressions)s -> 'arguments')", output_field=TextField())
-    events = (
-        AgentWorkflowRunEvent.objects.filter(run=run_id, type__in=["tool.invocation", "tool.result"])
-        .annotate(shown=Left(Cast(arguments, TextField()), LONGEST_VALUE), **members)
-        .order_by("created_at")
+    events: QuerySet[Any, Any] = AgentWorkflowRunEvent.objects.filter(
+        run=run_id, type__in=["tool.invocation", "tool.result"]
     )
+    events = events.annotate(shown=Left(Cast(arguments, TextField()), LONGEST_VALUE), **members).order_by("created_at")
     with time_limit(SECONDS):
-        found = list(events.values("pk", "type", "created_at", "shown", *members)[: 2 * MOST_CALLS])
+        found = list(events.values("pk", "type", "created_at", "shown", *MEMBERS)[: 2 * MOST_CALLS])
     return list(_calls(found))[:MOST_CALLS]
 
 
@@ -146,7 +146,8 @@ def _duration(start: datetime, end: dict[str, Any] | None) -> timedelta | None:
     try:
         return timedelta(milliseconds=float(end["duration_ms"]))
     except (TypeError, ValueError, OverflowError):
-        return max(end["created_at"] - start, timedelta(0))
+        lapsed: timedelta = end["created_at"] - start
+        return max(lapsed, timedelta(0))
 
 
 def aligned(left: Sequence[Call], right: Sequence[Call]) -> list[Pair]:
@@ -162,19 +163,12 @@ def aligned(left: Sequence[Call], right: Sequence[Call]) -> list[Pair]:
     return pairs
 
 
-class WithForm(forms.Form):
-    other = forms.CharField(label="Id of the other run", max_length=3_000)
-
-
 class ComparisonPages(ReadOnlyAdmin):
     """The page of two runs side by side."""
 
     def get_urls(self) -> list[URLPattern]:
-        view = self.admin_site.admin_view(self.comparison_view)
-        return [
-            path("<str:object_id>/compare/", view, name="agentstate_agentworkflowrun_compare"),
-            *super().get_urls(),
-        ]
+        route, name = "<str:object_id>/compare/", "agentstate_agentworkflowrun_compare"
+        return [path(route, self.admin_site.admin_view(self.comparison_view), name=name), *super().get_urls()]
 
     def comparison_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
         """Show a run beside the one that ``?other=`` names; without one, others of its workflow to choose from."""
@@ -183,7 +177,7 @@ class ComparisonPages(ReadOnlyAdmin):
         left = self.get_object(request, unquote(object_id))
         if left is None:
             return self.not_found(request, object_id)
-        form = WithForm(request.GET or None)
+        form = OtherRunForm(request.GET or None)
         other = form.cleaned_data["other"].strip() if form.is_valid() else ""
         right = self.get_object(request, other) if other else None
         if other and right is None:

@@ -191,3 +191,9 @@ class TextFilter(FormFilter):
     title = "text"
     form_class = TextForm
     help = "Looks for 2 seconds, and then says how far it came. Choose a time to look at less."
+
+
+class OtherRunForm(forms.Form):
+    """The run that another one is compared with."""
+
+    other = forms.CharField(label="Id of the other run", max_length=3_000)
