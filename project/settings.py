@@ -29,6 +29,11 @@ SECRET_KEY = env.str("SECRET_KEY", default="") or local_secret_key(AGENTSTATE_DA
 DATABASE = database_from_url(env.str("DATABASE_URL", default="").strip())
 DATABASES = {"default": DATABASE.settings}
 
+# A replica for verification, the rollout's counts and the admin's lists.
+if READ_DATABASE_URL := env.str("AGENTSTATE_READ_DATABASE_URL", default="").strip():
+    DATABASES["replica"] = {**database_from_url(READ_DATABASE_URL).settings, "TEST": {"MIRROR": "default"}}
+    AGENTSTATE_READ_DATABASE = "replica"
+
 # Where the API hands over the intake of documents. By default Django does it at once, in the request.
 TASKS_BACKEND = env.str("AGENTSTATE_TASKS_BACKEND", default="")
 if TASKS_BACKEND:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Collection
 
-from django.db import DatabaseError
+from django.db import DEFAULT_DB_ALIAS, DatabaseError
 
 from agentstate.models.projects import Project
 from agentstate.state.foreign_changes import read_foreign_changes
@@ -80,11 +80,11 @@ class ChangedByOthers(BackfillError):
     """Another tool dropped a column, the clock or its trigger from ``"Project"``. Nothing was changed."""
 
 
-def refuse_foreign_changes() -> None:
+def refuse_foreign_changes(using: str = DEFAULT_DB_ALIAS) -> None:
     """Check that the legacy home is as agentstate left it.
 
     Raises:
         ChangedByOthers: with the statements that undo the changes.
     """
-    if (changes := read_foreign_changes()) and changes.blocks_steps:
+    if (changes := read_foreign_changes(using)) and changes.blocks_steps:
         raise ChangedByOthers(str(changes))

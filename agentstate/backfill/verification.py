@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from django.db import connection, transaction
+from django.db import DEFAULT_DB_ALIAS, connection, connections, transaction
 
 from agentstate.backfill.acceptance import valid_acceptances
 from agentstate.backfill.chats import CHATS, DIGEST, UNMADE
@@ -120,23 +120,29 @@ class Verification:
         return self.problems["left_aside"]
 
 
-def verify(projects: tuple[str, ...] = (), *, claim: Callable[[CursorWrapper], None] = lambda _: None) -> Verification:
+def verify(
+    projects: tuple[str, ...] = (),
+    *,
+    claim: Callable[[CursorWrapper], None] = lambda _: None,
+    using: str = DEFAULT_DB_ALIAS,
+) -> Verification:
     """Look at all projects, or at the named ones, in one repeatable-read view that writes nothing.
 
     Args:
         claim: called at the beginning of the transaction; takes a lock there, or raises.
+        using: the database to read, which may be a replica.
 
     Raises:
         RowsHidden: row-level security hides rows from this role.
         UnknownProjects: no project has one of the ids.
         RuntimeError: it is called inside a transaction, whose view may be another one.
     """
-    refuse_foreign_changes()
-    refuse_hidden_rows()
+    refuse_foreign_changes(using)
+    refuse_hidden_rows(using)
     refuse_unknown(projects)
     found = Verification()
     parameters: dict[str, Any] = {**Selection(projects).parameters, "named": NAMED}
-    with transaction.atomic(durable=True), connection.cursor() as cursor:
+    with transaction.atomic(using, durable=True), connections[using].cursor() as cursor:
         cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
         claim(cursor)
         cursor.execute(f"{SHOW_EVERY_ROW}; {TUNE}")

@@ -9,6 +9,7 @@ from django.conf import settings
 from django.core.checks import CheckMessage, Error, Warning, register  # noqa: A004
 from django.db import DEFAULT_DB_ALIAS, connections, router
 
+from agentstate.read_database import read_alias
 from agentstate.recording.prices import problems_of_prices
 from agentstate.recording.redaction import function_at
 
@@ -24,7 +25,7 @@ NEEDED_APPS = ("django.contrib.humanize", "django.contrib.postgres")
 @register()
 def check_settings(app_configs: Sequence[AppConfig] | None = None, **kwargs: Any) -> list[CheckMessage]:
     """Report settings of the project that agentstate cannot work with."""
-    return [*_project(), *_apps(), *_default_database(), *_routers(), *_recording()]
+    return [*_project(), *_apps(), *_default_database(), *_read_database(), *_routers(), *_recording()]
 
 
 def _project() -> Iterable[CheckMessage]:
@@ -102,6 +103,15 @@ def _recording() -> Iterable[CheckMessage]:
             hint="Map each model's name to its prices in US dollars per million tokens: "
             '{"gpt-5": {"input": 1.25, "cached": 0.125, "output": 10}}.',
             id="agentstate.E011",
+        )
+
+
+def _read_database() -> Iterable[CheckMessage]:
+    if (alias := read_alias()) not in connections:
+        yield Error(
+            f"AGENTSTATE_READ_DATABASE is {alias!r}, and DATABASES has no such alias.",
+            hint="Name an alias of DATABASES, such as a replica's, or leave the setting out.",
+            id="agentstate.E015",
         )
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from django.db import connection
+from django.db import DEFAULT_DB_ALIAS, connections
 
 from agentstate.gates import AGENTKIT_WRITES, BUCKET_IN_SQL, BUCKETS
 from agentstate.rollout.flag_history import FlagHistory
@@ -92,12 +92,12 @@ class BypassingWriteCounts:
     newest: datetime | None = None
 
 
-def count_bypassing_writes(history: FlagHistory | None = None) -> BypassingWriteCounts:
+def count_bypassing_writes(history: FlagHistory | None = None, using: str = DEFAULT_DB_ALIAS) -> BypassingWriteCounts:
     """Count the bypassing writes since ``agentkit_writes`` reached each project."""
     query, parameters = _query((history or FlagHistory.load()).reached(AGENTKIT_WRITES))
     if not query:
         return BypassingWriteCounts()
-    with connection.cursor() as cursor:
+    with connections[using].cursor() as cursor:
         cursor.execute(
             f"""
             SELECT count(*), count(*) FILTER (WHERE is_open), max(at)
@@ -108,12 +108,14 @@ def count_bypassing_writes(history: FlagHistory | None = None) -> BypassingWrite
         return BypassingWriteCounts(*cursor.fetchone())
 
 
-def newest_bypassing_writes(limit: int = LISTED, history: FlagHistory | None = None) -> list[BypassingWrite]:
+def newest_bypassing_writes(
+    limit: int = LISTED, history: FlagHistory | None = None, using: str = DEFAULT_DB_ALIAS
+) -> list[BypassingWrite]:
     """Return the newest bypassing writes, the newest first."""
     query, parameters = _query((history or FlagHistory.load()).reached(AGENTKIT_WRITES))
     if not query:
         return []
-    with connection.cursor() as cursor:
+    with connections[using].cursor() as cursor:
         cursor.execute(
             f"SELECT id, at, kind FROM ({query}) bypassing ORDER BY at DESC, id LIMIT %(limit)s",
             {**parameters, "limit": limit},

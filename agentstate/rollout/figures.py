@@ -6,10 +6,11 @@ from dataclasses import asdict, dataclass, field, fields
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Self
 
-from django.db import connection
+from django.db import DEFAULT_DB_ALIAS, connection, connections, transaction
 
 from agentstate.backfill.verification import Offender, Verification, verify
 from agentstate.distant_times import DistantTime
+from agentstate.read_database import read_alias
 from agentstate.rollout import thresholds
 from agentstate.rollout.bypassing_writes import (
     BypassingWrite,
@@ -46,11 +47,21 @@ class Figures:
 
     @classmethod
     def count(cls, claim: Callable[[CursorWrapper], None] = lambda _: None) -> Self:
-        """Count everything; see :func:`agentstate.backfill.verification.verify` for the claim and the errors."""
-        verification, history = verify(claim=claim), FlagHistory.load()
-        bypassing_writes = count_bypassing_writes(history)
-        newest = newest_bypassing_writes(LISTED, history) if bypassing_writes.count else []
-        return cls(verification, count_legacy_ahead_too_long(), bypassing_writes, newest)
+        """Count everything on the database for reading.
+
+        See :func:`agentstate.backfill.verification.verify` for the claim and the errors.
+        """
+        using, history = read_alias(), FlagHistory.load()
+        if using == DEFAULT_DB_ALIAS:
+            verification = verify(claim=claim)
+        else:
+            # The claim is for all processes, so its lock is the primary's.
+            with transaction.atomic(), connection.cursor() as cursor:
+                claim(cursor)
+                verification = verify(using=using)
+        bypassing_writes = count_bypassing_writes(history, using)
+        newest = newest_bypassing_writes(LISTED, history, using) if bypassing_writes.count else []
+        return cls(verification, count_legacy_ahead_too_long(using), bypassing_writes, newest)
 
     def as_json(self) -> dict[str, Any]:
         """Return the figures without the ids of the unequal projects, which have a table."""
@@ -80,9 +91,9 @@ class Figures:
         )
 
 
-def count_legacy_ahead_too_long() -> int:
+def count_legacy_ahead_too_long(using: str = DEFAULT_DB_ALIAS) -> int:
     """Count the projects whose columns have waited longer than the threshold to be taken in."""
-    with connection.cursor() as cursor:
+    with connections[using].cursor() as cursor:
         cursor.execute(
             f"""
             SELECT count(*) FROM {PROJECTS} p {NEWEST}

@@ -29,6 +29,7 @@ SPACE = "\N{NO-BREAK SPACE}"
 
 @admin.register(BackfillPass)
 class BackfillPassAdmin(ControlPages):
+    reads_replica = False
     list_display = (
         "number",
         "direction",
@@ -152,6 +153,7 @@ class AcceptedFilter(WordedFilter):
 
 @admin.register(LeftAside)
 class LeftAsideAdmin(DecisionPages, KeysetPages):
+    reads_replica = False
     list_display = ("project_link", "direction", "error_class", "beginning", "attempts", "last_seen", "closed")
     list_display_links = ("error_class",)
     list_filter = (

@@ -15,7 +15,7 @@ from agentstate.admin.run import timeline
 from agentstate.admin.shared.keyset import Cursor, Keyset, Walk
 from agentstate.admin.shared.links import address_of
 from agentstate.admin.shared.paging import KeysetChangeList
-from agentstate.admin.shared.time_limit import TookTooLong, time_limit
+from agentstate.admin.shared.time_limit import TookTooLong, list_time_limit
 from agentstate.models import AgentWorkflowRun, AgentWorkflowRunEvent
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def neighbours_of(admin: Any, request: HttpRequest, run: timeline.RunHeader) -> 
     filters = came_from(request)
     if filters:
         try:
-            with time_limit(admin.seconds):
+            with list_time_limit(admin.seconds):
                 pair = _in_list(admin.question(_list_of(admin, request, filters)), run.id)
         except (TookTooLong, IncorrectLookupParameters, SuspiciousOperation):
             pair = None

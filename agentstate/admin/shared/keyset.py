@@ -19,7 +19,7 @@ from django.db.models.fields import BooleanField, DateTimeField, Field
 from django.db.models.lookups import GreaterThan, GreaterThanOrEqual, LessThan, LessThanOrEqual
 from django.utils.duration import duration_iso_string
 
-from agentstate.admin.shared.time_limit import TookTooLong, time_limit
+from agentstate.admin.shared.time_limit import TookTooLong, list_time_limit
 from agentstate.distant_times import DistantTime
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ class Walk:
                 self.stopped = True
                 break
             try:
-                with time_limit(self._end - began):
+                with list_time_limit(self._end - began):
                     rows = read(self.reached, look)
                     matching = self.matching([row[-1] for row in rows])
             except TookTooLong:

@@ -14,7 +14,8 @@ from django.utils.text import capfirst
 
 from agentstate.admin.shared.keyset import BadCursor, Keyset, KeysetPage, Walk, estimated_rows, in_round_figures
 from agentstate.admin.shared.read_only import ReadOnlyAdmin
-from agentstate.admin.shared.time_limit import TookTooLong, time_limit
+from agentstate.admin.shared.time_limit import TookTooLong, list_time_limit
+from agentstate.read_database import read_alias
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -65,8 +66,10 @@ class KeysetChangeList(ChangeList):
         self.places = {name: self.params.pop(name, "") for name in (AFTER, BEFORE, ORDER_VAR, ALL_VAR)}
         for name in self.places:
             self.filter_params.pop(name, None)
+        if self.model_admin.reads_replica:
+            self.root_queryset = self.root_queryset.using(read_alias())
         try:
-            with time_limit(self.model_admin.seconds):
+            with list_time_limit(self.model_admin.seconds):
                 return super().get_queryset(request, exclude_parameters)
         except TookTooLong as error:
             self._say(_too_long(error))
@@ -79,7 +82,7 @@ class KeysetChangeList(ChangeList):
         self.result_list, self.total = [], ""
         try:
             if not self.notices:  # else a filter took too long
-                with time_limit(self.model_admin.seconds):
+                with list_time_limit(self.model_admin.seconds):
                     self._find(request)
         except TookTooLong as error:
             self._say(_too_long(error))
@@ -182,6 +185,8 @@ class KeysetPages(ReadOnlyAdmin):
     keyset: tuple[str, ...] = ("-id",)
     seconds: float = 5
     change_list_template = "admin/agentstate/keyset_list.html"
+    # The lists of large tables may be a little behind. What operators act on may not.
+    reads_replica = True
     show_facets = ShowFacets.NEVER  # they are counts
     sortable_by = ()
     preserve_filters = False

@@ -6,8 +6,10 @@ import time
 from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
-from django.db import OperationalError, connection, transaction
+from django.db import DEFAULT_DB_ALIAS, OperationalError, connection, connections, transaction
 from psycopg.errors import QueryCanceled
+
+from agentstate.read_database import read_alias
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -30,18 +32,26 @@ class TookTooLong(Exception):
 
 
 @contextmanager
-def time_limit(seconds: float) -> Iterator[CursorWrapper]:
+def time_limit(seconds: float, using: str = DEFAULT_DB_ALIAS) -> Iterator[CursorWrapper]:
     """Run the block in a transaction whose statements may each take so long; yield a cursor for them.
 
     Raises:
         TookTooLong: a statement took longer.
     """
-    with _canceled_as_too_long(seconds), transaction.atomic(), connection.cursor() as cursor:
+    with _canceled_as_too_long(seconds), transaction.atomic(using), connections[using].cursor() as cursor:
         cursor.execute(_LIMIT, [_milliseconds(seconds)])
         before, _ = cursor.fetchone()
         yield cursor
         # The setting outlives a savepoint: restore it for the rest of an enclosing transaction.
         cursor.execute(_LIMIT, [before])
+
+
+@contextmanager
+def list_time_limit(seconds: float) -> Iterator[None]:
+    """Limit the statements of a list, which may read a replica, and of its columns, which may read the primary."""
+    using = read_alias()
+    with time_limit(seconds), nullcontext() if using == DEFAULT_DB_ALIAS else time_limit(seconds, using):
+        yield
 
 
 @contextmanager

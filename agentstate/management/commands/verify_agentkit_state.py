@@ -15,6 +15,7 @@ from agentstate.management.base import OperatorCommand
 from agentstate.management.errors import operator_errors
 from agentstate.management.rollout import bypassing_writes_in_words
 from agentstate.management.text import print_table, stream_of
+from agentstate.read_database import read_alias
 from agentstate.rollout.bypassing_writes import BypassingWriteCounts, count_bypassing_writes
 from agentstate.state.standing import Standing
 
@@ -52,10 +53,10 @@ class Command(OperatorCommand):
     def handle(self, *, projects: list[str] | None, output: str, audit: bool, **_: Any) -> None:
         selected = tuple(projects or ())
         with operator_errors():
-            found = verification.verify(selected)
+            found = verification.verify(selected, using=read_alias())
             audits = verification.audit(selected) if audit else None
             # The rollout waits for these, for all projects together.
-            bypassed = BypassingWriteCounts() if selected else count_bypassing_writes()
+            bypassed = BypassingWriteCounts() if selected else count_bypassing_writes(using=read_alias())
         if output == "json":
             self.stdout.write(json.dumps(as_json(found, audits, bypassed), default=str))
         else:
