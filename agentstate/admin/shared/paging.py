@@ -143,12 +143,15 @@ class KeysetChangeList(ChangeList):
         listing = self.model_admin.listing(self)
         self._say(listing.notice)
         keyset, self.walk = Keyset(listing.order, self.list_per_page), listing.walk
-        cursor = self._cursor(keyset, next(iter(listing.parts), self.queryset))
-        self.page = keyset.page(listing.parts, cursor, listing.walk)
+        parts = listing.parts
+        if self.model_admin.reads_replica:
+            parts = [each.using(read_alias()) for each in parts]
+        cursor = self._cursor(keyset, next(iter(parts), self.queryset))
+        self.page = keyset.page(parts, cursor, listing.walk)
         self.result_list = self.model_admin.rows(self, self.page.pks)
         for row in self.result_list:
             row.viewer = request.user
-        self.total = self._total(listing.parts)
+        self.total = self._total(parts)
 
     def _cursor(self, keyset: Keyset, rows: QuerySet[Any, Any]) -> Cursor | None:
         for name in (BEFORE, AFTER):
