@@ -16,6 +16,7 @@ from agentstate.models.passes import Direction
 from agentstate.state.homes import CLOCK, CLOCKS, NEWEST, PROJECTS, readable
 from agentstate.state.merging import DifferingKey, differing_keys
 from agentstate.state.replay import state_at
+from agentstate.state.restoring import ReplacedKey, replaced_keys
 from agentstate.state.standing import EMPTIED, STANDING, Standing
 
 SHORTEST_REASON = 3
@@ -111,6 +112,12 @@ def has_state_at(project_id: str, moment: datetime) -> bool:
         )
         row = cursor.fetchone()
     return bool(row and row[0])
+
+
+def replaced_by_restoring(project_id: str, as_of: datetime | None) -> list[ReplacedKey]:
+    """Return the documents that restoring the state of a moment, or the newest snapshot's, would replace."""
+    with connection.cursor() as cursor:
+        return replaced_keys(cursor, project_id, as_of)
 
 
 def settle_project(project_id: str, choice: Choice, *, reason: str, seen: str, as_of: datetime | None = None) -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import NamedTuple
 
 from django.db.backends.utils import CursorWrapper
 
 from agentstate.state.effects import is_written
 from agentstate.state.homes import (
+    ALL_KEYS,
     CLOCK,
     COLUMNS_AS_STATE,
     NEWEST,
@@ -118,3 +120,30 @@ def preview_restoring(cursor: CursorWrapper, projects: list[str], as_of: datetim
         {"projects": projects, "as_of": as_of},
     )
     return Written(*cursor.fetchone())
+
+
+class ReplacedKey(NamedTuple):
+    """A document that a restored state replaces, with the bytes of JSON of each home and of it; None is absent."""
+
+    key: str
+    columns: int | None
+    snapshot: int | None
+    restored: int | None
+
+
+_REPLACED = f"""
+    SELECT name, octet_length(columns::text), octet_length(snapshot::text), octet_length(restored::text)
+    FROM (
+        SELECT name, position, legacy -> name AS columns, agentkit -> name AS snapshot, earlier -> name AS restored
+        FROM (
+            SELECT {COLUMNS_AS_STATE} AS legacy, newest.result -> 'state' AS agentkit, earlier.state AS earlier
+            FROM {PROJECTS} p {NEWEST} CROSS JOIN LATERAL {EARLIER} earlier WHERE p.id = %(project)s OFFSET 0
+        ) states CROSS JOIN unnest(%(keys)s::text[]) WITH ORDINALITY keys (name, position)
+    ) documents
+    WHERE columns IS DISTINCT FROM restored OR snapshot IS DISTINCT FROM restored ORDER BY position"""
+
+
+def replaced_keys(cursor: CursorWrapper, project: str, as_of: datetime | None) -> list[ReplacedKey]:
+    """Return the documents that restoring a project's state would replace in either home."""
+    cursor.execute(_REPLACED, {"project": project, "as_of": as_of, "keys": list(ALL_KEYS)})
+    return [ReplacedKey(*row) for row in cursor.fetchall()]

@@ -29,6 +29,7 @@ from agentstate.backfill.settling import (
     command_of,
     dispute_of,
     has_state_at,
+    replaced_by_restoring,
     settle_project,
 )
 from agentstate.row_security import RowsHidden
@@ -92,17 +93,21 @@ def offers(project_id: str, dispute: Dispute, user: User | AnonymousUser) -> lis
         Offer(
             _NAMES[choice],
             address_of(project_id, choice) if user.has_perm(_permission(choice)) else "",
-            loses(dispute, choice),
+            loses(project_id, dispute, choice),
             command_of(project_id, choice),
         )
         for choice in dispute.choices
     ]
 
 
-def loses(dispute: Dispute, choice: Choice) -> list[str]:
+def loses(project_id: str, dispute: Dispute, choice: Choice, as_of: datetime | None = None) -> list[str]:
     """Spell out what a decision replaces in the present state. The history keeps all of it."""
     if choice == Choice.RESTORE:
-        return ["The present columns and the newest snapshot give way to the restored state."]
+        return [
+            f"{each.key}: {_bytes(each.columns)} in the columns and {_bytes(each.snapshot)} in the newest snapshot "
+            f"give way to {_bytes(each.restored)}."
+            for each in replaced_by_restoring(project_id, as_of)
+        ]
     keeps_columns = choice == Choice.COLUMNS
     lost, kept = ("newest snapshot", "columns") if keeps_columns else ("columns", "newest snapshot")
     sentences: list[str] = []
@@ -118,10 +123,10 @@ def loses(dispute: Dispute, choice: Choice) -> list[str]:
             sentences.append(f"{each.key}: stays as in the {kept}. It is absent in the {lost}.")
         elif other is None:
             sentences.append(
-                f"{each.key}: removed. It is absent in the {kept}; {size:,} bytes of the {lost} give way."
+                f"{each.key}: removed. It is absent in the {kept}; {_bytes(size)} of the {lost} give way."
             )
         else:
-            sentences.append(f"{each.key}: {size:,} bytes of the {lost} give way to {other:,} bytes of the {kept}.")
+            sentences.append(f"{each.key}: {_bytes(size)} of the {lost} give way to {_bytes(other)} of the {kept}.")
     return sentences
 
 
@@ -199,7 +204,7 @@ class SettlePages(ReadOnlyAdmin):
             "why": why(dispute) if dispute.kind else "",
             "as_of": as_of,
             "then": _then(dispute, choice),
-            "loses": loses(dispute, choice),
+            "loses": loses(project.pk, dispute, choice, as_of),
             "command": command_of(project.pk, choice, as_of),
         }
         return TemplateResponse(request, "admin/agentstate/project/settle.html", context)
@@ -233,6 +238,10 @@ def _permission(choice: Choice) -> str:
 
 def _title(choice: Choice, as_of: datetime | None) -> str:
     return f"Restore the state of {as_of:%Y-%m-%d %H:%M:%S} UTC" if as_of else _NAMES[choice]
+
+
+def _bytes(size: int | None) -> str:
+    return "nothing" if size is None else f"{size:,} byte{'s' if size != 1 else ''}"
 
 
 def _changed_by(legacy: bool) -> str:
