@@ -251,7 +251,7 @@ def test_of_two_opposite_decisions_at_once_one_is_carried_out(make: Any, choices
     if not done:  # passes of both directions that start at once may both refuse
         assert "restore" in choices
         assert all("Nothing was changed" in answer for answer in answers)
-        done = [list(choices)[0]]
+        done = [next(iter(choices))]
         assert ": done." in text_of(decide(clients[0], project, done[0], token))
     (done_choice,) = done
     scenes.open_gates(agentkit_reads=True)
