@@ -48,7 +48,7 @@ def _peers(figures: dict[str, Any], file: Path) -> None:
     peers = list(dict.fromkeys(name.rpartition(" ")[0] for name in figures["milliseconds"]))
     width = 0.8 / len(peers)
     for place, peer in enumerate(peers):
-        times = [figures["milliseconds"][f"{peer} {what}"] for what in WHAT]
+        times = [figures["milliseconds"].get(f"{peer} {what}", 0) for what in WHAT]
         axes.bar([number + place * width for number in range(len(WHAT))], times, width, label=peer)
     axes.set_xticks([number + 0.4 - width / 2 for number in range(len(WHAT))], ["save", "load", "load as it was"])
     axes.set(ylabel="ms")
