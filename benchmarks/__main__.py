@@ -14,6 +14,7 @@ import django
 # models load only once Django is set up, and importing some SDKs takes seconds.
 TAKES = {
     "backfill": ("count", "rounds", "slice"),
+    "busy": ("count", "rounds"),
     "runtime": ("repeats", "rounds"),
     "pages": ("views", "large_events"),
     "runs": ("views", "large_runs"),

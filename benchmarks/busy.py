@@ -1,0 +1,100 @@
+"""A steady load of application writes: their latencies without a pass, beside one, and beside a throttled one."""
+
+from __future__ import annotations
+
+import json
+import statistics
+import threading
+import time
+from typing import TYPE_CHECKING
+
+from django.db import connection
+
+from agentstate.backfill import Pacing, PassOptions, run_pass
+from agentstate.models.passes import Direction
+from agentstate.samples import make_projects
+from benchmarks.backfill import empty_tables, execute, server
+from benchmarks.databases import benchmark_database
+
+if TYPE_CHECKING:
+    from typing import TextIO
+
+WRITERS = 4
+A_SECOND = 25  # writes of each writer
+MEASURED = 20.0  # seconds
+THROTTLED = Pacing(target_seconds=0.1, sleep_ratio=2)
+
+
+def run(count: int, rounds: int, out: TextIO) -> None:
+    """Measure in a new database, which is dropped at the end.
+
+    Args:
+        count: how many sample projects. The pass should take longer than the measurement.
+        rounds: how often each is measured, in turns; medians count.
+        out: where the figures go.
+    """
+    with benchmark_database():
+        make_projects(count, 2025)
+        execute('VACUUM ANALYZE "Project"')
+        out.write(
+            f"{server()}, {count:,} projects, {WRITERS} writers of {A_SECOND} writes a second, {rounds} rounds\n"
+        )
+        found: dict[str, list[tuple[float, float]]] = {"alone": [], "pass": [], "throttled": []}
+        for _ in range(rounds):
+            for name, pacing in (("alone", None), ("pass", Pacing()), ("throttled", THROTTLED)):
+                found[name].append(measure(pacing))
+        for name, figures in found.items():
+            median, p99 = (statistics.median(each) * 1000 for each in zip(*figures, strict=True))
+            ratio = statistics.median(
+                figure[1] / alone[1] for figure, alone in zip(figures, found["alone"], strict=True)
+            )
+            bound = "at most 1.5" if name == "throttled" else ""
+            out.write(f"{name:<10} p50 {median:7.1f} ms, p99 {p99:7.1f} ms, {ratio:5.2f} times alone   {bound}\n")
+
+
+def measure(pacing: Pacing | None) -> tuple[float, float]:
+    """Return the median and the 99th percentile of the writes' latencies beside a pass, or without one."""
+    empty_tables()
+    execute("CHECKPOINT")
+    latencies: list[float] = []
+    ended, stop = threading.Event(), threading.Event()
+    threads = [threading.Thread(target=write, args=(number, latencies, ended)) for number in range(WRITERS)]
+    if pacing:
+        threads.append(threading.Thread(target=move, args=(pacing, stop)))
+    for thread in threads:
+        thread.start()
+    time.sleep(MEASURED)
+    ended.set()
+    stop.set()
+    for thread in threads:
+        thread.join()
+    return statistics.median(latencies), statistics.quantiles(latencies, n=100)[98]
+
+
+def move(pacing: Pacing, stop: threading.Event) -> None:
+    """Run a forward pass until it is stopped."""
+    try:
+        run_pass(PassOptions(Direction.FORWARD, sessions=False, pacing=pacing), stop=stop)
+    finally:
+        connection.close()
+
+
+def write(number: int, latencies: list[float], ended: threading.Event) -> None:
+    """Change a column of one project after the other at a steady rate. A late write does not delay the next ones."""
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute('SELECT id FROM "Project" WHERE hashtext(id) %% 97 = %s ORDER BY md5(id)', [number])
+            projects = [project for (project,) in cursor.fetchall()]
+            began, done = time.perf_counter(), 0
+            while not ended.is_set():
+                due = began + done / A_SECOND
+                time.sleep(max(0.0, due - time.perf_counter()))
+                cursor.execute(
+                    'UPDATE "Project" SET "coverageJson" = %s WHERE id = %s',
+                    [json.dumps({"score": done % 100}), projects[done % len(projects)]],
+                )
+                # From when it was due: what a user waits, also behind a slow write.
+                latencies.append(time.perf_counter() - due)
+                done += 1
+    finally:
+        connection.close()
