@@ -110,9 +110,8 @@ class ProjectChangeList(KeysetChangeList):
     def _find(self, request: HttpRequest) -> None:
         keyset = Keyset(KEYSETS[self._order], self.list_per_page)
         rows, project, pk = self._rows()
-        exact, matches = self._matches(project, pk)
-        if exact:
-            rows, matches = rows.filter(**{f"{pk}__in": exact}), Q()
+        rows, matches = self._searched(rows, pk)
+        matches &= self._conditions(project)
         self.page = self._page(keyset, rows, matches, pk)
         found = self.model_admin.for_list(self.root_queryset.order_by()).in_bulk(self.page.pks)
         figures = listing.figures_of(self.page.pks)
@@ -135,22 +134,25 @@ class ProjectChangeList(KeysetChangeList):
             rows = rows.filter(**{f"{pk}__in": listing.unequal_projects().values("project_id")})
         return rows, project, pk
 
-    def _matches(self, project: str, pk: str) -> tuple[list[str], Q]:
-        """Return the projects whose id is searched for, or else what the rows must match, cheap conditions first."""
-        matches, term = Q(), self.query
-        if words := term.strip():
-            exact = set(Project.objects.filter(pk__in=[term, words]).values_list("pk", flat=True))
-            if exact:
-                return ([term] if term in exact else [words]), Q()
-            name = "name" if pk == "pk" else "project__name"
-            matches &= Q(**{f"{pk}__startswith": words}) | Q(**{f"{name}__icontains": words})
-        if self._order == SNAPSHOT:
-            matches &= Q(listing.is_newest_snapshot('"AgentWorkflowRun"'))
+    def _searched(self, rows: QuerySet[Any], pk: str) -> tuple[QuerySet[Any], Q]:
+        """Return the rows of the project whose id is searched for, or else what they must match."""
+        term, words = self.query, self.query.strip()
+        if not words:
+            return rows, Q()
+        exact = set(Project.objects.filter(pk__in=[term, words]).values_list("pk", flat=True))
+        if exact:
+            return rows.filter(**{pk: term if term in exact else words}), Q()
+        name = "name" if pk == "pk" else "project__name"
+        return rows, Q(**{f"{pk}__startswith": words}) | Q(**{f"{name}__icontains": words})
+
+    def _conditions(self, project: str) -> Q:
+        """Return what the filters ask of a row's project."""
+        conditions = Q(listing.is_newest_snapshot('"AgentWorkflowRun"')) if self._order == SNAPSHOT else Q()
         for spec in self.filter_specs:
             condition = spec.condition(project) if isinstance(spec, _Filter) else None
             if condition is not None:
-                matches &= Q(condition)
-        return [], matches
+                conditions &= Q(condition)
+        return conditions
 
     def _page(self, keyset: Keyset, rows: QuerySet[Any], matches: Q, pk: str) -> KeysetPage:
         cursor = self._cursor(keyset, rows)

@@ -129,6 +129,8 @@ def test_projects_are_ordered_by_the_change_of_each_home(client: Client) -> None
     assert ids(listed(client, order="snapshot")) == ["a", "b"]
     assert ids(listed(client, order="columns")) == ["b", "c", "a"]
     assert ids(listed(client, order="snapshot", standing="legacy_ahead")) == ["b"]
+    assert ids(listed(client, order="snapshot", q="a")) == ["a"]
+    assert ids(listed(client, q="a", standing="legacy_ahead")) == []
 
 
 @pytest.mark.parametrize("query", [{}, {"order": "snapshot"}, {"order": "columns"}, {"conflicts": "open"}])
