@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import threading
 from collections import Counter
 from pathlib import Path
 
@@ -57,6 +58,9 @@ def delete_rows(test: TransactionTestCase) -> None:
     A flush truncates, which makes each table's files anew and takes a hundred times as long; and it stumbles over the
     tables of waffle's own flag, which ours replaces.
     """
+    for thread in threading.enumerate():
+        if thread.name in ("rollout count", "rollout step"):
+            thread.join(30)  # what it writes is this test's
     tables = {*connection.introspection.django_table_names(only_existing=True, include_views=False)}
     kept, history = {"django_content_type", "auth_permission"}, "AgentStateFlagChange"
     with transaction.atomic(), connection.cursor() as cursor:
@@ -69,6 +73,15 @@ def delete_rows(test: TransactionTestCase) -> None:
 def nothing_counts_by_itself() -> None:
     """Keep the thread that counts what reads find out of tests that are not about it."""
     readings_made.disconnect(dispatch_uid=DISPATCH_UID)
+
+
+@pytest.fixture(autouse=True)
+def no_counts_beside_a_test_s_transaction(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no thread commit figures while a test's own rows are in a transaction, which is rolled back."""
+    marker = request.node.get_closest_marker("django_db")
+    commits = marker is not None and marker.kwargs.get("transaction")
+    if not commits and not {"transactional_db", "live_server"} & {*request.fixturenames}:
+        monkeypatch.setattr("agentstate.admin.rollout.admin.count_in_background", lambda wait: None)
 
 
 @pytest.fixture(autouse=True)

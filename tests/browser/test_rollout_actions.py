@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,7 +14,7 @@ from tests.rollout.ladder import position, saved_in_agentkit_only, stand_at
 from tests.sql import second_connection
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from playwright.sync_api import Page
 
@@ -23,12 +22,8 @@ LANDING = "/admin/agentstate/"
 
 
 @pytest.fixture(autouse=True)
-def seen_at_once(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def seen_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(waiting, "SECONDS_UNTIL_SEEN", 0)
-    yield
-    for thread in threading.enumerate():
-        if thread.name in ("rollout step", "rollout count"):
-            thread.join(30)
 
 
 def test_a_retreat_is_two_clicks_from_the_landing_page_and_survives_a_reload(page: Page) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -20,7 +19,7 @@ from tests.rollout.ladder import position, saved_in_agentkit_only, stand_at, ste
 from tests.sql import second_connection
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    pass
 
 ADVANCE, RETREAT = f"{PAGE}advance/", f"{PAGE}retreat/"
 
@@ -32,14 +31,6 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let every process see a toggle at once, and wait for the end of steps however busy the machine is."""
     monkeypatch.setattr(waiting, "SECONDS_UNTIL_SEEN", 0)
     monkeypatch.setattr("agentstate.admin.rollout.actions.WAIT", 30)
-
-
-@pytest.fixture(autouse=True)
-def every_step_ends() -> Iterator[None]:
-    yield
-    for thread in threading.enumerate():
-        if thread.name == "rollout step":
-            thread.join(30)
 
 
 def operator(*actions: str) -> Client:
