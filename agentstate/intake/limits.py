@@ -6,6 +6,7 @@ import multiprocessing
 import resource
 import sys
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
@@ -116,9 +117,14 @@ class _Reader:
 
 
 def _serve(pipe: Connection, limits: Limits) -> None:
-    """Read what comes through the pipe until it is closed."""
+    """Read what comes through the pipe until it is closed. Whoever started this may have been killed."""
     _limit_memory(limits.megabytes)
-    pipe.send("ready")
+    with suppress(BrokenPipeError, ConnectionResetError):
+        pipe.send("ready")
+        _answer(pipe)
+
+
+def _answer(pipe: Connection) -> None:
     for source in _received(pipe):
         try:
             result = read(source)

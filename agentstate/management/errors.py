@@ -6,7 +6,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from django.core.management.base import CommandError
-from django.db import DatabaseError, InternalError, OperationalError, ProgrammingError
+from django.db import DatabaseError, InterfaceError, InternalError, OperationalError, ProgrammingError
+from psycopg import OperationalError as ConnectionFailed
 from psycopg.errors import InsufficientPrivilege, ReadOnlySqlTransaction, UndefinedColumn, UndefinedTable
 
 from agentstate.backfill import BackfillError
@@ -30,13 +31,13 @@ def operator_errors() -> Iterator[None]:
         raise CommandError("Interrupted. The server rolls unfinished batches back.", returncode=INTERRUPTED) from None
     except (BackfillError, RowsHidden) as error:
         raise CommandError(str(error)) from error
-    except (ProgrammingError, InternalError, OperationalError) as error:
+    except (ProgrammingError, InternalError, OperationalError, InterfaceError, ConnectionFailed) as error:
         if sentence := _sentence(error):
             raise CommandError(sentence) from error
         raise
 
 
-def _sentence(error: DatabaseError) -> str | None:
+def _sentence(error: DatabaseError | InterfaceError | ConnectionFailed) -> str | None:
     fact = str(error).strip().splitlines()[0]
     match error.__cause__:
         case UndefinedTable() | UndefinedColumn():
@@ -51,7 +52,8 @@ def _sentence(error: DatabaseError) -> str | None:
             )
         case ReadOnlySqlTransaction():
             return f"This database is read-only ({fact}). Name the primary server in DATABASE_URL."
-    if isinstance(error, OperationalError):
+    # Statements on psycopg's own connection, beside Django's cursors, raise psycopg's own errors.
+    if isinstance(error, OperationalError | InterfaceError | ConnectionFailed):
         return (
             f"The database server failed: {fact}. Projects that were moved stay moved. Check the server and "
             "DATABASE_URL, then run the command again."

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from django.db import connection
+from django.db import InterfaceError, OperationalError, connection
 
 import agentstate
 from agentstate.models.runs import IllegalStatusChange
@@ -39,6 +39,9 @@ def logged(run_id: str) -> Iterator[None]:
         yield
     except (IllegalStatusChange, RunFinished) as refusal:
         logger.warning("The end of run %s was not recorded: %s", run_id, refusal)
+    except (InterfaceError, OperationalError) as failure:
+        fact = str(failure).strip().splitlines()[0]
+        logger.error("The end of run %s could not be recorded: %s. close_stale_runs closes it.", run_id, fact)
     except Exception:
         logger.exception("The end of run %s could not be recorded", run_id)
 

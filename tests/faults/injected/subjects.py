@@ -1,0 +1,154 @@
+"""What is disturbed: each command, a save, a recording, an intake; and what must hold then."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.faults.injected.server import Database
+    from tests.migrations.databases import Result
+
+MOVED = ("Project", "AgentWorkflowRun", "AgentWorkflowRunEvent", "AgentSession")
+OPEN_GATE = ("waffle_flag", "agentkit_writes", "--everyone")
+BACKFILL = ("backfill_agentkit_state",)
+PROJECT = "injected"
+
+SAVE = f"""
+from agentstate import state
+before = state.load("{PROJECT}").facts
+for number in range(0 if before is state.ABSENT else before + 1, 40):
+    state.save("{PROJECT}", facts=number)
+    print(number, flush=True)
+"""
+RECORD = f"""
+from agentstate.recording import record
+with record("injected", "{PROJECT}") as run:
+    for number in range(40):
+        run.event("injected", number)
+        print(number, flush=True)
+    run.save(coverage=number)
+"""
+MAKE_PROJECT = f"""
+from tests.scenes import make_project
+make_project("{PROJECT}")
+"""
+SAVE_AHEAD = "from tests.scenes import save_in_agentkit; save_in_agentkit(facts=[{'id': 'f1', 'text': 'new'}])"
+EMPTY_SOME = """
+from agentstate.models import Project
+from tests.scenes import empty_columns, forward
+empty_columns(*Project.objects.order_by("pk").values_list("pk", flat=True)[:20])
+forward()
+"""
+OLD_RUNS = """
+INSERT INTO "AgentWorkflowRun" (id, workflow_id, status, started_at, completed_at)
+SELECT 'old-' || i, 'old', '{status}', now() - interval '100 days', {completed} FROM generate_series(1, 60) i;
+INSERT INTO "AgentWorkflowRunEvent" (id, run_id, type, payload, created_at)
+SELECT id || '-' || j, id, 'step', '1', started_at + j * interval '1 ms'
+FROM "AgentWorkflowRun", generate_series(1, 10) j
+WHERE workflow_id = 'old'
+"""
+
+
+def rows(database: Database) -> Any:
+    """Return a digest of all that passes move."""
+    return [
+        database.rows(f"SELECT count(*), md5(string_agg(t::text, ' ' ORDER BY t.id)) FROM \"{table}\" t")
+        for table in MOVED
+    ]
+
+
+def state_of_projects(database: Database) -> Any:
+    """Return each project's columns and newest snapshot, without the ids that an intake gives to documents."""
+    return database.rows(
+        r"""
+        SELECT id, regexp_replace(concat_ws(' ', "rfpNormJson", "factsJson", "coverageJson", "conflictLogJson",
+            "eligibilityJson", newest.state), '"source_upload_id": "\w+"', '', 'g')
+        FROM "Project" p LEFT JOIN LATERAL (
+            SELECT result -> 'state' AS state FROM "AgentWorkflowRun"
+            WHERE project_id = p.id AND snapshot_at IS NOT NULL ORDER BY snapshot_at DESC LIMIT 1
+        ) newest ON true ORDER BY id
+        """
+    )
+
+
+def statuses(database: Database) -> Any:
+    return database.rows('SELECT workflow_id, status, count(*) FROM "AgentWorkflowRun" GROUP BY 1, 2 ORDER BY 1, 2')
+
+
+def nothing(database: Database, result: Result) -> None:
+    """Most commands acknowledge nothing before their end."""
+
+
+def saves_are_there(database: Database, result: Result) -> None:
+    acknowledged = [int(line) for line in result.out.splitlines()]
+    ((facts,),) = database.rows(f"""SELECT "factsJson" FROM "Project" WHERE id = '{PROJECT}'""")
+    newest = database.rows(
+        f"""SELECT result #>> '{{state,facts}}' FROM "AgentWorkflowRun" WHERE project_id = '{PROJECT}'
+        AND snapshot_at IS NOT NULL ORDER BY snapshot_at DESC LIMIT 1"""
+    )
+    last = max(acknowledged, default=-1)
+    assert (-1 if facts is None else facts) in {last, last + 1}, result.err
+    assert json.loads(newest[0][0] if newest else "null") == facts  # both homes, or none
+
+
+def events_are_there(database: Database, result: Result) -> None:
+    acknowledged = [int(line) for line in result.out.splitlines()]
+    written = database.rows(
+        """SELECT payload FROM "AgentWorkflowRunEvent" WHERE type = 'injected'
+        AND run_id = (SELECT id FROM "AgentWorkflowRun" WHERE workflow_id = 'injected' ORDER BY started_at LIMIT 1)
+        ORDER BY payload"""
+    )
+    assert [number for (number,) in written] in (acknowledged, [*acknowledged, len(acknowledged)]), result.err
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A command or a program.
+
+    Attributes:
+        command: what is disturbed.
+        prepare: commands, Python programs and, in tuples with ``sql``, statements that make its database.
+        outcome: what is the same after an undisturbed run, and after a disturbed one that was repeated.
+        holds: what must hold after a disturbed one, before it is repeated.
+        is_application: its own traceback is the application's business.
+    """
+
+    command: tuple[str, ...]
+    prepare: tuple[tuple[str, ...], ...]
+    outcome: Callable[[Database], Any] = rows
+    holds: Callable[[Database, Result], None] = nothing
+    is_application: bool = False
+
+
+def program(code: str) -> tuple[str, ...]:
+    return ("shell", "-v0", "-c", code)
+
+
+SUBJECTS = {
+    "forward": Subject((*BACKFILL, "--batch-size", "5"), ()),
+    "save": Subject(
+        program(SAVE), (program(MAKE_PROJECT), OPEN_GATE), state_of_projects, saves_are_there, is_application=True
+    ),
+    "record": Subject(
+        program(RECORD), (program(MAKE_PROJECT), OPEN_GATE), state_of_projects, events_are_there, is_application=True
+    ),
+    "reverse": Subject(("reverse_backfill_agentkit_state", "--batch-size", "5"), (BACKFILL, program(SAVE_AHEAD))),
+    "forward by two workers": Subject((*BACKFILL, "--batch-size", "5", "--workers", "2"), ()),
+    "verification": Subject(("verify_agentkit_state",), (BACKFILL,)),
+    "intake": Subject(("ingest_rfp", PROJECT, "{call}"), (program(MAKE_PROJECT), OPEN_GATE), state_of_projects),
+    "left aside": Subject(("agentkit_left_aside", "retry", "--all"), (BACKFILL, program(EMPTY_SOME))),
+    "stale runs": Subject(
+        ("close_stale_runs", "--older-than", "1h"),
+        (("sql", OLD_RUNS.format(status="running", completed="NULL")),),
+        statuses,
+    ),
+    "pruning": Subject(
+        ("prune_agentkit_history", "--older-than", "90d"),
+        (BACKFILL, ("sql", OLD_RUNS.format(status="failed", completed="now() - interval '99 days'"))),
+    ),
+    "rollout": Subject(("agentkit_rollout",), (BACKFILL,)),
+}
