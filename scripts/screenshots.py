@@ -39,6 +39,7 @@ from agentstate.actors import acting_as  # noqa: E402
 from agentstate.intake.reading import SourceFile  # noqa: E402
 from agentstate.models import AgentWorkflowRun, Project  # noqa: E402
 from agentstate.orchestrator import ingest  # noqa: E402
+from agentstate.rollout.counting import count_now  # noqa: E402
 from agentstate.samples.call import sample_call  # noqa: E402
 from agentstate.samples.live import Scene, make_live_runs  # noqa: E402
 from agentstate.state.read_counts import DISPATCH_UID  # noqa: E402
@@ -58,6 +59,7 @@ def main() -> None:
     FOLDER.mkdir(exist_ok=True)
     with sample_database(), server() as url:
         pages, session = pages_of(live_on(), take_in_documents()), log_in()
+        count_now()  # else the page of the rollout would still be counting
         with sync_playwright() as playwright:  # this thread must not query the database inside
             browser = playwright.chromium.launch(executable_path=path, args=OPTIONS)
             take(browser, url, session, pages)
