@@ -12,11 +12,13 @@ from django.utils import timezone
 
 from agentstate.backfill.acceptance import accept
 from agentstate.models import BackfillPass, Flag, LeftAside, ReadDifference
+from agentstate.models.passes import PASSES
 from tests import scenes
 from tests.admin.viewers import superuser
 from tests.factories import ProjectFactory, write_columns
 from tests.flags import turn
 from tests.rollout.ladder import found_by_reads, stand_at
+from tests.sql import second_connection
 
 if TYPE_CHECKING:
     pass
@@ -174,7 +176,7 @@ class TestEscapes:
 class TestPasses:
     def test_the_running_pass_shows_its_progress(self) -> None:
         now = timezone.now()
-        BackfillPass.objects.create(
+        running = BackfillPass.objects.create(
             direction="forward",
             requested_by="ada@app-1",
             started_at=now - timedelta(minutes=2),
@@ -184,7 +186,9 @@ class TestPasses:
             merged=15,
             left_aside=5,
         )
-        shown = section(get(), "passes")
+        with second_connection() as other:
+            other.execute("SELECT pg_advisory_lock(%s, %s)", (PASSES, running.pk))  # its process lives
+            shown = section(get(), "passes")
 
         assert "500 of 2,000, 5 of them left aside" in shown
         assert '<rect width="25.00%"' in shown
