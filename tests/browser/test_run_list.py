@@ -140,6 +140,7 @@ def test_all_failed_calls_of_a_tool_in_the_last_hour(page: Page) -> None:
     rows = page.locator("#result_list tbody tr")
     expect(rows).to_have_count(1)
     expect(rows).to_contain_text("PortalDown: closed")
+    expect(rows.get_by_role("button", name="Copy the id guilty-run")).to_be_visible()
     assert fits(page)
     rows.locator(".field-call a").click()
     expect(page).to_have_url(re.compile(r"/guilty-run/change/\?event="))

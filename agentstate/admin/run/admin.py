@@ -84,6 +84,7 @@ class AgentWorkflowRunAdmin(KeysetPages, ErrorPages, ComparisonPages, TimelinePa
 
     class Media:
         css = {"all": ["agentstate/run.css"]}
+        js = ["agentstate/copy.js"]
 
     def get_queryset(self, request: HttpRequest) -> Runs:
         # The list shows no document; one can be megabytes.
