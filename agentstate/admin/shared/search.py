@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from django.contrib.admin.views.main import SEARCH_VAR
 from django.db.models import Q
 
 from agentstate.admin.shared.paging import KeysetPages
@@ -43,11 +42,6 @@ class FoundByProject(KeysetPages):
     def of_project(self, project_id: str) -> Q:
         """Return the condition that a row is a project's."""
         return Q(project=project_id)
-
-
-def is_search(request: HttpRequest) -> bool:
-    """Return whether the request has a search term."""
-    return bool(request.GET.get(SEARCH_VAR, "").strip())
 
 
 def find_projects(term: str) -> list[str]:
