@@ -76,6 +76,7 @@ def main() -> None:
         sys.stdout.write("The peers are not measured: install the dependency group peers, see docs/speed.md.\n")
     settings = "benchmarks.peers.settings" if "peers" in chosen else "project.settings"
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", settings)
+    os.environ.setdefault("SECRET_KEY", "a key for benchmarks only")  # some log in
     django.setup()
     for name in chosen:
         benchmark = import_module(f"benchmarks.{name}")
