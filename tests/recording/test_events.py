@@ -12,6 +12,7 @@ from django.utils import timezone
 from agentstate.models import AgentWorkflowRun, AgentWorkflowRunEvent
 from agentstate.recording import (
     Recorder,
+    RunCanceled,
     RunFinished,
     record,
     storable,
@@ -133,7 +134,7 @@ def test_an_event_waits_for_the_end_of_the_run_in_another_process() -> None:
         the_run().cancel()
         thread = start_and_wait_for_lock(write)
     thread.join(20)
-    assert [isinstance(error, RunFinished) for error in outcome] == [True]
+    assert [type(error) for error in outcome] == [RunCanceled]
     assert events_of(recorder.run_id) == []
 
 
