@@ -83,14 +83,17 @@ def statement_timeout(database: Database, start: Callable[[], Forked], moment: f
 
 
 def lock_timeout(database: Database, start: Callable[[], Forked], moment: float) -> Result:
-    """Keep two projects locked until the end, while the role waits for locks for a moment only."""
-    with (
-        database.set_for_role("lock_timeout", "30ms"),
-        database.server.connect(database.name) as other,
-        other.transaction(),
-    ):
-        other.execute("""SELECT FROM "Project" ORDER BY id DESC LIMIT 2 FOR UPDATE""")
-        return Result.of(start())
+    """Keep two projects locked for a while, and let the role wait for locks for a moment only.
+
+    A pass waits for a project that another transaction keeps locked, however long that takes.
+    """
+    with database.set_for_role("lock_timeout", "30ms"), database.server.connect(database.name) as other:
+        with other.transaction():
+            other.execute("""SELECT FROM "Project" ORDER BY id DESC LIMIT 2 FOR UPDATE""")
+            process = start()
+            with suppress(TimeoutExpired):
+                process.wait(2 * moment)
+        return Result.of(process)
 
 
 def no_connection_left(database: Database, start: Callable[[], Forked], moment: float) -> Result:
