@@ -1,8 +1,9 @@
 """The passes that move state between the two homes: set-based, batched, idempotent."""
 
+from agentstate.backfill.counts import Counts, Failure
 from agentstate.backfill.errors import BackfillError, OtherDirectionRunning, UnknownProjects
 from agentstate.backfill.options import Pacing, PassOptions, Selection
-from agentstate.backfill.outcome import Counts, Failure, Outcome
+from agentstate.backfill.outcome import Outcome
 from agentstate.backfill.pass_runner import Progress, run_pass
 
 __all__ = [

@@ -11,9 +11,9 @@ from django.db import connection
 
 from agentstate.actors import actor
 from agentstate.backfill.chats import CHATS, DIGEST, UNMADE
+from agentstate.backfill.counts import UNUSABLE_CLOCK
 from agentstate.backfill.errors import BackfillError
 from agentstate.backfill.given_up import GivenUp, given_up
-from agentstate.backfill.outcome import UNUSABLE_CLOCK
 from agentstate.backfill.transactions import pass_transaction
 from agentstate.models import LeftAside
 from agentstate.models.passes import EntryClosed
@@ -24,8 +24,8 @@ from agentstate.state.homes import NEWEST, PROJECTS
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
+    from agentstate.backfill.counts import Failure
     from agentstate.backfill.options import PassOptions
-    from agentstate.backfill.outcome import Failure
 
 SHORTEST_NOTE = 3
 

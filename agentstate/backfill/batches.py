@@ -12,11 +12,12 @@ from typing import NamedTuple
 from django.db import DatabaseError, connection
 
 from agentstate.backfill import locks
+from agentstate.backfill.batch import Batch
+from agentstate.backfill.counts import Counts, Failure
 from agentstate.backfill.errors import concerns_rows, is_transient, timed_out, waited_for_lock
 from agentstate.backfill.options import IN_BATCH
-from agentstate.backfill.outcome import Counts, Failure
 from agentstate.backfill.pace import BatchSize, Throttle
-from agentstate.backfill.planning import Batch, Waiting
+from agentstate.backfill.planning import Waiting
 from agentstate.backfill.step import Step
 from agentstate.backfill.transactions import TUNE, pass_transaction
 from agentstate.state.columns import MOVES_STATE

@@ -6,8 +6,8 @@ from typing import Any
 
 from django.db.backends.utils import CursorWrapper
 
+from agentstate.backfill.counts import Counts
 from agentstate.backfill.options import IN_BATCH
-from agentstate.backfill.outcome import Counts
 from agentstate.backfill.step import Step
 
 CHAT = "(p.meta -> 'chat')"

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from django.db import DatabaseError, connection
 
-from agentstate.backfill.outcome import Counts
-from agentstate.backfill.planning import Batch
+from agentstate.backfill.batch import Batch
+from agentstate.backfill.counts import Counts
 from agentstate.backfill.transactions import TUNE, pass_transaction
 from agentstate.models.passes import BackfillPass
 

@@ -17,10 +17,11 @@ from django.db.models import F, Q
 
 from agentstate.actors import actor
 from agentstate.backfill import ledger
+from agentstate.backfill.counts import Counts
 from agentstate.backfill.errors import BackfillError, refuse_foreign_changes
 from agentstate.backfill.locks import release
 from agentstate.backfill.options import PassOptions, Selection
-from agentstate.backfill.outcome import Counts, Outcome
+from agentstate.backfill.outcome import Outcome
 from agentstate.backfill.pass_runner import all_steps, refresh_statistics, run_steps
 from agentstate.backfill.transactions import pass_transaction
 from agentstate.models.passes import PASSES, RANGES, BackfillPass, Direction, PassRange, is_alive

@@ -6,8 +6,8 @@ from typing import Any
 
 from django.db.backends.utils import CursorWrapper
 
+from agentstate.backfill.counts import Counts, Failure
 from agentstate.backfill.options import IN_BATCH, PassOptions
-from agentstate.backfill.outcome import Counts, Failure
 from agentstate.backfill.step import Step
 from agentstate.state.homes import CLOCK, COLUMNS_AS_STATE, COLUMNS_WEIGHT, NEWEST, PROJECTS
 from agentstate.state.legacy_snapshot import events_written, run_id, snapshot_events, take_in

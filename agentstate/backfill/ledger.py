@@ -26,8 +26,9 @@ from agentstate.state.columns import legacy_columns_are_there
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from agentstate.backfill.counts import Failure
     from agentstate.backfill.options import PassOptions
-    from agentstate.backfill.outcome import Failure, Outcome
+    from agentstate.backfill.outcome import Outcome
     from agentstate.backfill.step import Step
     from agentstate.models.passes import Direction
 

@@ -15,7 +15,7 @@ from agentstate.backfill.others import Replicas, count_waiting
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from agentstate.backfill.planning import Batch
+    from agentstate.backfill.batch import Batch
 
 FIRST_BATCH = 500
 FIRST_WEIGHT = 16 * 2**20

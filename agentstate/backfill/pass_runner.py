@@ -12,16 +12,18 @@ from django.db import connection
 
 from agentstate.backfill import ledger, locks
 from agentstate.backfill.acceptance import still_accepted
+from agentstate.backfill.batch import Batch
 from agentstate.backfill.batches import Moved, Mover
 from agentstate.backfill.chats import MakeSessions
+from agentstate.backfill.counts import Counts, Failure
 from agentstate.backfill.errors import ColumnsDropped, refuse_foreign_changes, refuse_unknown
 from agentstate.backfill.expectation import Expectation, disk_used, expect
 from agentstate.backfill.forward import AdoptOrphans, TakeIn
 from agentstate.backfill.options import SELECTED, PassOptions
 from agentstate.backfill.others import refuse_hidden_replicas
-from agentstate.backfill.outcome import Counts, Failure, Outcome
+from agentstate.backfill.outcome import Outcome
 from agentstate.backfill.pace import Control, Estimate, Throttle, Uncontrolled
-from agentstate.backfill.planning import Batch, plan
+from agentstate.backfill.planning import plan
 from agentstate.backfill.restore import Restore, without_earlier_state
 from agentstate.backfill.reverse import FillColumns
 from agentstate.backfill.settle import Settle

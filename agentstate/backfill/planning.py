@@ -5,11 +5,12 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from django.db import DatabaseError
 
+from agentstate.backfill.batch import Batch
 from agentstate.backfill.errors import concerns_rows
 from agentstate.backfill.options import SELECTED, PassOptions
 from agentstate.backfill.transactions import TUNE, pass_transaction
@@ -22,22 +23,6 @@ if TYPE_CHECKING:
 
 # Candidates in a range of the plan. Batches are whole ranges, or a part of one.
 RANGE = 250
-
-
-@dataclass(frozen=True)
-class Batch:
-    """The candidates with ids above ``after`` (None: from the first) up to and including ``upto``.
-
-    ``size`` is how many they are, ``weight`` the bytes of their documents as stored.
-    """
-
-    after: str | None
-    upto: str
-    size: int
-    weight: int = 0
-
-    def __add__(self, following: Batch) -> Batch:
-        return Batch(self.after, following.upto, self.size + following.size, self.weight + following.weight)
 
 
 class Waiting:

@@ -6,8 +6,8 @@ from typing import Any
 
 from django.db.backends.utils import CursorWrapper
 
+from agentstate.backfill.counts import Counts
 from agentstate.backfill.options import SELECTED, PassOptions
-from agentstate.backfill.outcome import Counts
 from agentstate.backfill.step import Step
 from agentstate.backfill.transactions import pass_transaction
 from agentstate.state.homes import NEWEST, PROJECTS, SNAPSHOT_WEIGHT

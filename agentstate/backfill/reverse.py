@@ -6,7 +6,7 @@ from typing import Any
 
 from django.db.backends.utils import CursorWrapper
 
-from agentstate.backfill.outcome import Counts
+from agentstate.backfill.counts import Counts
 from agentstate.backfill.step import Step
 from agentstate.state.filling import fill_columns, preview_filling
 from agentstate.state.homes import NEWEST, PROJECTS, SNAPSHOT_WEIGHT

@@ -6,8 +6,8 @@ from typing import Any
 
 from django.db.backends.utils import CursorWrapper
 
+from agentstate.backfill.counts import Counts, Failure, unusable_clock
 from agentstate.backfill.options import PassOptions
-from agentstate.backfill.outcome import Counts, Failure, unusable_clock
 from agentstate.backfill.step import Step
 from agentstate.models.passes import Direction
 from agentstate.state.filling import fill_columns

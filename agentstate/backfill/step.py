@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from django.db import transaction
 from django.db.backends.utils import CursorWrapper
 
+from agentstate.backfill.counts import Counts, not_written
 from agentstate.backfill.options import IN_BATCH, PassOptions
-from agentstate.backfill.outcome import Counts, not_written
 from agentstate.state.homes import CLOCKS, NEWEST, PROJECTS
 
 if TYPE_CHECKING:
-    from agentstate.backfill.planning import Batch
+    from agentstate.backfill.batch import Batch
 
 
 class Step(ABC):

@@ -11,8 +11,9 @@ from django.db import DatabaseError, connection
 from django.test.utils import CaptureQueriesContext
 
 from agentstate.backfill import Outcome, PassOptions, Progress, Selection, UnknownProjects, run_pass
+from agentstate.backfill.batch import Batch
 from agentstate.backfill.forward import TakeIn
-from agentstate.backfill.planning import Batch, plan
+from agentstate.backfill.planning import plan
 from agentstate.backfill.settle import Settle
 from agentstate.models import LeftAside
 from agentstate.models.passes import Direction

@@ -9,9 +9,9 @@ import pytest
 from django.db import connection
 
 from agentstate.backfill import Outcome, Pacing, PassOptions, Progress, run_pass
+from agentstate.backfill.batch import Batch
 from agentstate.backfill.others import ReplicasHidden
 from agentstate.backfill.pace import FIRST_BATCH, BatchSize, Estimate
-from agentstate.backfill.planning import Batch
 from agentstate.models import BackfillPass
 from agentstate.models.passes import Direction
 from tests.faults.processes import wait_until

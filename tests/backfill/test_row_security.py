@@ -10,11 +10,12 @@ from django.db import DatabaseError, connection
 
 from agentstate.backfill import ledger
 from agentstate.backfill.acceptance import accept
+from agentstate.backfill.batch import Batch
 from agentstate.backfill.batches import Mover
 from agentstate.backfill.forward import TakeIn
 from agentstate.backfill.options import PassOptions
 from agentstate.backfill.pace import Throttle, Uncontrolled
-from agentstate.backfill.planning import Batch, plan
+from agentstate.backfill.planning import plan
 from agentstate.backfill.retry import retry
 from agentstate.backfill.verification import verify
 from agentstate.models import LeftAside

@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, ParamSpec, Self, TypeVar
 
 from agents import RunHooks
 from django.db import Error as DatabaseError
 
-from agentstate.integrations.agents.current import CurrentRun, current_run
 from agentstate.integrations.agents.event_tree import EventTree
 from agentstate.integrations.agents.guardrails import tripped_guardrail
 from agentstate.integrations.agents.responses import hosted_calls, model_name, response_payload
@@ -39,6 +39,22 @@ logger = logging.getLogger(__name__)
 
 P = ParamSpec("P")
 Result = TypeVar("Result")
+
+
+class CurrentRun(NamedTuple):
+    """The agent's run that code is called from; its recorder is :func:`agentstate.recording.current`.
+
+    Attributes:
+        hooks: those of the run.
+        loop: the event loop that the SDK runs it in.
+    """
+
+    hooks: RunEventHooks
+    loop: asyncio.AbstractEventLoop
+
+
+# It reaches async tools, sync tools in their threads and nested agents, and keeps concurrent runs apart.
+current_run: ContextVar[CurrentRun | None] = ContextVar("agentstate_current_run", default=None)
 
 
 class RunEventHooks(RunHooks[Any]):

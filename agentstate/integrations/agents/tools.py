@@ -7,7 +7,7 @@ from contextlib import nullcontext
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from agentstate.integrations.agents.current import current_run
+from agentstate.integrations.agents.hooks import current_run
 from agentstate.recording import acurrent, current
 from agentstate.threads import in_database_thread
 
