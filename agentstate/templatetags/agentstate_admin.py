@@ -6,19 +6,26 @@ from typing import TYPE_CHECKING, Any
 
 from django import template
 from django.apps import apps
+from django.contrib.admin import ListFilter
 from django.template.defaultfilters import capfirst, striptags
+from django.template.loader import render_to_string
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from agentstate.admin.shared import formats
+from agentstate.admin.shared.filters import FormFilter
 from agentstate.admin.shared.links import link_to
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from datetime import datetime
 
+    from django.contrib.admin.views.main import ChangeList
+
 register = template.Library()
 
+# The filters of a list that are seen at once; the others are in a fold, unless they are set.
+FILTERS_AT_HAND = 4
 # What a cell without a value shows: ours, and Django's.
 BLANK = ("", "\N{EN DASH}", "-")
 
@@ -59,6 +66,35 @@ def written_time(when: datetime, timespec: str = "seconds") -> dict[str, Any]:
 def labelled(rows: Iterable[Iterable[SafeString]], headers: Sequence[dict[str, Any]]) -> list[list[SafeString]]:
     """Return the cells of a list's rows, as Django renders them, marked with the header of the column, or as blank."""
     return [[_labelled(cell, header["text"]) for cell, header in zip(row, headers, strict=True)] for row in rows]
+
+
+@register.filter
+def at_hand(changelist: ChangeList) -> list[Any]:
+    """Return the filters of a list that are seen at once: the first ones, and those that are set."""
+    specs = changelist.filter_specs
+    return [spec for place, spec in enumerate(specs) if place < FILTERS_AT_HAND or _is_set(changelist, spec)]
+
+
+@register.filter
+def folded_away(changelist: ChangeList) -> list[Any]:
+    """Return the other filters of a list."""
+    shown = at_hand(changelist)
+    return [spec for spec in changelist.filter_specs if spec not in shown]
+
+
+def _is_set(changelist: ChangeList, spec: Any) -> bool:
+    if isinstance(spec, FormFilter):
+        return any(spec.form.data.values())
+    return any(name in changelist.filter_params for name in spec.expected_parameters())
+
+
+@register.simple_tag
+def list_filter(changelist: ChangeList, spec: Any) -> SafeString:
+    """Show a filter of a list, Django's own in our layout."""
+    is_plain = spec.template == ListFilter.template
+    name = "admin/agentstate/filters/choices.html" if is_plain else spec.template
+    values = {"title": spec.title, "choices": list(spec.choices(changelist)), "spec": spec}
+    return SafeString(render_to_string(name, values))
 
 
 def _labelled(cell: SafeString, label: str) -> SafeString:

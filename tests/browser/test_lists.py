@@ -67,6 +67,26 @@ def test_filters_come_before_the_rows_and_are_folded_on_a_phone(page: Page) -> N
     )
 
 
+@pytest.mark.parametrize(("width", "height"), [(1440, 900), (1024, 768)])
+def test_the_rows_of_a_list_begin_on_the_first_screen(page: Page, width: int, height: int) -> None:
+    make_rows()
+    page.set_viewport_size({"width": width, "height": height})
+    for model in ("agentworkflowrun", "project", "leftaside"):
+        page.goto(url_of(f"admin:agentstate_{model}_changelist"))
+        assert page.locator("#result_list").bounding_box()["y"] < height * 0.65, model
+
+
+def test_rare_filters_are_folded_away_until_one_is_set(page: Page) -> None:
+    make_rows()
+    page.goto(url_of("admin:agentstate_agentworkflowrun_changelist"))
+    link = page.get_by_role("link", name="carries none")
+    expect(link).to_be_hidden()
+    page.get_by_text("More filters").click()
+    link.click()
+    expect(link).to_be_visible()
+    expect(page.get_by_role("link", name="waits for it")).to_be_hidden()
+
+
 @pytest.mark.parametrize("screen", [DESKTOP, PHONE], ids=["desktop", "phone"])
 def test_a_sessions_page_is_no_wider_than_the_window_for_long_names(page: Page) -> None:
     make_rows()

@@ -133,7 +133,7 @@ def test_all_failed_calls_of_a_tool_in_the_last_hour(page: Page) -> None:
     other = RunFactory(id="other-run", started_at=now)
     EventFactory(run=other, type="tool.invocation", payload={"tool": "search_portal"})
     page.goto(LIST)
-    page.get_by_label("Tool").fill("search_portal")
+    page.get_by_label("Tool", exact=True).fill("search_portal")
     page.get_by_label("Its call").select_option("failed")
     page.locator("form:has(#id_tool)").get_by_role("button", name="Apply").click()
     page.get_by_role("link", name="1 h", exact=True).click()

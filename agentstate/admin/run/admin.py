@@ -64,13 +64,13 @@ class AgentWorkflowRunAdmin(KeysetPages, ErrorPages, ComparisonPages, TimelinePa
     list_filter = (
         StartedFilter,
         StatusFilter,
+        BackfilledFilter,
         ToolFilter,
-        PatternFilter,
         TextFilter,
         WorkflowFilter,
         DurationFilter,
         OrderFilter,
-        BackfilledFilter,
+        PatternFilter,
         SnapshotFilter,
         ApprovalFilter,
     )

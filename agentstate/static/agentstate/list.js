@@ -1,7 +1,11 @@
-/* Folds the filters of a list on all but wide screens, unless one is set. Without this script they are unfolded. */
+/* Folds the filters of a list on a phone, unless one is set. Without this script they are unfolded. */
 "use strict";
 
 (() => {
   const filters = document.querySelector(".agentstate-list-filters");
-  if (filters && !("set" in filters.dataset) && matchMedia("(max-width: 1279px)").matches) filters.open = false;
+  if (!filters || "set" in filters.dataset) return;
+  const phone = matchMedia("(max-width: 767px)");
+  const fold = () => { filters.open = !phone.matches; };
+  phone.addEventListener("change", fold);
+  fold();
 })();
