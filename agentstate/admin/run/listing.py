@@ -35,6 +35,7 @@ from agentstate.models.expressions import (
     tool_name,
     workflow_start,
 )
+from agentstate.read_database import read_alias
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -136,7 +137,7 @@ class Question:
 
     def _walk(self, wanted: QuerySet[Any]) -> Walk:
         def matching(pks: list[Any]) -> set[Any]:
-            return set(wanted.filter(pk__in=pks).values_list("pk", flat=True))
+            return set(wanted.using(read_alias()).filter(pk__in=pks).values_list("pk", flat=True))
 
         return Walk(matching, 1 if self.text and self.where else FIRST_LOOK, SECONDS)
 
