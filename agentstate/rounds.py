@@ -16,7 +16,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Any, NamedTuple
 from weakref import WeakKeyDictionary
 
-from django.db import DEFAULT_DB_ALIAS, DatabaseError, connections
+from django.db import DEFAULT_DB_ALIAS, connections
 from psycopg import ClientCursor
 from psycopg.errors import DuplicatePreparedStatement, FeatureNotSupported, InvalidSqlStatementName
 from psycopg.pq import ExecStatus
@@ -31,7 +31,9 @@ if TYPE_CHECKING:
 
 _PLACEHOLDER = re.compile(r"%\((\w+)\)s")
 _SERVER_PROCESS = "SELECT pg_backend_pid()"
-# Somebody else has deallocated what was prepared, or changed the type of a column that it returns.
+_SAVEPOINT, _RELEASE = "SAVEPOINT agentstate_round", "RELEASE SAVEPOINT agentstate_round"
+_ROLLBACK = f"ROLLBACK TO SAVEPOINT agentstate_round; {_RELEASE}"
+# Somebody else has deallocated what was prepared (DISCARD ALL), or changed the type of a column that it returns.
 _UNPREPARED = (InvalidSqlStatementName, DuplicatePreparedStatement, FeatureNotSupported)
 
 
@@ -97,10 +99,13 @@ class _Session:
         return repeated - self.prepared - self.sent_whole
 
     def parts(self, statements: Sequence[Statement], preparing: set[Statement]) -> list[_Part]:
-        """Return the parts of a round that runs these statements."""
+        """Return the parts of a round that runs these statements. The first round asks for the server process too."""
         executed = self.prepared | preparing if self.is_own else set()
-        return [_Part(each.prepare) for each in preparing] + [
-            _Part(each.execute if each in executed else each.sql, answers=True) for each in statements
+        ours = [_Part(_SERVER_PROCESS, answers=True)] if self.is_own is None else []
+        return [
+            *(_Part(each.prepare) for each in preparing),
+            *(_Part(each.execute if each in executed else each.sql, answers=True) for each in statements),
+            *ours,
         ]
 
 
@@ -108,7 +113,12 @@ _sessions: WeakKeyDictionary[Connection[Any], _Session] = WeakKeyDictionary()
 
 
 def run(
-    statements: Sequence[Statement], parameters: Mapping[str, Any], *, first: str = "", using: str = DEFAULT_DB_ALIAS
+    statements: Sequence[Statement],
+    parameters: Mapping[str, Any],
+    *,
+    first: str = "",
+    follows: bool = False,
+    using: str = DEFAULT_DB_ALIAS,
 ) -> list[Row | None]:
     """Run statements in one round trip, and return the first row of each, None where there is none.
 
@@ -116,9 +126,14 @@ def run(
     after a statement that waited for a lock, the next one sees what the lock's holder wrote. Only a cursor that binds
     values on the client takes several statements, so the host's ``server_side_binding`` does not apply here.
 
+    Where the session has lost what was prepared, the round is sent again whole. Inside a transaction that takes a
+    savepoint, which the same round trip makes.
+
     Args:
         parameters: text, numbers, booleans, moments, None and lists of text.
-        first: a statement to send before them, as it is.
+        first: the first statement of a transaction, which is sent before them as it is.
+        follows: whether another round of ours came before it in the same transaction, and locked the tables that it
+            uses. So nothing is lost in between, and it takes no savepoint.
     """
     connection = connections[using]
     connection.close_if_health_check_failed()
@@ -127,24 +142,32 @@ def run(
     if session is None:
         session = _sessions[connection.connection] = _Session(connection)
     preparing = session.to_prepare(statements)
-    parts = [_Part(first)] if first else []
-    parts += session.parts(statements, preparing)
-    if session.is_own is None:
-        parts.append(_Part(_SERVER_PROCESS, answers=True))
+    in_transaction = not connection.get_autocommit()
+    has_savepoint = bool(session.is_own and in_transaction and not first and not follows)
+    before, after = (_SAVEPOINT, _RELEASE) if has_savepoint else (first, "")
+    parts = session.parts(statements, preparing)
     try:
-        rows = _send(connection, parts, parameters)
-    except DatabaseError as error:
+        rows = _send(connection, [*_quiet(before), *parts, *_quiet(after)], parameters)
+    except BaseException as error:
         session.sent_whole |= preparing
         if not (session.is_own and isinstance(error.__cause__, _UNPREPARED)):
             raise
         session.is_own = False
-        if not connection.get_autocommit():
+        if follows and in_transaction:
             raise
+        if has_savepoint:
+            _send(connection, [_Part(_ROLLBACK)], {})
+        elif in_transaction:
+            connection.connection.rollback()  # psycopg begins the transaction again with the next statement
         return run(statements, parameters, first=first, using=using)
     session.prepared |= preparing
     if session.is_own is None:
         session.is_own = rows.pop() == (connection.connection.info.backend_pid,)
     return rows
+
+
+def _quiet(text: str) -> list[_Part]:
+    return [_Part(text)] if text else []
 
 
 def _send(connection: BaseDatabaseWrapper, parts: Sequence[_Part], parameters: Mapping[str, Any]) -> list[Row | None]:

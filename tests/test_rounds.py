@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 import pytest
-from django.db import DataError, ProgrammingError, connection, transaction
+from django.db import DataError, connection, transaction
 
 from agentstate import state
+from agentstate.models import AgentWorkflowRun
+from agentstate.recording import record
 from agentstate.rounds import Statement, run
 from agentstate.state.keys import STATE_KEYS
 from tests import scenes
@@ -59,16 +63,44 @@ def test_a_round_that_fails_while_it_prepares_can_be_sent_again() -> None:
 def test_what_another_deallocated_is_sent_whole() -> None:
     halve(2)
     halve(2)
-    sql("DEALLOCATE ALL")
+    sql("DISCARD ALL")
     assert halve(2) == 5
 
-    connection.close()
+
+def test_what_another_deallocated_is_sent_whole_in_a_transaction() -> None:
     halve(2)
     halve(2)
-    sql("DEALLOCATE ALL")
-    with pytest.raises(ProgrammingError), transaction.atomic():
-        halve(2)
-    assert halve(2) == 5
+    with transaction.atomic():
+        assert halve(5) == 2
+        sql("DEALLOCATE ALL")
+        assert halve(2) == 5
+        assert halve(5) == 2
+
+
+@pytest.mark.parametrize("in_transaction", [False, True])
+def test_a_save_writes_once_after_what_it_prepared_is_gone(*, in_transaction: bool) -> None:
+    project = ProjectFactory(documents={"facts": "[]"}).id
+    scenes.open_gates(legacy_writes=True, agentkit_writes=True)
+    for number in range(3):
+        state.save(project, facts=[number])
+    before = AgentWorkflowRun.objects.count()
+    sql("DISCARD ALL")
+    with transaction.atomic() if in_transaction else nullcontext():
+        state.save(project, facts=["kept"])
+        state.save(project, coverage={})
+    assert (state.load(project).facts, AgentWorkflowRun.objects.count()) == (["kept"], before + 2)
+
+
+def test_a_save_follows_a_column_whose_type_changes() -> None:
+    project = ProjectFactory().id
+    scenes.open_gates(agentkit_writes=True)
+    with record("draft", project) as run, transaction.atomic():
+        for number in range(3):
+            run.save(facts=[number])
+        sql('ALTER TABLE "AgentWorkflowRun" ALTER COLUMN status TYPE varchar(20)')
+        run.save(facts=["kept"])
+        assert state.load(project).facts == ["kept"]
+        transaction.set_rollback(True)
 
 
 def test_nothing_is_prepared_where_psycopg_deallocates_after_a_rollback(monkeypatch: pytest.MonkeyPatch) -> None:
