@@ -9,9 +9,8 @@ from django.contrib.humanize.templatetags.humanize import naturaltime
 from django.db.models import Q
 
 from agentstate.admin.project import listing
-from agentstate.admin.shared.keyset import Keyset, KeysetPage
+from agentstate.admin.shared.keyset import Keyset, KeysetPage, Walk
 from agentstate.admin.shared.paging import KeysetChangeList
-from agentstate.admin.shared.walking import walk
 from agentstate.models import AgentWorkflowRun, KeptVerification, Project
 from agentstate.models.expressions import id_hash, is_snapshot_of_project
 from agentstate.state.standing import Standing
@@ -109,41 +108,55 @@ class ProjectChangeList(KeysetChangeList):
 
     def _find(self, request: HttpRequest) -> None:
         keyset = Keyset(KEYSETS[self._order], self.list_per_page)
-        rows, project, pk = self._rows()
-        rows, matches = self._searched(rows, pk)
+        rows, project = self._rows()
+        rows, matches = self._searched(rows)
         matches &= self._conditions(project)
-        self.page = self._page(keyset, rows, matches, pk)
-        found = self.model_admin.for_list(self.root_queryset.order_by()).in_bulk(self.page.pks)
-        figures = listing.figures_of(self.page.pks)
-        self.result_list = [found[each] for each in self.page.pks if each in found]
+        self.page = self._page(keyset, rows, matches)
+        projects = self._projects()
+        found = self.model_admin.for_list(self.root_queryset.order_by()).in_bulk(projects)
+        figures = listing.figures_of(projects)
+        self.result_list = [found[each] for each in projects if each in found]
         for row in self.result_list:
             row.viewer, row.figures = request.user, figures.get(row.pk)
         # The planner cannot estimate how many rows match.
         is_part = self.page.before or self.page.after
         self.total = f"{len(self.result_list):,} on this page" if matches and is_part else self._total([rows])
 
-    def _rows(self) -> tuple[QuerySet[Any], str, str]:
-        """Return the rows that the list walks over, the SQL and the name of a row's project."""
+    def _rows(self) -> tuple[QuerySet[Any], str]:
+        """Return the rows that have the list's order, and the SQL of a row's project."""
         if self._order == SNAPSHOT:
             snapshots = AgentWorkflowRun.objects.filter(is_snapshot_of_project())
-            rows, project, pk = snapshots.alias(id_hash=id_hash()), '"AgentWorkflowRun".project_id', "project_id"
+            rows, project = snapshots.alias(id_hash=id_hash()), '"AgentWorkflowRun".project_id'
             self._say("This order has the projects with a snapshot.")
         else:
-            rows, project, pk = self.queryset.order_by(), '"Project"."id"', "pk"
+            rows, project = self.queryset.order_by(), '"Project"."id"'
         if self.chosen(StandingFilter.parameter_name) == UNEQUAL:
-            rows = rows.filter(**{f"{pk}__in": listing.unequal_projects().values("project_id")})
-        return rows, project, pk
+            rows = rows.filter(**{f"{self._id}__in": listing.unequal_projects().values("project_id")})
+        return rows, project
 
-    def _searched(self, rows: QuerySet[Any], pk: str) -> tuple[QuerySet[Any], Q]:
+    @property
+    def _id(self) -> str:
+        """Return the name of a row's field that has the project's id."""
+        return "project_id" if self._order == SNAPSHOT else "pk"
+
+    def _projects(self) -> list[str]:
+        """Return the ids of the page's projects, in order."""
+        if self._order != SNAPSHOT:
+            return self.page.pks
+        runs = AgentWorkflowRun.objects.filter(pk__in=self.page.pks)
+        projects = dict(runs.values_list("pk", "project_id"))
+        return [projects[pk] for pk in self.page.pks if projects.get(pk)]
+
+    def _searched(self, rows: QuerySet[Any]) -> tuple[QuerySet[Any], Q]:
         """Return the rows of the project whose id is searched for, or else what they must match."""
         term, words = self.query, self.query.strip()
         if not words:
             return rows, Q()
         exact = set(Project.objects.filter(pk__in=[term, words]).values_list("pk", flat=True))
         if exact:
-            return rows.filter(**{pk: term if term in exact else words}), Q()
-        name = "name" if pk == "pk" else "project__name"
-        return rows, Q(**{f"{pk}__startswith": words}) | Q(**{f"{name}__icontains": words})
+            return rows.filter(**{self._id: term if term in exact else words}), Q()
+        name = "project__name" if self._order == SNAPSHOT else "name"
+        return rows, Q(**{f"{self._id}__startswith": words}) | Q(**{f"{name}__icontains": words})
 
     def _conditions(self, project: str) -> Q:
         """Return what the filters ask of a row's project."""
@@ -154,12 +167,14 @@ class ProjectChangeList(KeysetChangeList):
                 conditions &= Q(condition)
         return conditions
 
-    def _page(self, keyset: Keyset, rows: QuerySet[Any], matches: Q, pk: str) -> KeysetPage:
+    def _page(self, keyset: Keyset, rows: QuerySet[Any], matches: Q) -> KeysetPage:
         cursor = self._cursor(keyset, rows)
         if self._order == COLUMNS or not matches:  # without an index, each step of a walk would read the whole table
             return keyset.page([rows.filter(matches)], cursor)
-        walked = walk(keyset, rows, matches, cursor, SECONDS, pk)
-        if walked.is_unfinished:
-            way = self.words["before" if cursor and cursor.is_before else "after"]
-            self._say(f"Looked at {walked.looked_at:,} projects in {SECONDS:g} s. “{way}” goes on from there.")
-        return walked.page
+
+        def matching(pks: list[str]) -> set[str]:
+            return set(rows.filter(matches, pk__in=pks).values_list("pk", flat=True))
+
+        # One row first: its documents may be large.
+        self.walk = Walk(matching, first_look=1, seconds=SECONDS)
+        return keyset.page([rows], cursor, self.walk)

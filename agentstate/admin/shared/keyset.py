@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, cast
 from django.core.exceptions import ValidationError
 from django.db.models import F, Func, Lookup, Value
 from django.db.models.fields import BooleanField, DateTimeField, Field
-from django.db.models.lookups import GreaterThan, GreaterThanOrEqual, LessThan, LessThanOrEqual
+from django.db.models.lookups import GreaterThan, LessThan
 from django.utils.duration import duration_iso_string
 
 from agentstate.admin.shared.time_limit import TookTooLong, list_time_limit
@@ -202,16 +202,11 @@ class Keyset:
         except (ValueError, TypeError, OverflowError, RecursionError, ValidationError) as error:
             raise BadCursor(text) from error
 
-    def beyond(self, part: Rows, cursor: Cursor | None, pk: str = "pk") -> QuerySet[Model, tuple[Any, ...]]:
+    def _keys_beyond(self, part: Rows, cursor: Cursor | None) -> QuerySet[Model, tuple[Any, ...]]:
         """Return the keys and primary keys of the rows from a place on, in the direction that it looks."""
         order = self._reversed() if cursor and cursor.is_before else self.order
         selected = _selecting(self._beyond(part, cursor), self.names)
-        return selected.order_by(*order).values_list(*self.names, pk)
-
-    def upto(self, part: Rows, cursor: Cursor) -> Rows:
-        """Return the rows that :meth:`beyond` does not: those of the place itself and before it."""
-        comparison = LessThanOrEqual if self.is_descending == cursor.is_before else GreaterThanOrEqual
-        return self._compared(part, cursor, comparison)
+        return selected.order_by(*order).values_list(*self.names, "pk")
 
     def _rows(self, parts: Sequence[Rows], cursor: Cursor | None, walk: Walk | None = None) -> list[tuple[Any, ...]]:
         """Return the keys and primary keys from a place on, in the direction that it looks, one more than a page."""
@@ -227,7 +222,7 @@ class Keyset:
 
     def _read(self, parts: Sequence[Rows], cursor: Cursor | None, most: int) -> list[tuple[Any, ...]]:
         order = self._reversed() if cursor and cursor.is_before else self.order
-        heads = [self.beyond(part, cursor)[:most] for part in parts]
+        heads = [self._keys_beyond(part, cursor)[:most] for part in parts]
         if len(heads) > 1:
             return list(heads[0].union(*heads[1:], all=True).order_by(*order)[:most])
         return list(heads[0]) if heads else []
@@ -235,10 +230,7 @@ class Keyset:
     def _beyond(self, part: Rows, cursor: Cursor | None) -> Rows:
         if cursor is None:
             return part
-        comparison = GreaterThan if self.is_descending == cursor.is_before else LessThan
-        return self._compared(part, cursor, comparison)
-
-    def _compared(self, part: Rows, cursor: Cursor, comparison: type[Lookup[Any]]) -> Rows:
+        comparison: type[Lookup[Any]] = GreaterThan if self.is_descending == cursor.is_before else LessThan
         columns = _Row(*(F(name) for name in self.names))
         values = (Value(value, output_field=_field(part, n)) for value, n in zip(cursor.key, self.names, strict=True))
         return part.filter(comparison(columns, _Row(*values)))

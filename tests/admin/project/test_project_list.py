@@ -13,7 +13,7 @@ from django.utils import timezone
 from agentstate.admin.project import changelist, panels
 from agentstate.admin.project.admin import ProjectAdmin
 from agentstate.admin.project.listing import figures_of
-from agentstate.admin.shared import walking
+from agentstate.admin.shared import keyset
 from agentstate.models import KeptVerification
 from tests import scenes
 from tests.admin.viewers import superuser
@@ -136,8 +136,7 @@ def test_projects_are_ordered_by_the_change_of_each_home(client: Client) -> None
 @pytest.mark.parametrize("query", [{}, {"order": "snapshot"}, {"order": "columns"}, {"conflicts": "open"}])
 def test_pages_go_on_and_back(client: Client, monkeypatch: pytest.MonkeyPatch, query: dict[str, str]) -> None:
     monkeypatch.setattr(ProjectAdmin, "list_per_page", 2)
-    monkeypatch.setattr(walking, "FIRST_STEP", 1)
-    monkeypatch.setattr(walking, "LARGEST_STEP", 1)
+    monkeypatch.setattr(keyset, "LARGEST_LOOK", 1)
     for number in range(6):
         ProjectFactory(id=f"p{number}", documents={"conflictLog": CLOSED if number == 2 else OPEN})
     scenes.forward(sessions=False)
@@ -155,17 +154,29 @@ def test_pages_go_on_and_back(client: Client, monkeypatch: pytest.MonkeyPatch, q
     assert ids(client.get(LIST + back.newer_link).context["cl"]) == whole[:2]
 
 
+class ImpatientWalk(keyset.Walk):
+    """Its time is over after one statement."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        matching = self.matching
+
+        def match_once(pks: list[Any]) -> set[Any]:
+            self._end = 0.0
+            return matching(pks)
+
+        self.matching = match_once
+
+
 def test_a_page_says_how_far_it_looked_and_goes_on(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(walking, "FIRST_STEP", 2)
-    monkeypatch.setattr(walking, "LARGEST_STEP", 2)
-    monkeypatch.setattr(changelist, "SECONDS", 0.0)
+    monkeypatch.setattr(changelist, "Walk", ImpatientWalk)
     for number in range(5):
         ProjectFactory(id=f"p{number}", documents={"conflictLog": OPEN if number == 4 else CLOSED})
-    changes, looked = listed(client, conflicts="open"), 1
+    changes, pages = listed(client, conflicts="open"), 1
     while not changes.result_list:
-        assert changes.notices == ("Looked at 2 projects in 0 s. “Next” goes on from there.",)
-        changes, looked = client.get(LIST + changes.older_link).context["cl"], looked + 1
-    assert (ids(changes), looked) == (["p4"], 3)
+        assert (changes.looked["at"], changes.looked["onwards"]) == (1, changes.older_link)
+        changes, pages = client.get(LIST + changes.older_link).context["cl"], pages + 1
+    assert (ids(changes), pages) == (["p4"], 5)
 
 
 def test_the_order_by_snapshots_has_an_index() -> None:
