@@ -64,7 +64,8 @@ class Server:
         """Create a database from a template."""
         self._numbers += 1
         name = f"injected_{self._numbers}"
-        statement = "CREATE DATABASE {} TEMPLATE {} OWNER {} TABLESPACE {}"
+        # Copied through the WAL, a sequence goes back after a crash: PostgreSQL takes what is logged for ahead.
+        statement = "CREATE DATABASE {} TEMPLATE {} STRATEGY file_copy OWNER {} TABLESPACE {}"
         names = (name, template, ROLE, tablespace)
         self.execute(sql.SQL(statement).format(*map(sql.Identifier, names)).as_string(None))
         return Database(self, name)
