@@ -181,10 +181,11 @@ def _at_work(part: PassRange, report: _RangeEntry) -> Iterator[None]:
             "SELECT pg_advisory_lock_shared(%s, %s), pg_advisory_lock_shared(%s, %s)",
             [PASSES, part.entry_id, RANGES, part.pk],
         )
-    known = PassRange.objects.filter(pk=part.pk)
+    # The queue may have delivered the range to another worker too, who has done it.
+    undone = PassRange.objects.filter(pk=part.pk).exclude(status=PassRange.Status.DONE)
     try:
         with pass_transaction():
-            known.exclude(status=PassRange.Status.DONE).update(
+            undone.update(
                 status=PassRange.Status.RUNNING,
                 worker=f"{socket.gethostname()}:{os.getpid()}",
                 attempts=F("attempts") + 1,
@@ -197,14 +198,14 @@ def _at_work(part: PassRange, report: _RangeEntry) -> Iterator[None]:
         report.flush()
         with pass_transaction():
             if report.outcome.stopped:
-                known.update(status=PassRange.Status.WAITING)
+                undone.update(status=PassRange.Status.WAITING)
             else:
-                known.update(status=PassRange.Status.DONE, ended_at=ClockTimestamp())
+                undone.update(status=PassRange.Status.DONE, ended_at=ClockTimestamp())
             _end_if_done(part.entry_id, canceled=bool(report.outcome.canceled_by))
     except BaseException as error:
         with suppress(DatabaseError):  # the server may be what failed
             report.flush()
-            known.update(status=PassRange.Status.WAITING, error=f"{type(error).__name__}: {error}")
+            undone.update(status=PassRange.Status.WAITING, error=f"{type(error).__name__}: {error}")
         raise
     finally:
         release("pg_advisory_unlock_shared", (RANGES, part.pk))

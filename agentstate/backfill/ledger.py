@@ -116,14 +116,18 @@ class LedgerEntry:
         with connection.cursor() as cursor:
             cursor.execute(
                 """
-                SELECT wanted, requests -> -1 ->> 'by', options -> 'pacing' FROM "AgentStatePass" WHERE id = %s
+                SELECT wanted, coalesce((
+                    SELECT request ->> 'by'
+                    FROM jsonb_path_query(requests, '$[*]') WITH ORDINALITY asked (request, number)
+                    WHERE request ->> 'what' IN ('paused', 'canceled') ORDER BY number DESC LIMIT 1
+                ), 'an operator'), options FROM "AgentStatePass" WHERE id = %s
                 """,
                 [self.id],
             )
-            wanted, by, pacing = cursor.fetchone() or ("", "", None)
+            wanted, by, options = cursor.fetchone() or ("", "", None)
         self.held_by = by if wanted == BackfillPass.Wanted.PAUSE else ""
-        if pacing:
-            self.pacing = Pacing(**json.loads(pacing))
+        if options:
+            self.pacing = Pacing.recorded(json.loads(options))
         if wanted == BackfillPass.Wanted.CANCEL:
             self._outcome.canceled_by = by
             self._stop.set()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from datetime import datetime
 from typing import Any
 
@@ -48,6 +48,14 @@ class Pacing:
     target_seconds: float = 1.0
     sleep_ratio: float = 0.0
     max_lag: float | None = None
+
+    @classmethod
+    def recorded(cls, options: Any) -> Pacing:
+        """Return the pacing among the recorded options of a pass, without what this version does not know."""
+        found = options.get("pacing") if isinstance(options, dict) else None
+        pacing = found if isinstance(found, dict) else {}
+        numbers = {name: value for name, value in pacing.items() if type(value) in (int, float)}
+        return cls(**{each.name: numbers[each.name] for each in fields(cls) if each.name in numbers})
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from agentstate.backfill import fleet
 from agentstate.backfill.errors import BackfillError
 from agentstate.backfill.options import Pacing
+from agentstate.backfill.others import refuse_hidden_replicas
 from agentstate.models.passes import BackfillPass, PassEnded
 
 
@@ -41,7 +42,7 @@ def ask(entry: BackfillPass, what: str, by: str) -> None:
     """Pause, resume or cancel a pass. It obeys after its current batches.
 
     Raises:
-        CannotAsk: it has ended, or its process died.
+        CannotAsk: it has ended, its process died, or it is canceled and something else is asked.
     """
     is_shared = entry.ranges.exists()
     if not is_shared:
@@ -77,14 +78,17 @@ def set_pacing(entry: BackfillPass, by: str, **changes: float | None) -> Pacing:
     """Change the pacing of a running pass, and return what it is now.
 
     Raises:
-        CannotAsk: it has ended, or its process died.
+        CannotAsk: it has ended or is canceled, or its process died.
+        ReplicasHidden: this role cannot see how far the replicas are.
     """
     _refuse_dead(entry)
+    if changes.get("max_lag") is not None:
+        refuse_hidden_replicas()
     try:
         entry.set_pacing(by, **changes)
     except PassEnded as error:
         raise _ended(entry) from error
-    return Pacing(**entry.options["pacing"])
+    return Pacing.recorded(entry.options)
 
 
 def _refuse_dead(entry: BackfillPass) -> None:
@@ -94,4 +98,6 @@ def _refuse_dead(entry: BackfillPass) -> None:
 
 def _ended(entry: BackfillPass) -> CannotAsk:
     entry.refresh_from_db()
+    if entry.outcome == BackfillPass.Outcome.RUNNING:
+        return CannotAsk(f"Pass {entry.pk} is canceled and ends after its current batches. Nothing was changed.")
     return CannotAsk(f"Pass {entry.pk} has ended ({entry.outcome}). Nothing was changed.")

@@ -7,6 +7,7 @@ from argparse import ArgumentTypeError
 from datetime import UTC, datetime, timedelta
 
 MOST_WORKERS = 32
+LARGEST = 2**63 - 1
 
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 _LONGEST = timedelta(days=36500)
@@ -20,6 +21,8 @@ def positive(text: str) -> int:
         number = 0
     if number < 1:
         raise ArgumentTypeError(f"{text!r} is not a positive integer")
+    if number > LARGEST:
+        raise ArgumentTypeError(f"{text} is more than {LARGEST}, the database's largest integer")
     return number
 
 

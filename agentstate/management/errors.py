@@ -29,6 +29,8 @@ def operator_errors() -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         raise CommandError("Interrupted. The server rolls unfinished batches back.", returncode=INTERRUPTED) from None
+    except UnicodeEncodeError as error:
+        raise CommandError("An argument is not valid UTF-8. Nothing was done.") from error
     except (BackfillError, RowsHidden) as error:
         raise CommandError(str(error)) from error
     except (ProgrammingError, InternalError, OperationalError, InterfaceError, ConnectionFailed) as error:

@@ -63,7 +63,7 @@ PRUNING = "prune"
 
 
 class PassEnded(Exception):
-    """The pass has ended, so nothing can be asked of it. Nothing was written."""
+    """The pass has ended or is to end, so nothing else can be asked of it. Nothing was written."""
 
 
 class BackfillPassQuerySet(models.QuerySet["BackfillPass"]):
@@ -156,7 +156,7 @@ class BackfillPass(models.Model):
         """Ask the pass to wait after its current batches.
 
         Raises:
-            PassEnded: it has ended.
+            PassEnded: it has ended, or is canceled.
         """
         self._ask("paused", by, wanted=self.Wanted.PAUSE)
 
@@ -164,7 +164,7 @@ class BackfillPass(models.Model):
         """Ask a paused pass to go on.
 
         Raises:
-            PassEnded: it has ended.
+            PassEnded: it has ended, or is canceled.
         """
         self._ask("resumed", by, wanted="")
 
@@ -180,17 +180,20 @@ class BackfillPass(models.Model):
         """Change the pacing of the pass from its next batch on.
 
         Raises:
-            PassEnded: it has ended.
+            PassEnded: it has ended, or is canceled.
         """
         changed = Func(
             Cast(Value(json.dumps(changes)), models.JSONField()),
-            template="jsonb_set(options, '{pacing}', coalesce(options -> 'pacing', '{}') || %(expressions)s)",
+            template="options || jsonb_build_object('pacing', coalesce(options -> 'pacing', '{}') || %(expressions)s)",
         )
         what = ", ".join(f"{name} {value}" for name, value in changes.items())
         self._ask(f"set {what}", by, options=changed)
 
     def _ask(self, what: str, by: str, **changes: Any) -> None:
         running = type(self).objects.filter(pk=self.pk, outcome=self.Outcome.RUNNING)
+        if changes.get("wanted") != self.Wanted.CANCEL:
+            # Its operator was told that the pass ends, so a pause or a resumption that comes later changes nothing.
+            running = running.exclude(wanted=self.Wanted.CANCEL)
         if not running.update(requests=_Appended("requests", what=what, by=by), **changes):
             raise PassEnded
         self.refresh_from_db()

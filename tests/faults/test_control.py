@@ -26,8 +26,8 @@ def entry() -> Any:
     return BackfillPass.objects.with_state().latest("pk")
 
 
-def ask(*arguments: object) -> None:
-    call_command("agentkit_pass", *map(str, arguments), "--by", "ada", verbosity=0)
+def ask(*arguments: object, by: str = "ada") -> None:
+    call_command("agentkit_pass", *map(str, arguments), "--by", by, verbosity=0)
 
 
 @pytest.fixture
@@ -48,14 +48,17 @@ def test_a_pass_pauses_resumes_and_changes_its_pacing(under_way: Command) -> Non
     assert call("agentkit_pass", "list").stdout.count("paused by ada") == 1
     moved = count("AgentWorkflowRun")
 
-    ask("set", number, "--sleep-ratio", 0, "--target-seconds", 2)
+    ask("set", number, "--sleep-ratio", 0, "--target-seconds", 2, by="bob")
+    seen_at = entry().seen_at
+    wait_until(lambda: entry().seen_at > seen_at)
+    assert entry().held == "paused by ada"
     assert count("AgentWorkflowRun") == moved
     ask("resume", number)
     assert under_way.end() == 0
     assert entry().options["pacing"] == {"target_seconds": 2, "sleep_ratio": 0, "max_lag": None}
     assert [(each["what"], each["by"]) for each in entry().requests] == [
         ("paused", "ada"),
-        ("set target_seconds 2.0, sleep_ratio 0.0", "ada"),
+        ("set target_seconds 2.0, sleep_ratio 0.0", "bob"),
         ("resumed", "ada"),
     ]
     assert (entry().state, entry().held) == ("finished", "")

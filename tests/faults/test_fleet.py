@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -9,6 +10,7 @@ from django.contrib.contenttypes.models import ContentType
 from django.core.management import CommandError, call_command
 
 from agentstate.backfill import PassOptions, fleet, run_pass
+from agentstate.backfill.outcome import Outcome
 from agentstate.backfill.verification import verify
 from agentstate.models import BackfillPass, PassRange
 from agentstate.models.passes import Direction
@@ -102,6 +104,17 @@ def test_ranges_are_idempotent_and_need_no_order() -> None:
     assert (entry.outcome, entry.written) == ("finished", entry.candidates)
     assert sum(PassRange.objects.values_list("written", flat=True)) == entry.written
     assert verify().clean
+
+
+def test_a_range_that_is_delivered_twice_at_once_stays_done() -> None:
+    make_samples(4)
+    part = fleet.begin(PassOptions(Direction.FORWARD), 10).ranges.select_related("entry").get()
+    slow = fleet._RangeEntry(part, Outcome(), threading.Event())
+    with pytest.raises(ConnectionError), fleet._at_work(part, slow):
+        fleet.work(part.pk, [].append)
+        raise ConnectionError
+    part.refresh_from_db()
+    assert (part.status, BackfillPass.objects.get().outcome) == ("done", "finished")
 
 
 def test_it_ends_at_once_without_projects_and_refuses_a_selection() -> None:

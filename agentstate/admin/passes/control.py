@@ -83,7 +83,7 @@ class ControlPages(KeysetPages):
         entry = BackfillPass.objects.with_state().filter(pk=number).first()
         if entry is None:
             raise Http404
-        now = asdict(Pacing(**entry.options.get("pacing", {})))
+        now = asdict(Pacing.recorded(entry.options))
         form = PacingForm(request.POST or None, initial=now) if what == SET else None
         if request.method != "POST" or (form and not form.is_valid()):
             return self._show(request, entry, what, form)

@@ -64,6 +64,16 @@ def test_the_page_offers_what_is_possible(entry: BackfillPass) -> None:
     assert "has ended (finished). Nothing was changed." in refused.content.decode()
 
 
+@pytest.mark.parametrize("later", ["pause", "resume"])
+def test_a_page_that_was_opened_before_does_not_take_a_cancellation_back(entry: BackfillPass, later: str) -> None:
+    client = superuser()
+    client.post(address(entry, "cancel"))
+    refused = client.post(address(entry, later), follow=True).content.decode()
+    entry.refresh_from_db()
+    assert (entry.wanted, len(entry.requests)) == ("cancel", 1)
+    assert "is canceled and ends after its current batches. Nothing was changed." in refused
+
+
 def test_the_pacing_is_set(entry: BackfillPass) -> None:
     values: dict[str, Any] = {"target_seconds": 0.5, "sleep_ratio": 2, "max_lag": ""}
     assert superuser().post(address(entry, "set"), values | {"sleep_ratio": -1}).status_code == 200
@@ -76,3 +86,12 @@ def test_a_viewer_sees_no_button_and_is_refused(entry: BackfillPass) -> None:
     client = viewer("backfillpass")
     assert address(entry, "pause") not in client.get(address(entry)).content.decode()
     assert client.post(address(entry, "pause")).status_code == 403
+
+
+@pytest.mark.parametrize("pacing", [None, 5, "slow", [1], {"speed": 1, "sleep_ratio": "much", "max_lag": True}])
+def test_a_pass_whose_options_another_version_wrote_can_be_asked(entry: BackfillPass, pacing: Any) -> None:
+    BackfillPass.objects.update(options={"pacing": pacing})
+    client = superuser()
+    for what in ("pause", "resume", "set"):
+        assert client.get(address(entry, what)).status_code == 200
+    assert client.post(address(entry, "pause")).status_code == 302
