@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 # Counts end here; the index of the list of runs answers each within a few milliseconds.
 MOST, SECONDS = 1000, 1.0
 
+# The list of the runs that failed lately.
+FAILED = {"status": "failed", "started_at-within": "24h"}
+
 # Models by what people come for; any other model of the app comes last.
 GROUPS = {
     "Watch": ("AgentWorkflowRun", "AgentSession", "Project", "AgentDocument", "Usage", "Storage"),
@@ -108,7 +111,7 @@ def _of_rollout(state: RolloutState) -> list[Figure]:
 def _of_runs() -> list[Figure]:
     running = _count(running_runs())
     figures = [Figure("Running now", _shown(running), _list(AgentWorkflowRun, status="running"))]
-    label, address = "Failed, started in the last 24 hours", _list(AgentWorkflowRun, status="failed")
+    label, address = "Failed, started in the last 24 hours", _list(AgentWorkflowRun, **FAILED)
     failures = recent_failures()
     if failures is None:
         return [*figures, Figure(label, _shown(None), address)]

@@ -69,7 +69,7 @@ def _work(counted: Counted) -> Iterator[str]:
         yield f"At the last count {ahead:,} projects had columns to be filled."
         if forked:
             yield (
-                f"{forked:,} were forked: they are merged by key first. Where both homes changed the same document, "
-                "the step stops and names the projects: settle each, then retreat again."
+                f"Forked projects at the last count: {forked:,}. The step merges them by key first. Where both homes "
+                "changed the same document, it stops and names the projects: settle each, then retreat again."
             )
     yield "If the web process stops on the way, the step stops at a safe point. Retreat again to continue."

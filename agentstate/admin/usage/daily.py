@@ -9,6 +9,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from django.urls import reverse
+from django.utils import timezone
 from django.utils.http import urlencode
 
 from agentstate.admin.shared.formats import cost_in_words
@@ -165,5 +166,9 @@ def _rows(statement: str, names: Sequence[str], seconds: float, start: date, end
 
 
 def _runs_of(workflow: str, day: date) -> str:
-    query = urlencode({"workflow": workflow, "started_at-since": f"{day}", "started_at-until": f"{day}"})
+    # The day is one in UTC; the list takes times in the current zone.
+    since = timezone.localtime(datetime.combine(day, datetime.min.time(), UTC))
+    until = since + timedelta(days=1, minutes=-1)
+    bounds = {"started_at-since": f"{since:%Y-%m-%dT%H:%M}", "started_at-until": f"{until:%Y-%m-%dT%H:%M}"}
+    query = urlencode({"workflow": workflow, **bounds})
     return f"{reverse('admin:agentstate_agentworkflowrun_changelist')}?{query}"

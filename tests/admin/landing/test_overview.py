@@ -52,7 +52,7 @@ def test_the_figures_count_running_and_recently_failed_runs() -> None:
 
     runs = reverse("admin:agentstate_agentworkflowrun_changelist")
     assert f'Running now</dt><dd><a href="{runs}?status=running">2</a>' in text
-    assert f'last 24 hours</dt><dd><a href="{runs}?status=failed">1</a>' in text
+    assert f'last 24 hours</dt><dd><a href="{runs}?status=failed&amp;started_at-within=24h">1</a>' in text
     assert ">legacy</a>" in text
     assert "Saves are refused" not in text
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from django.urls import reverse as url_of
+from django.utils import timezone
 
 from agentstate.admin.usage import daily
 from agentstate.models import AgentWorkflowRun
@@ -46,6 +47,16 @@ def test_runs_are_added_up_by_workflow_and_day() -> None:
     assert (x.used.requests, x.used.cost) == (0, "cost unknown")
     assert found.total.cost == "$1.25 and 2 unpriced requests"
     assert (found.next_until, found.is_cut) == (None, False)
+
+
+@pytest.mark.parametrize("zone", ["UTC", "America/New_York"])
+def test_a_days_link_leads_to_the_runs_of_that_day_in_utc(zone: str) -> None:
+    for days in (-1, 0, 1):
+        ran(DAY + timedelta(days=days), requests=1)
+    with timezone.override(zone):
+        [of_day] = daily.summary(DAY).days[0].workflows
+        runs = superuser().get(of_day.address).context["cl"].result_list
+        assert [run.started_at.astimezone(UTC).date() for run in runs] == [DAY]
 
 
 def test_a_page_ends_at_its_last_day_and_the_next_goes_on_from_there() -> None:

@@ -40,11 +40,11 @@ def test_the_position_of_a_page_is_shown() -> None:
     add_events(run, 250)
     url = get(run, after=str(int(moment(60).timestamp() * 1_000_000))).context["overview_url"]
     client = superuser()
-    assert "Events 61\N{EN DASH}160 of 250, from +1.00 s to +4:10.0" in text_of(client.get(f"{url}&part"))
+    assert "Events 61\N{EN DASH}160 of 250. The strip shows +1.00 s to +4:10.0." in text_of(client.get(f"{url}&part"))
     assert "Back to the run" in text_of(client.get(url))
     picked = get(run, kind="tool").context["overview_url"]
-    assert "250 events, from" in text_of(client.get(picked))
-    assert "250 events, from" in text_of(
+    assert "250 events. The strip shows" in text_of(client.get(picked))
+    assert "250 events. The strip shows" in text_of(
         client.get(address(run, "overview"), {"first": "x", "last": "1", "number": "²"})
     )
 
