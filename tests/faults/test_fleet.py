@@ -110,9 +110,12 @@ def test_a_range_that_is_delivered_twice_at_once_stays_done() -> None:
     make_samples(4)
     part = fleet.begin(PassOptions(Direction.FORWARD), 10).ranges.select_related("entry").get()
     slow = fleet._RangeEntry(part, Outcome(), threading.Event())
+
+    def fail(after: str) -> None:
+        raise ConnectionError(after)
+
     with pytest.raises(ConnectionError), fleet._at_work(part, slow):
-        fleet.work(part.pk, [].append)
-        raise ConnectionError
+        fail(after=fleet.work(part.pk, [].append))
     part.refresh_from_db()
     assert (part.status, BackfillPass.objects.get().outcome) == ("done", "finished")
 
