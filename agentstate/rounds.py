@@ -79,6 +79,8 @@ class _Session:
         is_own: whether no other client uses it; None until the server has answered.
         prepared: what it has prepared.
         sent_whole: what is not to be prepared, since a round failed that may have prepared it.
+        checked_in: Django's list of callbacks of the latest transaction in which a round succeeded. Django makes a new
+            one for each.
     """
 
     def __init__(self, connection: BaseDatabaseWrapper) -> None:
@@ -88,6 +90,7 @@ class _Session:
         self.is_own = False if is_pooled or is_psycopg_preparing else None
         self.prepared: set[Statement] = set()
         self.sent_whole: set[Statement] = set()
+        self.checked_in: list[Any] | None = None
         self._sent: set[Statement] = set()
 
     def to_prepare(self, statements: Sequence[Statement]) -> set[Statement]:
@@ -117,7 +120,6 @@ def run(
     parameters: Mapping[str, Any],
     *,
     first: str = "",
-    follows: bool = False,
     using: str = DEFAULT_DB_ALIAS,
 ) -> list[Row | None]:
     """Run statements in one round trip, and return the first row of each, None where there is none.
@@ -126,14 +128,12 @@ def run(
     after a statement that waited for a lock, the next one sees what the lock's holder wrote. Only a cursor that binds
     values on the client takes several statements, so the host's ``server_side_binding`` does not apply here.
 
-    Where the session has lost what was prepared, the round is sent again whole. Inside a transaction that takes a
-    savepoint, which the same round trip makes.
+    Where the session has lost what was prepared, the round is sent again whole. Inside a transaction of the caller's
+    that takes a savepoint, which the first round makes: too many of them slow a server down.
 
     Args:
         parameters: text, numbers, booleans, moments, None and lists of text.
         first: the first statement of a transaction, which is sent before them as it is.
-        follows: whether another round of ours came before it in the same transaction, and locked the tables that it
-            uses. So nothing is lost in between, and it takes no savepoint.
     """
     connection = connections[using]
     connection.close_if_health_check_failed()
@@ -143,7 +143,8 @@ def run(
         session = _sessions[connection.connection] = _Session(connection)
     preparing = session.to_prepare(statements)
     in_transaction = not connection.get_autocommit()
-    has_savepoint = bool(session.is_own and in_transaction and not first and not follows)
+    is_checked = session.checked_in is connection.run_on_commit
+    has_savepoint = bool(session.is_own and in_transaction and not first and not is_checked)
     before, after = (_SAVEPOINT, _RELEASE) if has_savepoint else (first, "")
     parts = session.parts(statements, preparing)
     try:
@@ -153,7 +154,7 @@ def run(
         if not (session.is_own and isinstance(error.__cause__, _UNPREPARED)):
             raise
         session.is_own = False
-        if follows and in_transaction:
+        if in_transaction and is_checked:
             raise
         if has_savepoint:
             _send(connection, [_Part(_ROLLBACK)], {})
@@ -161,6 +162,8 @@ def run(
             connection.connection.rollback()  # psycopg begins the transaction again with the next statement
         return run(statements, parameters, first=first, using=using)
     session.prepared |= preparing
+    if in_transaction:
+        session.checked_in = connection.run_on_commit
     if session.is_own is None:
         session.is_own = rows.pop() == (connection.connection.info.backend_pid,)
     return rows

@@ -6,6 +6,7 @@ from contextlib import nullcontext
 
 import pytest
 from django.db import DataError, connection, transaction
+from django.test.utils import CaptureQueriesContext
 
 from agentstate import state
 from agentstate.models import AgentWorkflowRun
@@ -70,11 +71,20 @@ def test_what_another_deallocated_is_sent_whole() -> None:
 def test_what_another_deallocated_is_sent_whole_in_a_transaction() -> None:
     halve(2)
     halve(2)
-    with transaction.atomic():
-        assert halve(5) == 2
-        sql("DEALLOCATE ALL")
-        assert halve(2) == 5
-        assert halve(5) == 2
+    for _ in range(2):
+        with transaction.atomic():
+            sql("DEALLOCATE ALL")
+            assert halve(2) == 5
+            assert halve(5) == 2
+
+
+def test_a_transaction_takes_one_savepoint_however_many_rounds_it_sends() -> None:
+    halve(2)
+    halve(2)
+    for _ in range(2):
+        with transaction.atomic(), CaptureQueriesContext(connection) as queries:
+            assert [halve(2), halve(2)] == [5, 5]
+        assert str(queries.captured_queries).count("RELEASE SAVEPOINT agentstate_round") == 1
 
 
 @pytest.mark.parametrize("in_transaction", [False, True])
@@ -94,13 +104,16 @@ def test_a_save_writes_once_after_what_it_prepared_is_gone(*, in_transaction: bo
 def test_a_save_follows_a_column_whose_type_changes() -> None:
     project = ProjectFactory().id
     scenes.open_gates(agentkit_writes=True)
-    with record("draft", project) as run, transaction.atomic():
-        for number in range(3):
-            run.save(facts=[number])
-        sql('ALTER TABLE "AgentWorkflowRun" ALTER COLUMN status TYPE varchar(20)')
-        run.save(facts=["kept"])
+    alter = 'ALTER TABLE "AgentWorkflowRun" ALTER COLUMN status TYPE '
+    try:
+        with record("draft", project) as run:
+            for number in range(3):
+                run.save(facts=[number])
+            sql(f"{alter}varchar(20)")
+            run.save(facts=["kept"])
         assert state.load(project).facts == ["kept"]
-        transaction.set_rollback(True)
+    finally:
+        sql(f"{alter}text")
 
 
 def test_nothing_is_prepared_where_psycopg_deallocates_after_a_rollback(monkeypatch: pytest.MonkeyPatch) -> None:

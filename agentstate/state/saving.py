@@ -192,7 +192,7 @@ def _check_run(run: str, project_id: str, row: tuple[Any, ...] | None) -> None:
 
 def _look(parameters: Mapping[str, Any], *, to_agentkit: bool) -> _Present:
     """Look at the locked project again. What it returns stays true while the lock is held."""
-    (row,) = run_round([LOOK_AT_SNAPSHOT if to_agentkit else LOOK_AT_COLUMNS], parameters, follows=True)
+    (row,) = run_round([LOOK_AT_SNAPSHOT if to_agentkit else LOOK_AT_COLUMNS], parameters)
     present = _Present._make(row or ())
     if not present.usable:
         raise NotWritten(parameters["project"], UNUSABLE)
@@ -266,7 +266,7 @@ def _write(
         statements.append(WRITE_NEW_RUN if run is None else WRITE_GIVEN_RUN)
     if to_legacy:
         statements.append(update_columns(tuple(changed), in_sync=to_agentkit))
-    rows = run_round(statements, parameters, follows=True)
+    rows = run_round(statements, parameters)
     if to_agentkit and rows[0] != (True,):
         raise NotWritten(project_id, "its newest snapshot was deleted at the same time")
     if to_legacy and rows[-1] != (True,):
