@@ -72,7 +72,14 @@ def labelled(rows: Iterable[Iterable[SafeString]], headers: Sequence[dict[str, A
 def at_hand(changelist: ChangeList) -> list[Any]:
     """Return the filters of a list that are seen at once: the first ones, and those that are set."""
     specs = changelist.filter_specs
-    return [spec for place, spec in enumerate(specs) if place < FILTERS_AT_HAND or _is_set(changelist, spec)]
+    chosen = set_filters(changelist)
+    return [spec for spec in specs if spec in specs[:FILTERS_AT_HAND] or spec in chosen]
+
+
+@register.filter
+def set_filters(changelist: ChangeList) -> list[Any]:
+    """Return the filters of a list that are set."""
+    return [spec for spec in changelist.filter_specs if _is_set(changelist, spec)]
 
 
 @register.filter

@@ -154,7 +154,9 @@ class AgentWorkflowRunAdmin(KeysetPages, ErrorPages, ComparisonPages, TimelinePa
     def get_list_display(self, request: HttpRequest) -> list[Any]:
         """Show the call that a row stands for, where a tool is asked for."""
         columns = [*super().get_list_display(request)]
-        return [*columns[:-1], "call", columns[-1]] if request.GET.get("tool") else columns
+        if request.GET.get("tool"):
+            columns[columns.index("snapshot")] = "call"  # there is no room for both
+        return columns
 
     @admin.display(description="workflow")
     def run(self, run: AgentWorkflowRun) -> str:
