@@ -1,4 +1,4 @@
-"""Lock the legacy table without making the legacy application wait."""
+"""Lock a table without making the applications that use it wait."""
 
 from __future__ import annotations
 
@@ -25,12 +25,14 @@ LONGEST_PAUSE = 4.0  # seconds
 class StillLocked(Exception):
     """Other transactions held the lock at each attempt. Nothing was changed."""
 
-    def __init__(self) -> None:
-        super().__init__(f'"Project" stayed locked by others through {ATTEMPTS} attempts of {LOCK_TIMEOUT}.')
+    def __init__(self, table: str) -> None:
+        super().__init__(f'"{table}" stayed locked by others through {ATTEMPTS} attempts of {LOCK_TIMEOUT}.')
 
 
-def with_lock_timeout(act: Callable[[], Result], using: str, execute: Callable[[str], object] | None = None) -> Result:
-    """Call a function that locks ``"Project"``, in a transaction or savepoint that waits half a second at most.
+def with_lock_timeout(
+    act: Callable[[], Result], using: str, execute: Callable[[str], object] | None = None, table: str = "Project"
+) -> Result:
+    """Call a function that locks a table, in a transaction or savepoint that waits half a second at most.
 
     Retried a few times. Between attempts nothing is locked, and statements that queued behind this one proceed.
 
@@ -38,6 +40,7 @@ def with_lock_timeout(act: Callable[[], Result], using: str, execute: Callable[[
         act: the function.
         using: the alias of the database.
         execute: runs a statement there, if not a cursor. sqlmigrate prints statements instead.
+        table: the table.
 
     Raises:
         StillLocked: other transactions held the lock each time; nothing was changed.
@@ -55,6 +58,6 @@ def with_lock_timeout(act: Callable[[], Result], using: str, execute: Callable[[
             if not isinstance(error.__cause__, LockNotAvailable):
                 raise
             if attempt == ATTEMPTS:
-                raise StillLocked from error
+                raise StillLocked(table) from error
         time.sleep(min(LONGEST_PAUSE, 0.25 * 2**attempt) * random.uniform(0.5, 1))
     raise AssertionError("the loop returns or raises")

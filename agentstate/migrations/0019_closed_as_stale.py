@@ -26,6 +26,7 @@ class Migration(migrations.Migration):
                 RunLocking(
                     'ALTER TABLE "AgentWorkflowRun" ADD COLUMN closed_as_stale boolean NOT NULL DEFAULT false',
                     'ALTER TABLE IF EXISTS "AgentWorkflowRun" DROP COLUMN IF EXISTS closed_as_stale',
+                    table="AgentWorkflowRun",
                 )
             ],
             [

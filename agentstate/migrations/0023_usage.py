@@ -16,6 +16,7 @@ class Migration(migrations.Migration):
                 RunLocking(
                     'ALTER TABLE "AgentWorkflowRun" ADD COLUMN usage jsonb',
                     'ALTER TABLE IF EXISTS "AgentWorkflowRun" DROP COLUMN IF EXISTS usage',
+                    table="AgentWorkflowRun",
                 )
             ],
             state_operations=[

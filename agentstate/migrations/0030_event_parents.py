@@ -25,7 +25,7 @@ class Migration(migrations.Migration):
     dependencies = [("agentstate", "0033_projects")]
     operations = [
         migrations.SeparateDatabaseAndState(
-            database_operations=[RunLocking(PARENT, NO_PARENT)],
+            database_operations=[RunLocking(PARENT, NO_PARENT, table="AgentWorkflowRunEvent")],
             state_operations=[
                 migrations.AddField("agentworkflowrunevent", "parent_id", models.TextField(blank=True, null=True))
             ],

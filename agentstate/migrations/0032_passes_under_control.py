@@ -5,8 +5,16 @@ from __future__ import annotations
 import django.db.models.deletion
 from django.db import migrations, models
 
-from agentstate.migrations._operations import dropping
+from agentstate.migrations._operations import RunLocking, dropping
 
+TABLE = "AgentStatePass"
+# First, in both directions: else running passes and the admin wait behind an ALTER TABLE that waits.
+LOCK = f'LOCK TABLE "{TABLE}" IN ACCESS EXCLUSIVE MODE'
+LOCK_IF_THERE = f"""
+DO $$ BEGIN
+    IF to_regclass('"{TABLE}"') IS NOT NULL THEN {LOCK}; END IF;
+END $$;
+"""
 RENAMED = """UPDATE "AgentStatePass" SET outcome = 'lost' WHERE outcome = 'killed';"""
 # Another tool may have dropped the table.
 FORMER = """
@@ -25,6 +33,7 @@ class Migration(migrations.Migration):
     ]
 
     operations = [
+        RunLocking(LOCK, "SELECT", TABLE),
         migrations.RunSQL(RENAMED, FORMER),
         migrations.AddField(
             model_name="backfillpass",
@@ -118,5 +127,6 @@ class Migration(migrations.Migration):
                 ],
             },
         ),
+        RunLocking("SELECT", LOCK_IF_THERE, TABLE),
     ]
     operations = dropping(operations)

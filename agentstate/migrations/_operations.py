@@ -25,7 +25,7 @@ def with_user_column(sql: str) -> str:
 
 
 class RunLocking(Operation):
-    """Run SQL that locks the legacy table, waiting half a second for the lock at most, and trying again a few times.
+    """Run SQL that locks a table, waiting half a second for the lock at most, and trying again a few times.
 
     Each attempt is a savepoint. Rolled back, it holds no lock, and the statements that queued behind it proceed.
     """
@@ -33,9 +33,10 @@ class RunLocking(Operation):
     reduces_to_sql = True
     reversible = True
 
-    def __init__(self, sql: str, reverse_sql: str) -> None:
+    def __init__(self, sql: str, reverse_sql: str, table: str = "Project") -> None:
         self.sql = sql
         self.reverse_sql = reverse_sql
+        self.table = table
 
     def state_forwards(self, app_label: str, state: Any) -> None:
         """Change nothing: the state operations are listed beside this one."""
@@ -47,7 +48,7 @@ class RunLocking(Operation):
         self._run(schema_editor, self.reverse_sql)
 
     def describe(self) -> str:
-        return "Run SQL that locks the legacy table for an instant"
+        return f"Run SQL that locks {self.table} for an instant"
 
     def _run(self, schema_editor: BaseDatabaseSchemaEditor, sql: str) -> None:
         try:
@@ -55,6 +56,7 @@ class RunLocking(Operation):
                 lambda: schema_editor.execute(f"{SHOW_EVERY_ROW};\n{sql}", params=None),
                 schema_editor.connection.alias,
                 execute=schema_editor.execute,
+                table=self.table,
             )
         except StillLocked as error:
             raise CommandError(

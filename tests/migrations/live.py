@@ -65,8 +65,8 @@ class LegacyApplication:
 
 
 @contextmanager
-def held(database: Database, mode: str) -> Iterator[None]:
-    """Hold a lock on the legacy table, as a long transaction of another client does."""
+def held(database: Database, mode: str, table: str = "Project") -> Iterator[None]:
+    """Hold a lock on a table, as a long transaction of another client does."""
     with database.connect(autocommit=False) as connection:
-        connection.execute(f'LOCK TABLE "Project" IN {mode} MODE')
+        connection.execute(f'LOCK TABLE "{table}" IN {mode} MODE')
         yield

@@ -91,6 +91,17 @@ def test_migrating_back_fails_with_a_way_out_if_the_lock_is_not_released(adopted
         adopted.migrate("agentstate", target)
 
 
+def test_a_table_of_ours_that_others_read_is_named_and_not_waited_for(adopted: Database) -> None:
+    adopted.migrate("agentstate", "0033")
+
+    for target, table in (("0030", "AgentWorkflowRunEvent"), ("0032", "AgentStatePass")):
+        with held(adopted, "ACCESS SHARE", table):
+            result = adopted.manage("migrate", "agentstate", target, impatient=True)
+        assert (result.code, len(result.err.splitlines())) == (1, 1)
+        assert result.err.startswith(f'CommandError: "{table}" stayed locked by others through 3 attempts of 150ms.')
+        adopted.migrate("agentstate", target)
+
+
 def assert_given_up(database: Database, target: str, mode: str) -> None:
     """Check that a migration that never gets the lock retries, says what to do, and changes nothing."""
     columns = database.columns()
