@@ -59,8 +59,12 @@ class PageRequest:
         pairs += [("failures", "1")] if wanted.failures else []
         pairs += [("tool", wanted.tool)] if wanted.tool else []
         pairs += [("q", wanted.text)] if wanted.text else []
-        kept = [("_changelist_filters", self.came_from)] if self.came_from else []
-        return f"?{urlencode([*pairs, *place.items(), *kept])}"
+        return f"?{urlencode([*pairs, *place.items(), *self._kept])}"
+
+    @property
+    def carried(self) -> str:
+        """What the address of another position of the run ends with, to carry the filters of the list on."""
+        return f"&{urlencode(self._kept)}" if self._kept else ""
 
     @property
     def unfiltered(self) -> str:
@@ -92,6 +96,10 @@ class PageRequest:
     def without_tool(self) -> str:
         """The address without the filter for a tool."""
         return self.address(replace(self.wanted, tool=""))
+
+    @property
+    def _kept(self) -> list[tuple[str, str]]:
+        return [("_changelist_filters", self.came_from)] if self.came_from else []
 
     def _toggled(self, kind: str) -> str:
         kinds = self.wanted.kinds

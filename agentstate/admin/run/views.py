@@ -115,6 +115,7 @@ class TimelinePages(ApprovalPages, ActionPages, PartPages):
         context = {
             **self._context(request, run),
             "overview": overview,
+            "carried": PageRequest(came_from=came_from(request)).carried,
             "run_url": reverse("admin:agentstate_agentworkflowrun_change", args=[quote(run.id)]),
         }
         part = "overview" if "part" in request.GET else "overview_page"
@@ -213,7 +214,9 @@ class TimelinePages(ApprovalPages, ActionPages, PartPages):
             "page_request": asked,
             "links": asked.links(page),
             "live_url": self._address("live", run.id) if is_live else "",
-            "overview_url": f"{self._address('overview', run.id)}?{window_query(page.window)}" if page.rows else "",
+            "overview_url": (
+                f"{self._address('overview', run.id)}?{window_query(page.window)}{asked.carried}" if page.rows else ""
+            ),
         }
 
     def _longest(self, request: HttpRequest) -> int | None:

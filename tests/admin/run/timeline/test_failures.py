@@ -28,6 +28,10 @@ def test_a_failed_run_opens_around_its_last_failure() -> None:
     assert f'href="?event={run.pk}-300.4#chosen"' in body
     (chosen,) = re.findall(r"<li [^>]*id=\"chosen\"[^>]*>.*?</li>", body, re.DOTALL)
     assert "+6:40.4" in chosen
+    from_list = get(run, _changelist_filters="status=failed").content.decode()
+    kept = "&amp;_changelist_filters=status%3Dfailed"
+    assert f'href="?event={run.pk}-300.4{kept}#chosen"' in from_list
+    assert f'href="?failures=1{kept}"' in from_list
     assert "<details open>" in chosen
 
 
