@@ -197,6 +197,7 @@ def test_an_archive_brings_back_exactly_what_went(tmp_path: Path) -> None:
         f"""
         INSERT INTO "AgentSession" (id, project_id, agent_run_id, transcript_json, metadata, created_at, updated_at)
         VALUES ('session', %s, %s, '[]', '{{}}', now(), now());
+        UPDATE "{EVENTS}" SET parent_id = run_id;
         UPDATE "{RUNS}" SET input = '{{"n": [1e400, 0.10, 12345678901234567890123456789012345678901]}}'
         """,
         project,
@@ -220,6 +221,7 @@ def test_an_archive_brings_back_exactly_what_went(tmp_path: Path) -> None:
 def test_events_alone_can_go_and_come_back(tmp_path: Path) -> None:
     _, (run,) = play("begin", "event", "event")
     AgentWorkflowRun.objects.get(pk=run).succeed()
+    sql(f'UPDATE "{EVENTS}" SET parent_id = run_id')
     whole = dump(RUNS, EVENTS)
 
     pruned = prune(PruneOptions(timezone.now(), events_only=True, archive=tmp_path))
