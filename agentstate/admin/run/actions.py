@@ -99,7 +99,7 @@ class ActionPages(ReadOnlyAdmin):
         try:
             cancel(run.pk, form.cleaned_data["reason"], by=request.user.get_username())
         except (RunFinished, IllegalStatusChange, RunNotFound, StateError) as error:
-            self.message_user(request, f"{error} Nothing was changed.", messages.ERROR)
+            self.message_user(request, f"Nothing was changed. {error}", messages.ERROR)
         else:
             self.log_change(request, run, f"Canceled. {form.cleaned_data['reason']}")
             self.message_user(request, "The run is canceled. Its process gets an error at its next event.")
