@@ -25,8 +25,13 @@ pytestmark = pytest.mark.django_db
 
 PRISMA = (CLONE / "tests" / "migrations" / "prisma.sql").read_text()
 TOUR = (CLONE / "tests" / "faults" / "storms" / "tour.py").read_text() + "\ntour()"
-# Actions that the admin does not have, pages that answer a form only, and pages that need the extra `intake`.
-NOT_OPENED = ("_add", "_approval", "_delete", "_retry", "_project_conflict", "_project_eligibility")
+# Actions that the admin does not have, pages that answer a form only, those of a pass that is running, and pages that
+# need the extra `intake`.
+NOT_OPENED = (
+    *("_add", "_approval", "_delete", "_retry"),
+    *("_backfillpass_pause", "_backfillpass_resume", "_backfillpass_cancel", "_backfillpass_set"),
+    *("_project_conflict", "_project_eligibility"),
+)
 
 
 @pytest.fixture(scope="session")
