@@ -294,7 +294,7 @@ def test_a_change_during_forward_waits_for_the_next_pass(projects: None) -> None
 def test_a_server_that_stops_during_a_pass_ends_it_with_an_error(projects: None) -> None:
     with second_connection() as other:
         begin(other, 'LOCK TABLE "AgentWorkflowRunEvent" IN SHARE MODE')
-        command = Command(FORWARD, "--batch-size", "2")
+        command = Command(FORWARD, "--batch-size", "2", "--verbosity", "0")
         wait_until(is_waiting_for_a_lock)
         sql(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
@@ -318,7 +318,7 @@ def test_a_worker_that_loses_its_connection_ends_the_pass_with_an_error(projects
     save_in_agentkit(facts=["new"])
     with second_connection() as other:
         begin(other, """SELECT FROM "Project" WHERE id = 'p5' FOR UPDATE""")
-        command = Command(REVERSE, "--batch-size", "1", "--workers", "2")
+        command = Command(REVERSE, "--batch-size", "1", "--workers", "2", "--verbosity", "0")
         wait_until(is_waiting_for_a_lock)
         sql(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "

@@ -146,9 +146,12 @@ class TestAccept:
         assert LeftAside.objects.open().count() == 3
 
     def test_unknown_and_closed_entries_are_refused(self, entries: list[int]) -> None:
-        unknown = accept(10**30)
+        unknown = accept(10**15)
         assert (unknown.code, unknown.stdout) == (1, "")
-        assert unknown.stderr.startswith(f"No entry has the number {10**30}. Nothing was done.")
+        assert unknown.stderr.startswith(f"No entry has the number {10**15}. Nothing was done.")
+        impossible = accept(10**30)
+        assert (impossible.code, impossible.stdout) == (1, "")
+        assert f"{10**30} is more than {2**63 - 1}, the database's largest integer" in impossible.stderr
         sql('UPDATE "AgentStateLeftAside" SET closed_at = now()')
         closed = accept(entries[0])
         assert (closed.code, closed.stdout) == (1, "")
