@@ -45,6 +45,7 @@ OUR_TABLES = (
     "AgentStateFlag_users",
     "AgentStateFlagChange",
     "AgentStatePass",
+    "AgentStatePassRange",
     "AgentStateLeftAside",
     "AgentStateReadCount",
     "AgentStateReadDifference",

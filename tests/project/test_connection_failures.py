@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def failure(manage: Manage, url: str) -> str:
-    result = manage("migrate", DATABASE_URL=url)
+    result = manage("showmigrations", DATABASE_URL=url)
     assert (result.stdout, result.returncode) == ("", 1)
     assert "hidden" not in result.stderr
     return result.stderr
@@ -93,10 +93,11 @@ def test_an_error_of_a_query_keeps_its_traceback(manage: Manage) -> None:
     assert result.returncode == 1
 
 
-def test_the_system_checks_of_a_host_report_it_in_one_line() -> None:
+@pytest.mark.parametrize("command", [["check", "--database", "default"], ["migrate"]])
+def test_the_system_checks_of_a_host_report_it_in_one_line(command: list[str]) -> None:
     # A host's manage.py reports no connection failure by itself.
     result = subprocess.run(
-        [sys.executable, "-m", "django", "check", "--database", "default"],
+        [sys.executable, "-m", "django", *command],
         cwd=CLONE,
         env={
             **ENVIRONMENT,
