@@ -11,7 +11,7 @@ from itertools import product
 from operator import or_
 from typing import TYPE_CHECKING, Any
 
-from django.db.models import Exists, F, OuterRef, Q, TextField
+from django.db.models import Exists, F, OuterRef, Q, Subquery, TextField
 from django.db.models.lookups import Exact, GreaterThan
 
 from agentstate.admin.run.search import find_runs, workflow_parts
@@ -125,7 +125,9 @@ class Question:
             kind, Q(Exact(name, tool)), run=OuterRef("run"), created_at__gt=OuterRef("created_at")
         )
         later = later.filter(created_at__lt=self.until) if self.until else later
-        wanted = AgentWorkflowRunEvent.objects.exclude(Exists(later))
+        # A scalar subquery looks a run's events up for each call. NOT EXISTS might become a join that reads them all.
+        newer = Subquery(later.values("pk")[:1])
+        wanted = AgentWorkflowRunEvent.objects.alias(newer=newer).filter(newer__isnull=True)
         others = [condition for name, condition in self._conditions.items() if name != "time"]
         if others:
             wanted = wanted.filter(Exists(AgentWorkflowRun.objects.filter(*others, pk=OuterRef("run"))))
