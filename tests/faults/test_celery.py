@@ -56,7 +56,6 @@ def environment(tmp_path: Path) -> Iterator[dict[str, str]]:
         redis.wait(30)
 
 
-@pytest.mark.skipif("AGENTSTATE_TEST_CELERY" not in os.environ, reason="takes minutes where the machine is busy")
 def test_workers_share_a_pass_although_one_is_killed(environment: dict[str, str]) -> None:
     make_samples(40)
     manage = [sys.executable, str(CLONE / "manage.py")]
