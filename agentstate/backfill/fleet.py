@@ -73,6 +73,7 @@ def begin(options: PassOptions, size: int) -> BackfillPass:
 def unqueued(entry: BackfillPass) -> list[int]:
     """Return the ranges of a pass that no worker is at and that are not done, and mark them as waiting."""
     with pass_transaction():
+        _lock(entry.pk)
         ranges = PassRange.objects.filter(entry=entry).exclude(status=PassRange.Status.DONE)
         unattended = list(
             ranges.filter(Q(status=PassRange.Status.WAITING) | ~is_alive(RANGES)).values_list("pk", flat=True)
@@ -197,6 +198,7 @@ def _at_work(part: PassRange, report: _RangeEntry) -> Iterator[None]:
             yield
         report.flush()
         with pass_transaction():
+            _lock(part.entry_id)
             if report.outcome.stopped:
                 undone.update(status=PassRange.Status.WAITING)
             else:
@@ -222,8 +224,18 @@ def _lost(entry: BackfillPass) -> list[int]:
 
 def cancel_unattended(entry: BackfillPass) -> None:
     """End a canceled pass that no worker is at."""
-    if not PassRange.objects.filter(is_alive(RANGES), entry=entry, status=PassRange.Status.RUNNING).exists():
-        _end_if_done(entry.pk, canceled=True)
+    with pass_transaction():
+        _lock(entry.pk)
+        if not PassRange.objects.filter(is_alive(RANGES), entry=entry, status=PassRange.Status.RUNNING).exists():
+            _end_if_done(entry.pk, canceled=True)
+
+
+def _lock(entry_id: int) -> None:
+    """Let one worker at a time end a range: of two that end the last ones at once, the second sees that all are done.
+
+    Every writer locks the pass before its ranges.
+    """
+    BackfillPass.objects.select_for_update().filter(pk=entry_id).values("pk").first()
 
 
 def _end_if_done(entry_id: int, *, canceled: bool = False) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from django.contrib.contenttypes.models import ContentType
 from django.core.management import CommandError, call_command
+from django.db import connection
 
 from agentstate.backfill import PassOptions, fleet, run_pass
 from agentstate.backfill.outcome import Outcome
@@ -76,6 +77,37 @@ def test_workers_share_a_pass_and_the_range_of_a_killed_one_is_moved_too() -> No
     assert run_pass(PassOptions(Direction.FORWARD)).candidates == 0
     # The killed worker may not have reported its last batch.
     assert 0 <= count("AgentWorkflowRun") - entry.runs <= 5
+
+
+def test_workers_that_end_the_last_ranges_at_once_end_the_pass() -> None:
+    make_samples(10)
+    entry = fleet.begin(PassOptions(Direction.FORWARD), 5)
+    # Each commit takes a while, so that neither worker sees the other's range as done yet.
+    sql(
+        """
+        CREATE FUNCTION slow_commit() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+            IF NEW.status = 'done' THEN PERFORM pg_sleep(1); END IF; RETURN NULL; END $$;
+        CREATE CONSTRAINT TRIGGER slow_commit AFTER UPDATE ON "AgentStatePassRange"
+            DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION slow_commit()
+        """
+    )
+    try:
+        threads = [threading.Thread(target=_work, args=[part.pk]) for part in entry.ranges.all()]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(60)
+    finally:
+        sql("DROP FUNCTION slow_commit CASCADE")
+    assert PassRange.objects.shares(entry) == (2, 2, 0, 0)
+    assert state_of(entry) == "finished"
+
+
+def _work(range_id: int) -> None:
+    try:
+        fleet.work(range_id, [].append)
+    finally:
+        connection.close()
 
 
 @pytest.mark.usefixtures("queue")
