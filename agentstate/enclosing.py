@@ -1,4 +1,4 @@
-"""The event that what is written now happens inside: a tool call that is under way, or any other."""
+"""The enclosing event: an open tool call, or any other event that new events become children of."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ QUICK = 0.75
 
 # How often a waiting pass looks again, and how often a working one looks for sessions that wait for locks.
 LOOK_EVERY = 0.2
-# Sessions that wait for locks slow a pass down, and never stop it: the lock may be held for hours by somebody else.
+# Sessions that wait for locks slow a pass down but never stop it. Another client may hold such a lock for hours.
 LONGEST_WAIT_FOR_LOCKS = 5.0
 
 

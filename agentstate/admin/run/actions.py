@@ -90,7 +90,7 @@ class ActionPages(ReadOnlyAdmin):
             return HttpResponseRedirect(run_url)
         form = CancelForm(request.POST or None, initial={"status": run.status})
         if form.is_bound and form.data.get("status") != run.status:
-            text = f"The run is {run.status} now: somebody changed it after the page was shown. Nothing was changed."
+            text = f"The run is {run.status} now. It changed after the page was shown, so nothing was done."
             self.message_user(request, text, messages.ERROR)
             return HttpResponseRedirect(run_url)
         if not form.is_valid():

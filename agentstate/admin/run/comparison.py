@@ -44,7 +44,7 @@ MEMBERS = ("call_id", "tool", "status", "duration_ms")
 
 
 class Call(NamedTuple):
-    """A tool's call in a run, as far as it is told."""
+    """A tool's call in a run, with what its events record."""
 
     event: str
     tool: str

@@ -1,4 +1,4 @@
-"""Whatever happens in the middle: no state is lost, no row is half written, errors are clear, a repetition mends."""
+"""After any fault no state is lost, no row is half written, the error is clear, and a retry completes the work."""
 
 from __future__ import annotations
 
