@@ -24,7 +24,8 @@ from agentstate.backfill.options import PassOptions, Selection
 from agentstate.backfill.outcome import Outcome
 from agentstate.backfill.pass_runner import all_steps, refresh_statistics, run_steps
 from agentstate.backfill.transactions import pass_transaction
-from agentstate.models.passes import PASSES, RANGES, BackfillPass, Direction, PassRange, is_alive
+from agentstate.lock_spaces import PASSES, RANGES
+from agentstate.models.passes import BackfillPass, Direction, PassRange, is_alive
 from agentstate.models.runs import ClockTimestamp
 from agentstate.row_security import refuse_hidden_rows
 

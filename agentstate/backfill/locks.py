@@ -10,10 +10,9 @@ from django.db import OperationalError, connection
 from agentstate.backfill.errors import OtherDirectionRunning
 from agentstate.backfill.options import PassOptions
 from agentstate.backfill.poolers import PooledConnection, refuse_transaction_pooling
+from agentstate.lock_spaces import DIRECTIONS
 from agentstate.models.passes import Direction
 
-# Any number that other applications on the database are unlikely to take: "agst" in ASCII.
-NAMESPACE = 0x61677374
 _KEYS = {Direction.FORWARD: 1, Direction.REVERSE: 2}
 # Whether this session holds one direction's lock, and any session the other's.
 _HELD = """
@@ -47,7 +46,7 @@ def pass_lock(direction: Direction) -> Iterator[None]:
     other = next(each for each in Direction if each != direction)
     with sharing(direction):
         with connection.cursor() as cursor:
-            cursor.execute(_HELD, [_KEYS[direction], _KEYS[other], NAMESPACE])
+            cursor.execute(_HELD, [_KEYS[direction], _KEYS[other], DIRECTIONS])
             is_ours, is_other_running = cursor.fetchone()
             if not is_ours:
                 raise PooledConnection("the lock that it took is another session's a statement later")
@@ -67,11 +66,11 @@ def sharing(direction: Direction) -> Iterator[None]:
     while, and the lock stays with it until it has ended.
     """
     with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_advisory_lock_shared(%s, %s)", [NAMESPACE, _KEYS[direction]])
+        cursor.execute("SELECT pg_advisory_lock_shared(%s, %s)", [DIRECTIONS, _KEYS[direction]])
     try:
         yield
     finally:
-        release("pg_advisory_unlock_shared", (NAMESPACE, _KEYS[direction]))
+        release("pg_advisory_unlock_shared", (DIRECTIONS, _KEYS[direction]))
 
 
 def release(unlock: str, key: tuple[int, int]) -> None:

@@ -8,7 +8,7 @@ from collections import deque
 from django.db import connection
 
 from agentstate.backfill.errors import BackfillError
-from agentstate.backfill.locks import NAMESPACE
+from agentstate.lock_spaces import DIRECTIONS
 
 TABLES = ("Project", "AgentWorkflowRun", "AgentWorkflowRunEvent", "AgentSession", "AgentSessionEntry")
 
@@ -54,7 +54,7 @@ def refuse_hidden_replicas() -> None:
 def count_waiting() -> int:
     """Return how many sessions of others wait for a lock and use one of our tables."""
     with connection.cursor() as cursor:
-        cursor.execute(_WAITING, [list(TABLES), NAMESPACE])
+        cursor.execute(_WAITING, [list(TABLES), DIRECTIONS])
         (count,) = cursor.fetchone()
     return int(count)
 

@@ -10,6 +10,7 @@ from django.db import models
 from django.db.models import Case, Count, Exists, F, Func, OuterRef, Q, Value, When
 from django.db.models.functions import MD5, Cast
 
+from agentstate.lock_spaces import PASSES, RANGES
 from agentstate.models.runs import ClockTimestamp
 
 if TYPE_CHECKING:
@@ -24,8 +25,6 @@ class Direction(models.TextChoices):
     REVERSE = "reverse"
 
 
-# The locks that a worker holds while it is at a pass, and at a range of one: (this number, the id).
-PASSES, RANGES = 0x61677375, 0x61677376
 # A worker on another machine that lost its power keeps its lock for hours. It reports every two seconds.
 LOST_AFTER = 30
 

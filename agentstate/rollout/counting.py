@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 from django.db import connection, transaction
 
 from agentstate.actors import actor
-from agentstate.backfill.locks import NAMESPACE
 from agentstate.background import in_background
+from agentstate.lock_spaces import COUNTS
 from agentstate.models import BackfillPass, FlagChange, KeptVerification, StepRequest, UnequalProject
 from agentstate.models.runs import ClockTimestamp
 from agentstate.rollout.figures import Figures
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_LOCK = (NAMESPACE + 3, 0)
+_LOCK = (COUNTS, 0)
 # A count is repeated after this time, or after ten times what it took.
 FRESH, TIMES_AS_LONG = timedelta(minutes=5), 10
 RETRY_AFTER = timedelta(minutes=1)  # where the last count failed

@@ -19,9 +19,10 @@ from django.db import connection
 
 from agentstate.actors import actor
 from agentstate.backfill import BackfillError
-from agentstate.backfill.locks import NAMESPACE, release
+from agentstate.backfill.locks import release
 from agentstate.backfill.poolers import refuse_transaction_pooling
 from agentstate.background import in_background
+from agentstate.lock_spaces import REQUESTS
 from agentstate.models import StepRequest
 from agentstate.models.runs import ClockTimestamp
 from agentstate.rollout.errors import Interrupted, RolloutError
@@ -41,8 +42,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-# The lock that a request holds while its thread lives: (this number, the request's id).
-_IS_ALIVE = NAMESPACE + 4
 REPORT_EVERY = 1.0  # seconds
 BEGINS_WITHIN = timedelta(seconds=10)  # until then a request need not hold its lock
 PATIENCE = 10.0  # seconds that an ending process waits for the next safe point
@@ -138,11 +137,11 @@ class _Taking:
 def _alive(request: StepRequest) -> Iterator[None]:
     refuse_transaction_pooling()
     with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_advisory_lock(%s, %s)", [_IS_ALIVE, request.pk])
+        cursor.execute("SELECT pg_advisory_lock(%s, %s)", [REQUESTS, request.pk])
     try:
         yield
     finally:
-        release("pg_advisory_unlock", (_IS_ALIVE, request.pk))
+        release("pg_advisory_unlock", (REQUESTS, request.pk))
 
 
 def _without_lock(running: QuerySet[StepRequest]) -> set[int]:
@@ -152,7 +151,7 @@ def _without_lock(running: QuerySet[StepRequest]) -> set[int]:
     if not begun:
         return begun
     with connection.cursor() as cursor:
-        cursor.execute(_ALIVE, [_IS_ALIVE])
+        cursor.execute(_ALIVE, [REQUESTS])
         return begun - {pk for (pk,) in cursor.fetchall()}
 
 

@@ -12,10 +12,11 @@ from django.db import OperationalError, connection
 from psycopg.errors import LockNotAvailable
 
 from agentstate.actors import actor
-from agentstate.backfill.locks import NAMESPACE, release
+from agentstate.backfill.locks import release
 from agentstate.backfill.poolers import refuse_transaction_pooling
 from agentstate.gates import GATES, LEGACY_WRITES
 from agentstate.isolation import read_committed
+from agentstate.lock_spaces import STEPS
 from agentstate.lock_timeout import LOCK_TIMEOUT
 from agentstate.models import Flag, FlagChange, RolloutStep
 from agentstate.rollout.errors import Interrupted, StepInProgress, UnsuitablePercent
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
     from agentstate.rollout.waiting import Transaction
 
 # The advisory lock of steps. The passes use the first two keys of the namespace.
-_LOCK = (NAMESPACE + 2, 0)
+_LOCK = (STEPS, 0)
 FLAGS_LOCK_TIMEOUT = "5s"
 
 CONTRACT = "AGENTSTATE_CONTRACT=1 manage.py migrate agentstate_contract"

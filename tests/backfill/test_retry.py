@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from agentstate.actors import acting_as
-from agentstate.backfill import OtherDirectionRunning, locks
+from agentstate.backfill import OtherDirectionRunning
 from agentstate.backfill.acceptance import CannotAccept, accept
 from agentstate.backfill.errors import ColumnsDropped
 from agentstate.backfill.retry import Retried, retry
 from agentstate.backfill.verification import verify
 from agentstate.contract.columns import _drop
+from agentstate.lock_spaces import DIRECTIONS
 from agentstate.models import LeftAside
 from agentstate.rollout.freeze import freeze, with_lock_timeout
 from tests.backfill.test_acceptance import NOTE, entry, forward, what_was_decided
@@ -82,7 +83,7 @@ class TestRetrying:
         accept(entry(), NOTE)
         before = dump("AgentStateLeftAside")
         with second_connection() as other:
-            other.execute("SELECT pg_advisory_lock_shared(%s, 2)", [locks.NAMESPACE])
+            other.execute("SELECT pg_advisory_lock_shared(%s, 2)", [DIRECTIONS])
             with pytest.raises(OtherDirectionRunning):
                 retry([entry()])
         assert dump("AgentStateLeftAside") == before

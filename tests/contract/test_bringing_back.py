@@ -12,10 +12,10 @@ from django.db import connection
 
 from agentstate import lock_timeout, state
 from agentstate.backfill.acceptance import accept
-from agentstate.backfill.locks import NAMESPACE
 from agentstate.backfill.verification import verify
 from agentstate.contract.columns import _add, bring_back, drop, make_all_ahead
 from agentstate.contract.refusals import NotReady
+from agentstate.lock_spaces import DIRECTIONS
 from agentstate.models import LeftAside
 from agentstate.rollout.freeze import is_frozen, thaw, with_lock_timeout
 from agentstate.samples import make_projects
@@ -188,7 +188,7 @@ def test_it_names_a_forward_pass_that_runs_and_changes_nothing() -> None:
     freeze_columns()
     drop()
     with second_connection() as other:
-        other.execute("SELECT pg_advisory_lock_shared(%s, 1)", [NAMESPACE])
+        other.execute("SELECT pg_advisory_lock_shared(%s, 1)", [DIRECTIONS])
         with pytest.raises(NotReady, match="A forward pass is running"):
             bring_back()
     assert not legacy_columns_are_there()

@@ -9,8 +9,8 @@ import pytest
 from django.db import connection
 
 from agentstate.backfill import OtherDirectionRunning, PassOptions, Progress, run_pass
-from agentstate.backfill.locks import NAMESPACE
 from agentstate.backfill.verification import verify
+from agentstate.lock_spaces import DIRECTIONS
 from agentstate.models.passes import Direction
 from tests.faults.processes import FORWARD, REVERSE, Command, others_on_the_server, run, wait_until
 from tests.scenes import forward, make_samples, reverse, save_in_agentkit
@@ -155,7 +155,7 @@ def test_a_refused_pass_does_not_disturb_the_running_one() -> None:
 
         def refused_at_the_start_of_each_step(progress: Progress) -> None:
             if progress.done == 0:
-                other.execute("SELECT pg_advisory_lock_shared(%s, 2)", [NAMESPACE])
+                other.execute("SELECT pg_advisory_lock_shared(%s, 2)", [DIRECTIONS])
             else:
                 other.execute("SELECT pg_advisory_unlock_all()")
 
@@ -168,7 +168,7 @@ def test_a_refused_pass_does_not_disturb_the_running_one() -> None:
 def test_a_refused_pass_is_not_recorded() -> None:
     before = dump(*LEDGER)
     with second_connection() as other:
-        other.execute("SELECT pg_advisory_lock_shared(%s, 2)", [NAMESPACE])
+        other.execute("SELECT pg_advisory_lock_shared(%s, 2)", [DIRECTIONS])
         with pytest.raises(OtherDirectionRunning):
             run_pass(PassOptions(Direction.FORWARD))
     assert dump(*LEDGER) == before

@@ -9,7 +9,8 @@ import pytest
 from django.db import connection
 
 from agentstate.backfill import OtherDirectionRunning
-from agentstate.backfill.locks import NAMESPACE, pass_lock
+from agentstate.backfill.locks import pass_lock
+from agentstate.lock_spaces import DIRECTIONS
 from agentstate.models import FlagChange, LeftAside
 from agentstate.models.passes import Direction
 from agentstate.rollout import waiting
@@ -134,7 +135,7 @@ def test_an_accepted_project_is_not_waited_for(unmovable: str) -> None:
 def test_a_running_forward_pass_makes_the_retreat_give_up() -> None:
     saved_in_agentkit_only(1)
     with second_connection() as other:
-        other.execute("SELECT pg_advisory_lock_shared(%s, 1)", [NAMESPACE])
+        other.execute("SELECT pg_advisory_lock_shared(%s, 1)", [DIRECTIONS])
         with pytest.raises(Refused, match="retreat again"):
             retreat()
 

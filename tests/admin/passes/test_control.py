@@ -10,8 +10,8 @@ from django.db import connection
 from django.urls import reverse as url_of
 from django.utils import timezone
 
+from agentstate.lock_spaces import PASSES
 from agentstate.models import BackfillPass
-from agentstate.models.passes import PASSES
 from tests.admin.viewers import superuser, viewer
 
 if TYPE_CHECKING:

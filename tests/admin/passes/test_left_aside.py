@@ -9,9 +9,9 @@ from django.contrib.auth.models import Permission, User
 from django.test import Client
 from django.urls import reverse as url_of
 
-from agentstate.backfill import locks
 from agentstate.backfill.acceptance import accept
 from agentstate.backfill.given_up import given_up
+from agentstate.lock_spaces import DIRECTIONS
 from agentstate.models import BackfillPass, LeftAside
 from tests import scenes
 from tests.admin.viewers import superuser, viewer
@@ -185,7 +185,7 @@ class TestRetrying:
 
     def test_a_retry_is_refused_while_the_other_direction_runs(self, entry: LeftAside) -> None:
         with second_connection() as other:
-            other.execute("SELECT pg_advisory_lock_shared(%s, 2)", [locks.NAMESPACE])
+            other.execute("SELECT pg_advisory_lock_shared(%s, 2)", [DIRECTIONS])
             response = superuser().post(page(entry, "retry"), follow=True)
         assert messages_of(response)[0].startswith("A reverse pass is running on this database")
         entry.refresh_from_db()

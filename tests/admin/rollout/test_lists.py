@@ -11,8 +11,8 @@ from django.urls import reverse as url_of
 from django.utils import timezone
 
 from agentstate.backfill.acceptance import accept
+from agentstate.lock_spaces import PASSES
 from agentstate.models import BackfillPass, Flag, LeftAside, ReadDifference
-from agentstate.models.passes import PASSES
 from tests import scenes
 from tests.admin.viewers import superuser
 from tests.factories import ProjectFactory, write_columns
