@@ -125,7 +125,7 @@ class ProjectChangeList(KeysetChangeList):
     def _rows(self) -> tuple[QuerySet[Any], str]:
         """Return the rows that have the list's order, and the SQL of a row's project."""
         if self._order == SNAPSHOT:
-            snapshots = AgentWorkflowRun.objects.filter(is_snapshot_of_project())
+            snapshots = AgentWorkflowRun.objects.using(self.root_queryset.db).filter(is_snapshot_of_project())
             rows, project = snapshots.alias(id_hash=id_hash()), '"AgentWorkflowRun".project_id'
             self._say("This order has the projects with a snapshot.")
         else:
@@ -143,7 +143,7 @@ class ProjectChangeList(KeysetChangeList):
         """Return the ids of the page's projects, in order."""
         if self._order != SNAPSHOT:
             return self.page.pks
-        runs = AgentWorkflowRun.objects.filter(pk__in=self.page.pks)
+        runs = AgentWorkflowRun.objects.using(self.root_queryset.db).filter(pk__in=self.page.pks)
         projects = dict(runs.values_list("pk", "project_id"))
         return [projects[pk] for pk in self.page.pks if projects.get(pk)]
 
