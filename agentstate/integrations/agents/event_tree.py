@@ -52,7 +52,8 @@ class EventTree:
         """Note the event that began a call."""
         if (call_id := _call_id(context)) and event_id:
             self._event_of_call[call_id] = event_id
-            self._event_of_span[get_current_span()] = event_id
+            if (span := get_current_span()) is not None:
+                self._event_of_span[span] = event_id
 
     def note_handoff(self, context: object, written: list[str]) -> None:
         """Note the event of a handoff: what its agent does from now on happens inside it."""
