@@ -23,11 +23,15 @@ def peak(*command: str) -> int:
         nonlocal seen
         if not under_way.is_running:
             return True
-        seen = max(seen, process.memory_info().rss)
+        try:
+            seen = max(seen, process.memory_info().rss)
+        except psutil.NoSuchProcess:  # it ended after the look above
+            return True
         return False
 
     wait_until(is_over, seconds=120)
     assert under_way.end() == 0
+    assert seen
     return seen // MEGABYTE
 
 
