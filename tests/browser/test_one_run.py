@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
@@ -36,13 +37,10 @@ def long_run() -> AgentWorkflowRun:
         add_event(run, "tool.invocation", arguments, at)
         result = f'{{"call_id": "c{number}", "tool": "search", "status": "error", "error": "no answer {number}"}}'
         add_event(run, "tool.result", result, at + 20)
-    sql("UPDATE \"AgentWorkflowRun\" SET started_at = now() - interval '1 hour' WHERE id = %s", run.pk)
-    sql(
-        "UPDATE \"AgentWorkflowRunEvent\" SET created_at = created_at + (now() - interval '1 hour' - %s) "
-        "WHERE run_id = %s",
-        run.started_at,
-        run.pk,
-    )
+    began = timezone.now() - timedelta(hours=1)
+    sql('UPDATE "AgentWorkflowRun" SET started_at = %s WHERE id = %s', began, run.pk)
+    shift = 'UPDATE "AgentWorkflowRunEvent" SET created_at = created_at + %s WHERE run_id = %s'
+    sql(shift, began - run.started_at, run.pk)
     return run
 
 
