@@ -6,15 +6,17 @@ from __future__ import annotations
 import os
 import sys
 
+from django.core.checks import Tags, register
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management import execute_from_command_line
 from django.db import OperationalError
 
-from project.database import connection_failure
+from project.database import check_connection, connection_failure
 
 
 def main() -> None:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "project.settings")
+    register(check_connection, Tags.database)
     try:
         execute_from_command_line(sys.argv)
     except ImproperlyConfigured as error:

@@ -10,11 +10,15 @@ from urllib.parse import unquote
 import psycopg
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
+from django.db import connections
 from psycopg.conninfo import conninfo_to_dict
 
 from project.pooled import SEARCH_PATH
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from django.core.checks import CheckMessage
     from django.db import OperationalError
 
 EMBEDDED = {"ENGINE": "project.embedded", "NAME": "agentstate", "USER": "postgres", "PORT": "5432"}
@@ -119,6 +123,13 @@ def _quoted(schema: str) -> str:
 def _for_command_line(value: str) -> str:
     """Escape a setting's value for the server's command line."""
     return re.sub(r"([\\\s])", r"\\\1", value)
+
+
+def check_connection(databases: Sequence[str] | None = None, **kwargs: Any) -> list[CheckMessage]:
+    """Connect, as a system check, and let a failure through. ``manage.py`` says it in one sentence for any command."""
+    for alias in databases or ():
+        connections[alias].ensure_connection()
+    return []
 
 
 def connection_failure(error: OperationalError) -> str | None:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def failure(manage: Manage, url: str) -> str:
-    result = manage("showmigrations", DATABASE_URL=url)
+    result = manage("migrate", DATABASE_URL=url)
     assert (result.stdout, result.returncode) == ("", 1)
     assert "hidden" not in result.stderr
     return result.stderr
