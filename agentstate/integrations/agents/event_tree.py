@@ -1,66 +1,70 @@
-"""What an agent's events happen inside: the call of the tool that it is, and the handoff that it took over with."""
+"""What an agent's events happen inside: the call that it is part of, and the handoff that it took over with."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from contextvars import Token
+from typing import TYPE_CHECKING, Any
 
-from agents import get_current_span
+from agents import FunctionSpanData, get_current_span
 
 if TYPE_CHECKING:
-    from agents import ModelResponse
+    from agents import RunContextWrapper, Span, Usage
+
+    from agentstate.recording import ToolCall
 
 
 class EventTree:
-    """Finds the parent of an event by the ids of calls, since the SDK runs hooks apart from the tools.
+    """Finds the call that code is part of by the SDK's spans, which reach the hooks, the tools and what these run.
 
-    An agent as a tool runs with a context that names its call. A call that a response asks for happens where the
-    response did.
+    The SDK runs hooks apart from the tools, so a context variable of ours would not reach from one to the other.
     """
 
     def __init__(self) -> None:
-        self._event_of_call: dict[str, str] = {}
-        self._parent_of_call: dict[str, str | None] = {}
-        self._handoffs: dict[str | None, str] = {}
-        self._event_of_span: dict[object, str] = {}
-
-    def enclosing(self, context: object) -> str | None:
-        """Return the event of the call whose agent this context belongs to, None for the outermost agent."""
-        return self._event_of_call.get(_call_id(context))
-
-    def parent_of(self, context: object) -> str | None:
-        """Return the parent of an event of an agent: its last handoff, else what encloses the agent."""
-        enclosing = self.enclosing(context)
-        return self._handoffs.get(enclosing, enclosing)
-
-    def parent_of_call(self, context: object) -> str | None:
-        """Return the parent of a tool's call."""
-        return self._parent_of_call.get(_call_id(context))
+        self._event_of_span: dict[Span[Any], str] = {}
+        self._resumed: list[ToolCall] = []
+        # By what encloses the agents, and the SDK's count of their tokens: each Runner.run() has its own. It is kept
+        # here, or another could get its id.
+        self._handoffs: dict[tuple[str | None, int], tuple[str, Usage]] = {}
 
     def here(self) -> str | None:
-        """Return the event of the call whose tool the caller is part of. The SDK opens a span around each."""
-        return self._event_of_span.get(get_current_span())
+        """Return the event of the innermost call that the caller is part of, None outside of calls."""
+        span = get_current_span()
+        while span is not None:
+            if event_id := self._event_of_span.get(span) or self._event_of_resumed(span):
+                return event_id
+            span = _outer(span)
+        return None
 
-    def note_requests(self, context: object, response: ModelResponse) -> None:
-        """Note where the calls that a response asks for will happen."""
-        parent = self.parent_of(context)
-        for item in response.output:
-            call_id = item.get("call_id") if isinstance(item, dict) else getattr(item, "call_id", None)
-            if isinstance(call_id, str):
-                self._parent_of_call[call_id] = parent
+    def parent_of(self, context: RunContextWrapper[Any], enclosing: str | None) -> str | None:
+        """Return the parent of what an agent does: its last handoff, else what encloses the agent."""
+        handoff = self._handoffs.get((enclosing, id(context.usage)))
+        return enclosing if handoff is None else handoff[0]
 
-    def note_call(self, context: object, event_id: str) -> None:
-        """Note the event that began a call."""
-        if (call_id := _call_id(context)) and event_id:
-            self._event_of_call[call_id] = event_id
-            if (span := get_current_span()) is not None:
-                self._event_of_span[span] = event_id
+    def note_call(self, event_id: str) -> None:
+        """Note the event that began the call whose span this is. Some kinds of tools have none without tracing."""
+        span = get_current_span()
+        if event_id and span is not None and isinstance(span.span_data, FunctionSpanData):
+            self._event_of_span[span] = event_id
 
-    def note_handoff(self, context: object, written: list[str]) -> None:
+    def note_resumed(self, call: ToolCall) -> None:
+        """Note a call that goes on after an interruption. The SDK opens a new span around it, and calls no hook."""
+        self._resumed.append(call)
+
+    def note_handoff(self, context: RunContextWrapper[Any], enclosing: str | None, written: list[str]) -> None:
         """Note the event of a handoff: what its agent does from now on happens inside it."""
         if written:
-            self._handoffs[self.enclosing(context)] = written[-1]
+            self._handoffs[enclosing, id(context.usage)] = (written[-1], context.usage)
+
+    def _event_of_resumed(self, span: Span[Any]) -> str | None:
+        """Return the event of the resumed call that a span is of. Of two calls of one tool, none is known."""
+        data = span.span_data
+        if not self._resumed or not isinstance(data, FunctionSpanData):
+            return None
+        calls = [call for call in self._resumed if call.tool == data.name and not call.is_settled]
+        return calls[0].event_id if len(calls) == 1 else None
 
 
-def _call_id(context: object) -> str:
-    call_id = getattr(context, "tool_call_id", None)
-    return call_id if isinstance(call_id, str) else ""
+def _outer(span: Span[Any]) -> Span[Any] | None:
+    """Return the span that was the current one where this began. Without tracing, spans do not name their parents."""
+    token: Token[Span[Any] | None] | None = getattr(span, "_prev_span_token", None)
+    return None if token is None or token.old_value is Token.MISSING else token.old_value

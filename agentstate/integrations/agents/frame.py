@@ -124,4 +124,11 @@ def _interrupt(hooks: RunEventHooks, result: RunResult | RunResultStreaming, ses
 
 def _open_call(call: ToolCall) -> dict[str, Any]:
     began = time.time() - (time.perf_counter() - call.started) if call.started is not None else None
-    return {"call_id": call.call_id, "tool": call.tool, "more": call.more, "began": began}
+    return {
+        "call_id": call.call_id,
+        "tool": call.tool,
+        "more": call.more,
+        "began": began,
+        "event_id": call.event_id,
+        "parent_id": call.parent_id,
+    }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import replace
 from functools import partial
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, ParamSpec, Self, TypeVar
 from agents import RunHooks
 from django.db import Error as DatabaseError
 
+from agentstate.enclosing import enclosing_event, found_by
 from agentstate.integrations.agents.event_tree import EventTree
 from agentstate.integrations.agents.guardrails import tripped_guardrail
 from agentstate.integrations.agents.responses import hosted_calls, model_name, response_payload
@@ -27,7 +28,6 @@ from agentstate.threads import in_database_thread
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from contextvars import Token
     from types import TracebackType
 
     from agents import Agent, AgentHookContext, ModelResponse, RunConfig, RunContextWrapper, Tool, TResponseInputItem
@@ -89,10 +89,11 @@ class RunEventHooks(RunHooks[Any]):
         self.tree = EventTree()
         self._run_config: RunConfig | None = None
         self._has_ended = False
-        self._token: Token[CurrentRun | None] | None = None
+        self._blocks = ExitStack()
 
     async def __aenter__(self) -> Self:
-        self._token = current_run.set(CurrentRun(self, asyncio.get_running_loop()))
+        self._blocks.enter_context(_as_current(CurrentRun(self, asyncio.get_running_loop())))
+        self._blocks.enter_context(found_by(self.recorder.run_id, self.tree.here))
         return self
 
     async def __aexit__(
@@ -102,7 +103,7 @@ class RunEventHooks(RunHooks[Any]):
         try:
             await self._write_end(error)
         finally:
-            self._leave()
+            self._blocks.close()
 
     def configured(self, run_config: RunConfig) -> RunConfig:
         """Return a copy that also reports the errors of tools here; the model is named from it."""
@@ -129,6 +130,7 @@ class RunEventHooks(RunHooks[Any]):
     def reopen(self, call: ToolCall) -> None:
         """Go on with a call that began before an interruption: of a nested agent that waited for an approval."""
         self._open.append(OpenCall(None, call.tool, call))
+        self.tree.note_resumed(call)
 
     # -- the SDK's callbacks
 
@@ -159,9 +161,8 @@ class RunEventHooks(RunHooks[Any]):
             self.usage.add(model, response)
             events = [("model.response", response_payload(agent, model, response)), *hosted_calls(agent, response)]
         if events:
-            with self.recorder.inside(self.tree.parent_of(context)):
+            with self.recorder.inside(self._parent_in(context)):
                 await self._write_events(events)
-            self.tree.note_requests(context, response)
         await self._also.on_llm_end(context, agent, response)
 
     async def on_tool_start(self, context: RunContextWrapper[Any], agent: Agent[Any], tool: Tool) -> None:
@@ -169,9 +170,9 @@ class RunEventHooks(RunHooks[Any]):
             # Open before the write, since a cancellation is raised after it.
             call = self.recorder.new_call(tool.name, getattr(context, "tool_call_id", None), {"agent": agent.name})
             self._open.append(OpenCall(context, tool.name, call))
-            with self.recorder.inside(self.tree.parent_of_call(context)):
+            with self.recorder.inside(self._parent_in(context)):
                 await self.write(self.recorder.write_invocation, call, getattr(context, "tool_arguments", None))
-            self.tree.note_call(context, call.event_id)
+            self.tree.note_call(call.event_id)
         await self._also.on_tool_start(context, agent, tool)
 
     async def on_tool_end(
@@ -188,12 +189,19 @@ class RunEventHooks(RunHooks[Any]):
 
     async def on_handoff(self, context: RunContextWrapper[Any], from_agent: Agent[Any], to_agent: Agent[Any]) -> None:
         handoff = {"from": from_agent.name, "to": to_agent.name}
-        with self.recorder.inside(self.tree.enclosing(context)):
-            written = await self._write_events([("agent.handoff", handoff)])
-        self.tree.note_handoff(context, written)
+        enclosing = self._enclosing()
+        written = await self._write_events([("agent.handoff", handoff)])
+        self.tree.note_handoff(context, enclosing, written)
         await self._also.on_handoff(context=context, from_agent=from_agent, to_agent=to_agent)
 
     # --
+
+    def _enclosing(self) -> str | None:
+        return enclosing_event(self.recorder.run_id)
+
+    def _parent_in(self, context: RunContextWrapper[Any]) -> str | None:
+        """Return the parent of what the agent of this context does."""
+        return self.tree.parent_of(context, self._enclosing())
 
     def _ended_call(self, context: object, tool: str, call_id: str | None) -> ToolCall | None:
         """Forget the call that has ended, and return it."""
@@ -251,12 +259,6 @@ class RunEventHooks(RunHooks[Any]):
             raise error
         self.stop()
 
-    def _leave(self) -> None:
-        if self._token is not None:
-            with suppress(ValueError):  # a generator may be closed in another context
-                current_run.reset(self._token)
-            self._token = None
-
 
 class CurrentRunHooks(RunHooks[Any]):
     """Hooks for nested agents: their tools and responses land in the run whose tool calls them.
@@ -293,6 +295,16 @@ class CurrentRunHooks(RunHooks[Any]):
 
     async def on_handoff(self, context: RunContextWrapper[Any], from_agent: Agent[Any], to_agent: Agent[Any]) -> None:
         await _current_hooks().on_handoff(context=context, from_agent=from_agent, to_agent=to_agent)
+
+
+@contextmanager
+def _as_current(run: CurrentRun) -> Iterator[None]:
+    token = current_run.set(run)
+    try:
+        yield
+    finally:
+        with suppress(ValueError):  # a generator may be closed in another context
+            current_run.reset(token)
 
 
 def _current_hooks() -> RunHooks[Any]:

@@ -151,6 +151,7 @@ def _reopen_calls(hooks: RunEventHooks, waiting: Mapping[str, Any]) -> None:
     """Go on with the calls of nested agents that had begun when the run stopped."""
     for each in waiting.get("open_calls", []):
         call = hooks.recorder.new_call(each["tool"], each["call_id"], each["more"])
+        call.event_id, call.parent_id = each.get("event_id", ""), each.get("parent_id")
         if each["began"] is not None:
             call.started = time.perf_counter() - (time.time() - each["began"])
         hooks.reopen(call)

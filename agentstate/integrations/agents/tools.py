@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import nullcontext
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -13,7 +12,6 @@ from agentstate.threads import in_database_thread
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from contextlib import AbstractContextManager
 
     from agentstate.state import Saved
 
@@ -30,8 +28,7 @@ def record_event(type: str, payload: object = None) -> str:  # noqa: A002
         OutsideRun: no recorded run encloses the call.
         RuntimeError: the code runs in an event loop; await :func:`arecord_event`.
     """
-    with _inside_call():
-        return _from_thread("record_event", partial(current().event, type, payload))
+    return _from_thread("record_event", partial(current().event, type, payload))
 
 
 def save_state(**documents: Any) -> Saved:
@@ -40,8 +37,7 @@ def save_state(**documents: Any) -> Saved:
     Raises:
         OutsideRun, RuntimeError: see :func:`record_event`.
     """
-    with _inside_call():
-        return _from_thread("save_state", partial(current().save, **documents))
+    return _from_thread("save_state", partial(current().save, **documents))
 
 
 async def arecord_event(type: str, payload: object = None) -> str:  # noqa: A002
@@ -50,8 +46,7 @@ async def arecord_event(type: str, payload: object = None) -> str:  # noqa: A002
     Raises:
         OutsideRun: no recorded run encloses the call.
     """
-    with _inside_call():
-        return await acurrent().event(type, payload)
+    return await acurrent().event(type, payload)
 
 
 async def asave_state(**documents: Any) -> Saved:
@@ -60,14 +55,7 @@ async def asave_state(**documents: Any) -> Saved:
     Raises:
         OutsideRun: no recorded run encloses the call.
     """
-    with _inside_call():
-        return await acurrent().save(**documents)
-
-
-def _inside_call() -> AbstractContextManager[None]:
-    """Make the call of the tool that this code is part of the parent of what the block writes."""
-    run = current_run.get()
-    return nullcontext() if run is None else run.hooks.recorder.inside(run.hooks.tree.here())
+    return await acurrent().save(**documents)
 
 
 def _from_thread(name: str, write: Callable[[], T]) -> T:

@@ -9,7 +9,7 @@ from agents import Agent, ModelResponse, Usage
 from agents.testing import ScriptedModel, assistant_message, function_call
 
 from agentstate import sessions
-from agentstate.models import AgentWorkflowRun
+from agentstate.models import AgentWorkflowRun, AgentWorkflowRunEvent
 from tests.factories import ProjectFactory
 from tests.recording.recorded import events_of
 
@@ -74,3 +74,14 @@ def calls_of(run_id: str) -> dict[str, tuple[str, str]]:
             settled[payload["call_id"]] = (payload["status"], payload["error"] or "")
     assert not open_, "invocations without a result"
     return settled
+
+
+def tree_of(run_id: str) -> list[str]:
+    """Return the events of a run with what each happened inside, but for the counts of tokens."""
+    names, lines = {}, []
+    for event in AgentWorkflowRunEvent.objects.filter(run=run_id).exclude(type="model.usage").order_by("created_at"):
+        payload = event.payload
+        label = payload.get("call_id") or payload.get("from") or payload.get("agent") or ""
+        names[event.pk] = f"{event.type} {label}".strip()
+        lines.append(names[event.pk] + (f" in {names[event.parent_id]}" if event.parent_id else ""))
+    return lines

@@ -14,12 +14,9 @@ from openai.types.responses import ResponseFunctionWebSearch
 from agentstate.integrations.agents import (
     CurrentRunHooks,
     RunEventHooks,
-    arecord_event,
-    record_event,
     run_workflow,
     run_workflow_sync,
 )
-from agentstate.models import AgentWorkflowRunEvent
 from agentstate.recording import arecord
 from tests.factories import ProjectFactory
 from tests.integrations.agents.scenes import (
@@ -30,6 +27,7 @@ from tests.integrations.agents.scenes import (
     payloads,
     run_of,
     says,
+    tree_of,
 )
 from tests.recording.recorded import events_of
 from tests.sql import second_connection
@@ -145,17 +143,6 @@ def test_a_call_that_the_provider_executes_is_an_invocation_and_a_result() -> No
     assert (result["status"], result["call_id"]) == ("ok", "ws_1")
 
 
-def tree_of(run_id: str) -> list[str]:
-    """Return the events of the agents with what each happened inside."""
-    events = AgentWorkflowRunEvent.objects.filter(run=run_id, type__regex="^(agent|model.response|tool)")
-    names, lines = {}, []
-    for event in events.order_by("created_at"):
-        payload = event.payload
-        names[event.pk] = f"{event.type} {payload.get('call_id') or payload.get('from') or payload['agent']}"
-        lines.append(names[event.pk] + (f" in {names[event.parent_id]}" if event.parent_id else ""))
-    return lines
-
-
 def test_handoffs_and_nested_agents_carry_their_names_and_their_usage_counts() -> None:
     seen = agent_of([call("read_page", "n1", number=3)], [says("Nested.")], tools=[read_page], name="Seen")
     unseen = agent_of([says("Quiet.")], name="Unseen")
@@ -244,26 +231,3 @@ def test_the_hooks_record_alone_around_a_run_of_the_sdk() -> None:
     run = newest_run()
     assert (run.workflow_id, run.status, run.usage["requests"]) == ("by hand", "succeeded", 2)
     assert calls_of(run.pk)["c1"][0] == "error"
-
-
-@pytest.mark.parametrize("tracing_disabled", [False, True], ids=["traced", "untraced"])
-def test_what_a_tool_records_happens_inside_its_call(tracing_disabled: bool) -> None:
-    @function_tool
-    def note(number: int) -> str:
-        return record_event(f"note.{number}")
-
-    @function_tool
-    async def anote(number: int) -> str:
-        return await arecord_event(f"note.{number}")
-
-    agent = agent_of(
-        [call("note", "c1", number=1), call("anote", "c2", number=2)], [says("Noted.")], tools=[note, anote]
-    )
-    config = RunConfig(tracing_disabled=tracing_disabled)
-    outcome = run_workflow_sync(agent, "Note.", run_config=config)
-    events = AgentWorkflowRunEvent.objects.filter(run=outcome.run_id)
-    invocations = {event.payload["call_id"]: event.pk for event in events.filter(type="tool.invocation")}
-    assert {event.type: event.parent_id for event in events.filter(type__startswith="note.")} == {
-        "note.1": invocations["c1"],
-        "note.2": invocations["c2"],
-    }
