@@ -113,3 +113,5 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.section("storms")
         for name, count in sorted(counts.items()):
             terminalreporter.write_line(f"{count:>7,} {name}")
+        injected = sum(count for name, count in counts.items() if name.startswith("faults: "))
+        terminalreporter.write_line(f"{injected:>7,} injected faults in all")
