@@ -27,6 +27,10 @@ class StepInProgress(Refused):
     """Another operator is taking a step, or took one meanwhile."""
 
 
+class FlagsLocked(StepInProgress):
+    """Another transaction kept a flag locked. Nothing was changed."""
+
+
 class NeedsPerson(Refused):
     """Some projects need a decision by the operator before the step.
 

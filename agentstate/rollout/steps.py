@@ -8,8 +8,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
-from django.db import OperationalError, connection
-from psycopg.errors import LockNotAvailable
+from django.db import connection
 
 from agentstate.actors import actor
 from agentstate.backfill.locks import release
@@ -17,11 +16,11 @@ from agentstate.backfill.poolers import refuse_transaction_pooling
 from agentstate.gates import GATES, LEGACY_WRITES
 from agentstate.isolation import read_committed
 from agentstate.lock_spaces import STEPS
-from agentstate.lock_timeout import LOCK_TIMEOUT
 from agentstate.models import Flag, FlagChange, RolloutStep
 from agentstate.rollout.errors import Interrupted, StepInProgress, UnsuitablePercent
 from agentstate.rollout.evidence import Evidence
 from agentstate.rollout.flag_history import FlagHistory
+from agentstate.rollout.flag_lock import lock_flags
 from agentstate.rollout.freeze import freeze, has_freeze_triggers, thaw, with_lock_timeout
 from agentstate.rollout.preconditions import refuse_unfit_database
 from agentstate.rollout.refusals import ConditionsNotMet, NoStage, NoSuchStep
@@ -38,7 +37,6 @@ if TYPE_CHECKING:
 
 # The advisory lock of steps. The passes use the first two keys of the namespace.
 _LOCK = (STEPS, 0)
-FLAGS_LOCK_TIMEOUT = "5s"
 
 CONTRACT = "AGENTSTATE_CONTRACT=1 manage.py migrate agentstate_contract"
 UNCONTRACT = f"{CONTRACT} zero"
@@ -255,7 +253,7 @@ def _take(
             was changed.
     """
     with read_committed():
-        _lock_flags()
+        lock_flags()
         if (
             FlagChange.objects.filter(flag__in=GATES, pk__gt=history.newest_id).exists()
             or RolloutState.read().position != position
@@ -279,26 +277,6 @@ def _take_down(
     if not has_freeze_triggers():
         return _take(step, position, target, history, completed=completed)
     return with_lock_timeout(lambda: _take(step, position, target, history, then=thaw, completed=completed))
-
-
-def _lock_flags() -> None:
-    """Keep others from changing the flags until the end of the transaction.
-
-    Raises:
-        StepInProgress: another transaction kept one locked.
-    """
-    with connection.cursor() as cursor:
-        cursor.execute(f"SET LOCAL lock_timeout = '{FLAGS_LOCK_TIMEOUT}'")
-        try:
-            list(Flag.objects.select_for_update(no_key=True).filter(name__in=GATES).order_by("pk"))
-        except OperationalError as error:
-            if not isinstance(error.__cause__, LockNotAvailable):
-                raise
-            raise StepInProgress(
-                f"Another transaction has kept a flag locked for {FLAGS_LOCK_TIMEOUT}. Nothing was changed. End that "
-                "transaction (pg_stat_activity, pg_locks), then run this again."
-            ) from error
-        cursor.execute(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'")  # for the freeze
 
 
 def _set_flags(target: Position) -> None:

@@ -12,7 +12,7 @@ from django.db import IntegrityError, connection
 from agentstate import gates
 from agentstate.actors import acting_as, process_owner
 from agentstate.models import Flag, FlagChange, RolloutStep
-from agentstate.rollout import steps
+from agentstate.rollout import flag_lock, steps
 from agentstate.rollout.errors import Interrupted, StepInProgress
 from agentstate.rollout.freeze import is_frozen
 from agentstate.rollout.refusals import ConditionsNotMet, NoStage, NoSuchStep
@@ -304,7 +304,7 @@ def test_a_flag_changed_between_the_check_and_the_step_refuses_the_step(
 
 @pytest.mark.usefixtures("impatient")
 def test_a_flag_that_somebody_keeps_locked_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(steps, "FLAGS_LOCK_TIMEOUT", "50ms")
+    monkeypatch.setattr(flag_lock, "TIMEOUT", "50ms")
     stand_at("legacy")
     with second_connection() as other:
         other.execute("""BEGIN; UPDATE "AgentStateFlag" SET note = note WHERE name = 'agentkit_reads'""")

@@ -6,10 +6,11 @@ from copy import copy
 from typing import TYPE_CHECKING, Any
 
 from django import forms
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.contrib.admin.utils import flatten_fieldsets
 from django.core.exceptions import ValidationError
 from django.core.validators import ProhibitNullCharactersValidator
+from django.http import HttpResponseRedirect
 from django.template.loader import render_to_string
 from django.utils.text import get_text_list
 
@@ -19,7 +20,10 @@ from agentstate.admin.shared.base import BaseAdmin
 from agentstate.admin.shared.paging import KeysetPages
 from agentstate.admin.shared.reasons import ReasonField
 from agentstate.gates import GATES
+from agentstate.isolation import read_committed
 from agentstate.models import Flag, FlagChange, Project
+from agentstate.rollout.errors import FlagsLocked
+from agentstate.rollout.flag_lock import lock_flags
 from agentstate.state.columns import legacy_columns_are_there
 
 if TYPE_CHECKING:
@@ -33,6 +37,7 @@ else:
     FlagModelForm = forms.ModelForm
 
 RECENT = 10
+NAMED = 3  # changes that a refusal names
 SHARE, PROJECTS = "unknown", "projects"
 # What a flag is on for. The values beside these two are Django's for a boolean.
 CHOICES = (
@@ -74,8 +79,12 @@ class LinesField(forms.CharField):
 
 
 class FlagForm(FlagModelForm):
-    """A flag's settings. A change of a gate that refuses saves or skips a stage is saved only if it is confirmed."""
+    """A flag's settings. A change of a gate that refuses saves or skips a stage is saved only if it is confirmed.
 
+    ``seen`` is the newest change that the page was shown with. Later ones are named before anything is saved.
+    """
+
+    seen = forms.CharField(required=False, widget=forms.HiddenInput)
     confirmed = forms.BooleanField(
         required=False, label="Save it all the same", widget=forms.HiddenInput, help_text="What is above will happen."
     )
@@ -88,6 +97,7 @@ class FlagForm(FlagModelForm):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self._newest = getattr(self.instance, "newest_change", 0)  # see FlagAdmin.get_object
         if "everyone" in self.fields:
             widget = WhoWidget()
             widget.inputs = {SHARE: self["percent"], PROJECTS: self["project_ids"]}
@@ -95,6 +105,8 @@ class FlagForm(FlagModelForm):
                 label="On for", choices=CHOICES, widget=widget, coerce={"true": True, "false": False}.get
             )
             self.initial["everyone"] = _choice_of(self.instance)
+        if "seen" in self.fields:
+            self.initial["seen"] = self._newest
 
     class Meta:
         help_texts = {
@@ -120,6 +132,11 @@ class FlagForm(FlagModelForm):
         cleaned = super().clean()
         if self.data.get(self.add_prefix("everyone")) == PROJECTS:
             self.cleaned_data["percent"] = None
+        if "seen" in self.fields and (later := self._changes_since_shown()):
+            # The next attempt is about the present settings, and a tick was given for other consequences.
+            self.data = data = self.data.copy()  # type: ignore[attr-defined]
+            data[self.add_prefix("seen")], data[self.add_prefix("confirmed")] = str(self._newest), ""
+            raise ValidationError([*later, "Nothing was saved. Save again to set what is entered below."])
         settings = {name: self.cleaned_data.get(name) for name in ("everyone", "percent", "project_ids")}
         if self.errors or not settings.keys() <= self.fields.keys():
             return cleaned
@@ -131,6 +148,17 @@ class FlagForm(FlagModelForm):
             if not self.cleaned_data.get("confirmed"):
                 raise ValidationError([*consequences, "Nothing was saved. To save it all the same, tick the box."])
         return cleaned
+
+    def _changes_since_shown(self) -> list[str]:
+        """Name the newest changes of this flag and of the gates that the page was not shown with."""
+        seen = self.cleaned_data.get("seen", "")
+        newer = FlagChange.objects.filter(
+            flag__in=[*GATES, self.instance.name], pk__gt=int(seen) if seen.isdecimal() else 0
+        )
+        return [
+            f"{change.changed_by} changed {change.flag} after this page was shown: {change.summary}."
+            for change in newer.order_by("-pk")[:NAMED]
+        ]
 
 
 def _choice_of(flag: Flag) -> str:
@@ -160,10 +188,11 @@ class FlagAdmin(BaseAdmin):
                 "fields": ("authenticated", "staff", "superusers", "groups", "users"),
             },
         )
+        changes = self.has_change_permission(request, obj)
         return [
-            (None, {"fields": ("confirmed", "name", *self._who(request, obj))}),
+            (None, {"fields": (*(("seen", "confirmed") if changes else ()), "name", *self._who(request, obj))}),
             *([people] if gate is None or gate.is_for_users else []),
-            ("Note", {"fields": ("note", *(("reason",) if self.has_change_permission(request, obj) else ()))}),
+            ("Note", {"fields": ("note", *(("reason",) if changes else ()))}),
         ]
 
     def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
@@ -181,7 +210,7 @@ class FlagAdmin(BaseAdmin):
             [
                 str(form.fields[name].label or name)
                 for name in form.changed_data
-                if name not in ("confirmed", "reason")
+                if name not in ("seen", "confirmed", "reason")
             ],
             "and",
         )
@@ -206,8 +235,23 @@ class FlagAdmin(BaseAdmin):
             "has_columns": legacy_columns_are_there(),
             **(extra_context or {}),
         }
-        with acting_as(request.user.get_username()):
+        if request.method != "POST" or not self.has_change_permission(request):
             return super().changeform_view(request, object_id, form_url, context)
+        try:
+            with acting_as(request.user.get_username()), read_committed():
+                lock_flags()  # what the form is held against stays so until it is saved
+                return super().changeform_view(request, object_id, form_url, context)
+        except FlagsLocked as error:
+            self.message_user(request, str(error), messages.ERROR)
+            return HttpResponseRedirect(request.path)
+
+    def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
+        # In this order: a change in between counts as one that the page was not shown with.
+        newest = FlagChange.objects.order_by("-pk").values_list("pk", flat=True).first()
+        flag = super().get_object(request, object_id, from_field)
+        if flag is not None:
+            flag.newest_change = newest or 0
+        return flag
 
     def _latest_changes(self, object_id: str | None) -> QuerySet[FlagChange]:
         """Return the newest changes, lazily."""

@@ -43,7 +43,9 @@ def text_of(response: Any) -> str:
 
 
 def save(client: Client, flag: Flag, **fields: Any) -> Any:
-    return client.post(page(flag), NOTHING | fields)
+    """Submit the form of the flag as it is now, with these settings."""
+    seen = FlagChange.objects.latest("pk").pk
+    return client.post(page(flag), NOTHING | {"seen": seen} | fields)
 
 
 @pytest.fixture
