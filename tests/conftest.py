@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import gc
 import threading
 from collections import Counter
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 import pytest_django
@@ -16,6 +18,9 @@ from hypothesis import settings as hypothesis
 from agentstate.state.read_counts import DISPATCH_UID
 from agentstate.state.shadowing import readings_made
 from project.database import EMBEDDED
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
 
 BROWSER = Path(__file__).parent / "browser"
 
@@ -88,6 +93,21 @@ def no_counts_beside_a_test_s_transaction(request: pytest.FixtureRequest, monkey
 def no_remembered_flags() -> None:
     """Forget the flags of the test before, which this process remembers for a second."""
     caches["flags"].clear()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Keep the modules and the tests, which stay until the end, out of every garbage collection.
+
+    They are half a million objects, and each full collection would visit them all.
+    """
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.collect()
+        gc.freeze()
+        gc.enable()
 
 
 @pytest.hookimpl(trylast=True)
