@@ -45,7 +45,7 @@ _TRANSCRIPT = f"""(
 # A project may have the former id of another one, whose session has kept the id made of it.
 _ID = """CASE
         WHEN session.id IS NOT NULL THEN session.id
-        WHEN EXISTS (SELECT FROM "AgentSession" taken WHERE taken.id = 'legacy_' || p.id)
+        WHEN EXISTS (SELECT FROM "AgentSession" taken WHERE taken.id = 'legacy_' || p.id OFFSET 0)
         THEN 'legacy_' || p.id || '_' || md5(p."createdAt"::text)
         ELSE 'legacy_' || p.id
     END"""

@@ -17,8 +17,9 @@ from agentstate.state.standing import STANDING
 # restoring.py keeps and restores under new clock values.
 CONTENT_IS_KEPT = f"""{NO_COLUMNS} OR EXISTS (
         SELECT FROM "AgentWorkflowRun" run
-        WHERE run.project_id = p.id AND run.snapshot_at = {CLOCK} AND run.result -> 'state' = {COLUMNS_AS_STATE})"""
-_IS_TAKEN = f"""EXISTS (SELECT FROM "AgentWorkflowRun" run WHERE run.id = {run_id("p.id", CLOCK)})
+        WHERE run.project_id = p.id AND run.snapshot_at = {CLOCK} AND run.result -> 'state' = {COLUMNS_AS_STATE}
+        OFFSET 0)"""
+_IS_TAKEN = f"""EXISTS (SELECT FROM "AgentWorkflowRun" run WHERE run.id = {run_id("p.id", CLOCK)} OFFSET 0)
         OR EXISTS (SELECT FROM {state_at(CLOCK)} past WHERE past.at = {CLOCK} AND past.state <> {COLUMNS_AS_STATE})"""
 
 _AHEAD = f"""

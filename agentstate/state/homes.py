@@ -119,7 +119,7 @@ def free_clock(start: str, run: Callable[[str], str]) -> str:
             SELECT {start}
             UNION ALL
             SELECT at + interval '1 microsecond' FROM candidate
-            WHERE EXISTS (SELECT FROM "AgentWorkflowRun" run WHERE run.id = {run("candidate.at")})
+            WHERE EXISTS (SELECT FROM "AgentWorkflowRun" run WHERE run.id = {run("candidate.at")} OFFSET 0)
         )
         SELECT max(at) FROM candidate
     )"""

@@ -59,7 +59,7 @@ _RESTORED = f"""
     ), keeping AS MATERIALIZED (
         SELECT *,
             EXISTS (SELECT FROM "AgentWorkflowRun" run WHERE run.project_id = target.project_id
-                    AND run.snapshot_at = clock AND run.result -> 'state' = legacy) AS is_kept,
+                    AND run.snapshot_at = clock AND run.result -> 'state' = legacy OFFSET 0) AS is_kept,
             {clock_to_keep("target.project_id", "clock", "newest_at")} AS kept_at
         FROM target WHERE usable
     ), restored AS MATERIALIZED (

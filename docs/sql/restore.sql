@@ -82,7 +82,7 @@ WITH target AS MATERIALIZED (
 ), keeping AS MATERIALIZED (
     SELECT *,
     EXISTS (SELECT FROM "AgentWorkflowRun" run WHERE run.project_id = target.project_id
-        AND run.snapshot_at = clock AND run.result -> 'state' = legacy) AS is_kept,
+        AND run.snapshot_at = clock AND run.result -> 'state' = legacy OFFSET 0) AS is_kept,
     (
         WITH RECURSIVE candidate (at) AS (
             SELECT CASE WHEN newest_at IS NULL OR clock > newest_at THEN clock ELSE greatest(clock_timestamp(), CASE
@@ -91,7 +91,7 @@ WITH target AS MATERIALIZED (
             UNION ALL
             SELECT at + interval '1 microsecond' FROM candidate
             WHERE EXISTS (SELECT FROM "AgentWorkflowRun" run WHERE run.id = 'legacy_' || target.project_id || '_' ||
-                round(extract(epoch FROM candidate.at) * 1000000))
+                round(extract(epoch FROM candidate.at) * 1000000) OFFSET 0)
         )
         SELECT max(at) FROM candidate
     ) AS kept_at
@@ -106,7 +106,7 @@ WITH target AS MATERIALIZED (
             UNION ALL
             SELECT at + interval '1 microsecond' FROM candidate
             WHERE EXISTS (SELECT FROM "AgentWorkflowRun" run WHERE run.id = 'restore_' || keeping.project_id || '_' ||
-                round(extract(epoch FROM candidate.at) * 1000000))
+                round(extract(epoch FROM candidate.at) * 1000000) OFFSET 0)
         )
         SELECT max(at) FROM candidate
     ) AS restored_at FROM keeping

@@ -44,7 +44,7 @@ WITH ahead AS MATERIALIZED (
                     document))
         END AS legacy, content.is_kept,
         CASE WHEN NOT content.is_kept THEN EXISTS (SELECT FROM "AgentWorkflowRun" run WHERE run.id = 'legacy_' || p.id
-            || '_' || round(extract(epoch FROM p."stateUpdatedAt") * 1000000))
+            || '_' || round(extract(epoch FROM p."stateUpdatedAt") * 1000000) OFFSET 0)
             OR EXISTS (SELECT FROM (
                     SELECT coalesce(changed.run_id, anchor.id) AS run_id,
                     (anchor.result -> 'state') - coalesce(changed.keys, '{}') || coalesce(changed.documents, '{}')
@@ -117,7 +117,8 @@ WITH ahead AS MATERIALIZED (
                         FROM (VALUES ('rfpNorm', p."rfpNormJson"), ('facts', p."factsJson"), ('coverage',
                             p."coverageJson"), ('conflictLog', p."conflictLogJson"), ('eligibility',
                             p."eligibilityJson")) documents (key, document))
-            END) AS is_kept OFFSET 0) content
+                END
+                OFFSET 0) AS is_kept OFFSET 0) content
         WHERE p.id = ANY (%(projects)s) AND (
             CASE
                 WHEN newest.snapshot_at IS NULL THEN CASE WHEN num_nonnulls(p."rfpNormJson", p."factsJson",

@@ -106,7 +106,7 @@ WITH columns AS MATERIALIZED (
             UNION ALL
             SELECT at + interval '1 microsecond' FROM candidate
             WHERE EXISTS (SELECT FROM "AgentWorkflowRun" run WHERE run.id = 'legacy_' || judged.project_id || '_' ||
-                round(extract(epoch FROM candidate.at) * 1000000))
+                round(extract(epoch FROM candidate.at) * 1000000) OFFSET 0)
         )
         SELECT max(at) FROM candidate
     ) AS at FROM (

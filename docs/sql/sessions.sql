@@ -3,7 +3,7 @@ INSERT INTO "AgentSession" AS session
 (id, project_id, transcript_json, metadata, created_at, updated_at)
 SELECT CASE
     WHEN session.id IS NOT NULL THEN session.id
-    WHEN EXISTS (SELECT FROM "AgentSession" taken WHERE taken.id = 'legacy_' || p.id)
+    WHEN EXISTS (SELECT FROM "AgentSession" taken WHERE taken.id = 'legacy_' || p.id OFFSET 0)
     THEN 'legacy_' || p.id || '_' || md5(p."createdAt"::text)
     ELSE 'legacy_' || p.id
 END, p.id, (

@@ -180,7 +180,7 @@ merged AS (
             UNION ALL
             SELECT at + interval '1 microsecond' FROM candidate
             WHERE EXISTS (SELECT FROM "AgentWorkflowRun" run WHERE run.id = 'merge_' || kept.project_id || '_' ||
-                round(extract(epoch FROM candidate.at) * 1000000))
+                round(extract(epoch FROM candidate.at) * 1000000) OFFSET 0)
         )
         SELECT max(at) FROM candidate
     ) AS merged_at FROM (
@@ -196,7 +196,7 @@ merged AS (
                 UNION ALL
                 SELECT at + interval '1 microsecond' FROM candidate
                 WHERE EXISTS (SELECT FROM "AgentWorkflowRun" run WHERE run.id = 'legacy_' || homes.project_id || '_' ||
-                    round(extract(epoch FROM candidate.at) * 1000000))
+                    round(extract(epoch FROM candidate.at) * 1000000) OFFSET 0)
             )
             SELECT max(at) FROM candidate
         ) AS kept_at
