@@ -25,17 +25,20 @@ TAKES = {
     "streams": ("rounds",),
     "api": ("repeats", "rounds"),
     "peers": ("repeats", "rounds"),
-    "growth": ("sizes", "present"),
+    "partitions": ("events", "repeats", "rounds"),
+    "growth": ("sizes", "present", "resume"),
 }
-# Takes hours at its default sizes, so it runs only when it is named.
-LONG = "growth"
+# Take hours, or a hundred gigabytes, at their default sizes, so they run only when they are named.
+LONG = {"partitions", "growth"}
 # The dependency group of that name.
 PEERS = ("langgraph", "pghistory", "simple_history")
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("benchmarks", nargs="*", metavar="NAME", help=f"{', '.join(TAKES)} (default: all but growth).")
+    parser.add_argument(
+        "benchmarks", nargs="*", metavar="NAME", help=f"{', '.join(TAKES)} (default: all but partitions and growth)."
+    )
     parser.add_argument("--count", type=int, default=100_000, help="Sample projects of the passes (default: 100000).")
     parser.add_argument("--rounds", type=int, default=3, help="Rounds, of which the median counts (default: 3).")
     parser.add_argument("--slice", type=int, default=1_000, help="Projects of the ORM loop (default: 1000).")
@@ -53,13 +56,19 @@ def _arguments() -> argparse.Namespace:
         "--large-projects", type=int, default=1_000_000, help="Projects of their long list (default: 1000000)."
     )
     parser.add_argument(
-        "--sizes", type=int, nargs="+", default=[10_000, 100_000, 1_000_000], help="Projects of growth, each size."
+        "--events", type=int, default=50_000_000, help="Events of each table of partitions (default: 50000000)."
+    )
+    parser.add_argument(
+        "--sizes", type=int, nargs="*", default=[10_000, 100_000, 1_000_000], help="Projects of growth, each size."
     )
     parser.add_argument(
         "--present",
         type=int,
         default=1_000_000,
         help="Projects, each of 10 runs with 5 events, beside which growth measures the runtime (default: 1000000).",
+    )
+    parser.add_argument(
+        "--resume", action="store_true", help="Keep the figures of an earlier run of growth; measure what they lack."
     )
     arguments = parser.parse_args()
     arguments.few_repeats = arguments.repeats // 50
@@ -70,7 +79,7 @@ def _arguments() -> argparse.Namespace:
 
 def main() -> None:
     arguments = _arguments()
-    chosen = [name for name in TAKES if name in (arguments.benchmarks or TAKES.keys() - {LONG})]
+    chosen = [name for name in TAKES if name in (arguments.benchmarks or TAKES.keys() - LONG)]
     if "peers" in chosen and not all(find_spec(name) for name in PEERS):
         chosen.remove("peers")
         sys.stdout.write("The peers are not measured: install the dependency group peers, see docs/speed.md.\n")

@@ -14,8 +14,9 @@ if TYPE_CHECKING:
 @contextmanager
 def benchmark_database() -> Iterator[None]:
     """Work in a new, migrated database, and drop it at the end."""
+    name = connection.settings_dict["NAME"]
     connection.creation.create_test_db(verbosity=0, autoclobber=True, serialize=False)
     try:
         yield
     finally:
-        connection.creation.destroy_test_db(connection.settings_dict["NAME"], verbosity=0)
+        connection.creation.destroy_test_db(name, verbosity=0)

@@ -6,7 +6,7 @@ import json
 import resource
 import statistics
 from collections import defaultdict
-from pathlib import Path
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any, TextIO
 
 import psycopg
@@ -24,21 +24,37 @@ from agentstate.samples import make_projects
 from benchmarks.backfill import execute, forward, server, timed
 from benchmarks.databases import benchmark_database
 from benchmarks.pages import opened
-from benchmarks.plots import draw
+from benchmarks.plots import PASSES, RESULTS, draw
 from benchmarks.runtime import PROJECTS, loads, recordings, saves
 from benchmarks.runtime import timed as timed_work
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
 SEED, VIEWS, REPEATS, ROUNDS = 2025, 15, 300, 7
 RUNS_EACH, EVENTS_EACH = 10, 5
-RESULTS = Path(__file__).parent / "results"
+FIGURES = RESULTS / "growth.json"
 LISTS = {"list of runs": "agentworkflowrun", "list of projects": "project"}
+LAST = "reverse"
 WORKS = ("load by hand", "load, AgentKit home", "save by hand", "save, both homes", "event by hand", "event")
 
-# Snapshots that no pass has brought into the columns.
-MOVE_AHEAD = """UPDATE "AgentWorkflowRun" SET snapshot_at = snapshot_at + interval '1 second'"""
+# A run of each project that saved a new score into the AgentKit home alone, and its event.
+SAVE_EACH = """
+    WITH saves AS (
+        INSERT INTO "AgentWorkflowRun" (id, workflow_id, project_id, status, result, started_at, completed_at,
+                                        snapshot_at, legacy_at)
+        SELECT 'save-' || id, 'draft', project_id, 'succeeded',
+            jsonb_set(result, '{state,coverage}', '{"score": 0.5}'), moment, moment, moment, legacy_at
+        FROM "AgentWorkflowRun", LATERAL (SELECT snapshot_at + interval '1 s' AS moment) past
+        WHERE snapshot_at IS NOT NULL
+        RETURNING id, snapshot_at
+    )
+    INSERT INTO "AgentWorkflowRunEvent" (id, run_id, type, payload, created_at)
+    SELECT id, id, 'state.changed', '{"coverage": {"score": 0.5}}', snapshot_at FROM saves"""
+BYTES_A_ROW = """
+    SELECT relname, (pg_total_relation_size(oid) / reltuples)::int FROM pg_class
+    WHERE relname IN ('Project', 'AgentWorkflowRun', 'AgentWorkflowRunEvent') AND relkind = 'r'
+    ORDER BY relname"""
 PRESENT = (
     """
     INSERT INTO "Project" (id, "userId", name, "coverageJson")
@@ -61,53 +77,80 @@ PRESENT = (
 )
 
 
-def run(sizes: Sequence[int], present: int, out: TextIO) -> None:
+def run(sizes: Sequence[int], present: int, resume: bool, out: TextIO) -> None:
     """Measure in new databases, keep the figures in ``benchmarks/results/``, and draw them for docs/speed.md.
+
+    Each figure is kept as soon as it is there. A size that was interrupted is measured again by a run that resumes.
 
     Args:
         sizes: how many projects the passes and lists are measured with, each in a database of its own.
         present: with how many projects, each with 10 runs of 5 events, the runtime is measured beside an empty
             database; 0 leaves it out.
+        resume: whether to keep the figures of an earlier run and measure only what they lack.
         out: where the figures go.
     """
-    figures: dict[str, Any] = {"server": server(), "sizes": []}
+    figures: dict[str, Any] = json.loads(FIGURES.read_text()) if resume and FIGURES.exists() else {"sizes": []}
+    figures["server"] = server()
     for size in sorted(sizes):
-        figures["sizes"].append(_at_size(size, out))
-    if present:
+        if any(each["projects"] == size and LAST in each for each in figures["sizes"]):
+            continue
+        others = [each for each in figures["sizes"] if each["projects"] != size]
+        for measured in _at_size(size):
+            figures["sizes"] = sorted([*others, {"projects": size, **measured}], key=itemgetter("projects"))
+            _keep(figures)
+        _report(size, measured, out)
+    if present and figures.get("runtime", {}).get("projects") != present:
         figures["runtime"] = _runtime(present, out)
-    RESULTS.mkdir(exist_ok=True)
-    (RESULTS / "growth.json").write_text(json.dumps(figures, indent=2) + "\n")
+        _keep(figures)
     draw()
 
 
-def _at_size(size: int, out: TextIO) -> dict[str, float]:
+def _keep(figures: dict[str, Any]) -> None:
+    RESULTS.mkdir(exist_ok=True)
+    FIGURES.write_text(json.dumps(figures, indent=2) + "\n")
+
+
+def _at_size(size: int) -> Iterator[dict[str, Any]]:
+    """Yield the seconds of what was measured so far, the bytes of a row of each table, and Python's memory."""
+    figures: dict[str, Any] = {}
+
+    def keep(**seconds: float) -> dict[str, Any]:
+        figures.update({name: round(value, 4) for name, value in seconds.items()})
+        figures["memory_mb"] = round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1)
+        return figures
+
     with benchmark_database():
-        seconds = {"seeding": timed(lambda: make_projects(size, SEED))}
+        yield keep(seeding=timed(lambda: make_projects(size, SEED)))
         execute('VACUUM ANALYZE "Project"')
-        seconds["forward"] = timed(forward)
+        yield keep(forward=timed(forward))
         execute("VACUUM ANALYZE")
-        seconds["verification"] = timed(verify)
-        execute(MOVE_AHEAD)
-        execute("VACUUM ANALYZE")
-        seconds["reverse"] = timed(lambda: run_pass(PassOptions(Direction.REVERSE, sessions=False)))
-        execute("VACUUM ANALYZE")
+        figures["bytes_a_row"] = _bytes_a_row()
+        yield keep(verification=timed(verify))
         client = Client(SERVER_NAME="localhost")
         client.force_login(get_user_model().objects.create_superuser("benchmark"))
         pages = {name: reverse(f"admin:agentstate_{model}_changelist") for name, model in LISTS.items()}
-        seconds |= opened(client, pages, VIEWS)
-    figures = {"projects": size, **{name: round(value, 4) for name, value in seconds.items()}}
-    figures["memory_mb"] = round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1)
-    passes = ", ".join(
-        f"{name} {seconds[name] / size * 1e6:.0f} µs" for name in ("forward", "reverse", "verification")
-    )
-    lists = ", ".join(f"{name} {seconds[name] * 1000:.0f} ms" for name in LISTS)
-    share = seconds["verification"] / seconds["forward"]
+        yield keep(**opened(client, pages, VIEWS))
+        execute(SAVE_EACH)
+        execute("VACUUM ANALYZE")
+        yield keep(**{LAST: timed(lambda: run_pass(PassOptions(Direction.REVERSE, sessions=False)))})
+
+
+def _report(size: int, figures: dict[str, Any], out: TextIO) -> None:
+    passes = ", ".join(f"{name} {figures[name] / size * 1e6:.0f} µs" for name in PASSES)
+    lists = ", ".join(f"{name} {figures[name] * 1000:.0f} ms" for name in LISTS)
+    share = figures["verification"] / figures["forward"]
     out.write(
         f"{size:,} projects: each {passes}; verification ÷ forward {share:.2f}; {lists}; "
-        f"Python {figures['memory_mb']:.0f} MB at most\n"
+        f"Python {figures['memory_mb']:.0f} MB at most; bytes a row {figures['bytes_a_row']}\n"
     )
     out.flush()
-    return figures
+
+
+def _bytes_a_row() -> dict[str, int]:
+    """Return how many bytes a row of each table takes, with its indexes and what is stored out of line."""
+    with connection.cursor() as cursor:
+        cursor.execute(BYTES_A_ROW)
+        return dict(cursor.fetchall())
 
 
 def _runtime(present: int, out: TextIO) -> dict[str, Any]:
@@ -123,12 +166,15 @@ def _runtime(present: int, out: TextIO) -> dict[str, Any]:
             for statement in PRESENT:
                 cursor.execute(statement, numbers)
         execute("VACUUM ANALYZE")
+        stored = _bytes_a_row()
         full = _medians(projects)
     out.writelines(
         f"{name:<24} {empty[name]:>8.3f} ms {full[name]:>8.3f} ms {full[name] / empty[name]:>8.2f}\n" for name in WORKS
     )
+    out.write(f"bytes a row {stored}\n")
+    out.flush()
     counts = {"runs": present * RUNS_EACH, "events": present * RUNS_EACH * EVENTS_EACH}
-    return {"projects": present, **counts, "empty_ms": empty, "full_ms": full}
+    return {"projects": present, **counts, "bytes_a_row": stored, "empty_ms": empty, "full_ms": full}
 
 
 def _medians(projects: list[str]) -> dict[str, float]:

@@ -30,9 +30,10 @@ def _growth(figures: dict[str, Any], file: Path) -> None:
     from matplotlib import pyplot
 
     figure, axes = pyplot.subplots(figsize=(7, 4))
-    sizes = [each["projects"] for each in figures["sizes"]]
     for name in PASSES:
-        axes.plot(sizes, [each[name] / each["projects"] * 1e6 for each in figures["sizes"]], marker="o", label=name)
+        measured = [each for each in figures["sizes"] if name in each]
+        sizes = [each["projects"] for each in measured]
+        axes.plot(sizes, [each[name] / each["projects"] * 1e6 for each in measured], marker="o", label=name)
     axes.set(xscale="log", xlabel="projects", ylabel="µs a project")
     axes.set_ylim(bottom=0)
     axes.legend()
