@@ -171,20 +171,25 @@ def _compare_homes(cursor: CursorWrapper, parameters: dict[str, Any], found: Ver
     """Count standings and, where the clocks say in sync, compare the whole state; its keys only where that differs."""
     found.has_columns = legacy_columns_are_there()
     differing = ", ".join(
-        f'count(*) FILTER (WHERE CASE WHEN unequal THEN "{key.column}" IS DISTINCT FROM '
-        f"result -> 'state' -> '{key.name}' ELSE false END)"
-        for key in STATE_KEYS
+        f'CASE WHEN unequal THEN "{key.column}" IS DISTINCT FROM '
+        f"result -> 'state' -> '{key.name}' ELSE false END AS differs_{place}"
+        for place, key in enumerate(STATE_KEYS)
     )
+    counts = ", ".join(f"count(*) FILTER (WHERE differs_{place})" for place in range(len(STATE_KEYS)))
+    # The documents stay below the fences, since what is grouped is sorted.
     cursor.execute(
         f"""
         SELECT standing, count(*), count(*) FILTER (WHERE is_given_up),
-            coalesce(array_agg(id) FILTER (WHERE unequal), '{{}}'), {differing}
+            coalesce(array_agg(id) FILTER (WHERE unequal), '{{}}'), {counts}
         FROM (
-            SELECT p.id, {COLUMNS}, newest.result, {STANDING} AS standing, {_UNEQUAL} AS unequal,
-                {_STATE_IS_GIVEN_UP} AS is_given_up
-            FROM {PROJECTS} p {NEWEST} WHERE {SELECTED}
+            SELECT id, standing, is_given_up, unequal, {differing} FROM (
+                SELECT p.id, {COLUMNS}, newest.result, {STANDING} AS standing, {_UNEQUAL} AS unequal,
+                    {_STATE_IS_GIVEN_UP} AS is_given_up
+                FROM {PROJECTS} p {NEWEST} WHERE {SELECTED}
+                OFFSET 0
+            ) compared
             OFFSET 0
-        ) compared
+        ) judged
         GROUP BY standing
         """,
         parameters,

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, fields
 from agentstate.state.homes import free_clock, microseconds, next_clock
 from agentstate.state.keys import STATE_KEYS
 
-_KEYS = ", ".join(f"('{key.name}', {ordinal})" for ordinal, key in enumerate(STATE_KEYS))
+_KEYS = ", ".join(f"CASE WHEN state ? '{key.name}' THEN '{key.name}' END" for key in STATE_KEYS)
 
 
 @dataclass(frozen=True)
@@ -81,10 +81,8 @@ def snapshot_events(state: str) -> str:
         ) list
         CROSS JOIN LATERAL (SELECT CASE WHEN scored THEN 2 ELSE 1 END AS before_conflicts) start
         CROSS JOIN LATERAL (
-            SELECT 1 AS ordinal, 'snapshot.legacy' AS type, jsonb_build_object('keys', (
-                SELECT coalesce(jsonb_agg(name ORDER BY position), '[]') FROM (VALUES {_KEYS}) key (name, position)
-                WHERE state ? name
-            )) AS payload
+            SELECT 1 AS ordinal, 'snapshot.legacy' AS type,
+                jsonb_build_object('keys', array_remove(ARRAY[{_KEYS}], NULL)) AS payload
             UNION ALL
             SELECT 2, 'coverage.delta', jsonb_build_object('from', NULL, 'to', coverage -> 'score') WHERE scored
             UNION ALL

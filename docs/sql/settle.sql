@@ -240,11 +240,11 @@ kept AS (
         ) list
         CROSS JOIN LATERAL (SELECT CASE WHEN scored THEN 2 ELSE 1 END AS before_conflicts) start
         CROSS JOIN LATERAL (
-            SELECT 1 AS ordinal, 'snapshot.legacy' AS type, jsonb_build_object('keys', (
-                    SELECT coalesce(jsonb_agg(name ORDER BY position), '[]') FROM (VALUES ('rfpNorm', 0), ('facts', 1),
-                        ('coverage', 2), ('conflictLog', 3), ('eligibility', 4)) key (name, position)
-                    WHERE state ? name
-            )) AS payload
+            SELECT 1 AS ordinal, 'snapshot.legacy' AS type,
+            jsonb_build_object('keys', array_remove(ARRAY[CASE WHEN state ? 'rfpNorm' THEN 'rfpNorm' END, CASE WHEN
+                state ? 'facts' THEN 'facts' END, CASE WHEN state ? 'coverage' THEN 'coverage' END, CASE WHEN state ?
+                'conflictLog' THEN 'conflictLog' END, CASE WHEN state ? 'eligibility' THEN 'eligibility' END], NULL))
+                AS payload
             UNION ALL
             SELECT 2, 'coverage.delta', jsonb_build_object('from', NULL, 'to', coverage -> 'score') WHERE scored
             UNION ALL
