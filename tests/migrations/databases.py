@@ -166,16 +166,16 @@ class Result:
 def new_database(template: str = "template0") -> Iterator[Database]:
     """Create a database with a unique name, and drop it at the end."""
     name = f"agentstate_{uuid.uuid4().hex[:12]}"
-    _on_server(sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), sql.Identifier(template)))
+    create = sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), sql.Identifier(template))
+    with Database("postgres").connect() as connection:
+        # By copying files, which takes half the time, and which version 14 does unasked.
+        strategy = sql.SQL(" STRATEGY file_copy" if connection.info.server_version >= 15_00_00 else "")
+        connection.execute(create + strategy)
     try:
         yield Database(name)
     finally:
-        _on_server(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
-
-
-def _on_server(statement: sql.Composed) -> None:
-    with Database("postgres").connect() as connection:
-        connection.execute(statement)
+        with Database("postgres").connect() as connection:
+            connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
 
 
 def server() -> dict[str, str]:
