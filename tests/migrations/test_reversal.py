@@ -103,20 +103,38 @@ def test_zero_keeps_a_legacy_table_that_we_made(empty: Database) -> None:
     assert empty.content(columns) == content
 
 
-@pytest.mark.parametrize(
-    "damage",
-    [
-        'ALTER TABLE "Project" DROP COLUMN "stateUpdatedAt"',
-        'DROP TRIGGER zz_agentstate_state_clock ON "Project"',
-        "DROP FUNCTION agentstate_state_clock, agentstate_clock_without_columns CASCADE",
-        'ALTER TABLE "AgentWorkflowRun" DROP CONSTRAINT "AgentWorkflowRun_project_id_fkey"',
-        "DROP FUNCTION agentstate_keep_flag_changes, agentstate_lock_flag CASCADE",
-        'DROP TABLE "AgentStateFlag_users"',
-        'ALTER TABLE "AgentStateLeftAside" DROP COLUMN decisions',
-        *(f'DROP TABLE "{table}" CASCADE' for table in sorted(OUR_TABLES)),
-        f"""DROP TABLE {", ".join(f'"{table}"' for table in sorted(OUR_TABLES))} CASCADE""",
-    ],
-)
+def drop(*tables: str) -> str:
+    return "; ".join(f'DROP TABLE "{table}" CASCADE' for table in tables)
+
+
+# What another tool dropped at once. No part refers to another one beside it: each is missing where all that it refers
+# to, and all that refers to it, is left.
+DAMAGE = [
+    drop("AgentWorkflowRun", "AgentStateFlag", "AgentStatePass", "AgentStateApiToken"),
+    drop("AgentWorkflowRunEvent", "AgentStateFlag_users", "AgentStatePassRange", "AgentStateVerification"),
+    drop("AgentSession", "AgentStateFlag_groups", "AgentStateUnequalProject", "AgentStateReadCount"),
+    drop("AgentSessionEntry", "AgentStateFlagChange", "AgentStateReadDifference", "AgentStateRolloutStep"),
+    drop("AgentAttachment", "AgentDocument", "AgentIncomingFile", "AgentStateLeftAside", "AgentStateStepRequest"),
+    """
+    ALTER TABLE "Project" DROP COLUMN "stateUpdatedAt";
+    ALTER TABLE "AgentStateLeftAside" DROP COLUMN decisions;
+    DROP FUNCTION agentstate_keep_flag_changes, agentstate_lock_flag CASCADE
+    """,
+    """
+    DROP TRIGGER zz_agentstate_state_clock ON "Project";
+    ALTER TABLE "AgentWorkflowRun" DROP CONSTRAINT "AgentWorkflowRun_project_id_fkey";
+    DROP TABLE "AgentStateFlag_users"
+    """,
+    "DROP FUNCTION agentstate_state_clock, agentstate_clock_without_columns CASCADE",
+    drop(*sorted(OUR_TABLES)),
+]
+
+
+def test_each_table_is_dropped_beside_others() -> None:
+    assert drop(*sorted(OUR_TABLES)).split("; ") == sorted("; ".join(DAMAGE[:5]).split("; "))
+
+
+@pytest.mark.parametrize("damage", DAMAGE, ids=range(len(DAMAGE)))
 def test_zero_works_where_another_tool_dropped_parts(adopted: Database, damage: str) -> None:
     adopted.execute(damage)
 
