@@ -63,8 +63,13 @@ def set_columns(state: str) -> str:
 
 
 def documents_differ(state: str) -> str:
-    """Return the condition that columns of row ``p`` are not the documents of a state."""
-    return " OR ".join(f"p.\"{key.column}\" IS DISTINCT FROM {state} -> '{key.name}'" for key in STATE_KEYS)
+    """Return the condition that columns of row ``p`` are not the documents of a state.
+
+    Equal bytes are compared faster than equal values, and are the usual case.
+    """
+    differ = " OR ".join(f"p.\"{key.column}\" IS DISTINCT FROM {state} -> '{key.name}'" for key in STATE_KEYS)
+    documents = ", ".join(f"{state} -> '{key.name}'" for key in STATE_KEYS)
+    return f"CASE WHEN record_image_eq(ROW({COLUMNS}), ROW({documents})) THEN false ELSE {differ} END"
 
 
 # -- clocks (docs/architecture.md, "The two clocks")

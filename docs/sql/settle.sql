@@ -35,9 +35,12 @@ LEFT JOIN LATERAL (
                     p."coverageJson", p."conflictLogJson", p."eligibilityJson") = 0 AND newest.result -> 'state' <>
                     '{}')))
             WHEN 'in_sync' THEN %(prefer)s::text IS NOT NULL AND (
-                SELECT p."rfpNormJson" IS DISTINCT FROM state -> 'rfpNorm' OR p."factsJson" IS DISTINCT FROM state ->
-                    'facts' OR p."coverageJson" IS DISTINCT FROM state -> 'coverage' OR p."conflictLogJson" IS DISTINCT
-                    FROM state -> 'conflictLog' OR p."eligibilityJson" IS DISTINCT FROM state -> 'eligibility' OR
+                SELECT CASE WHEN record_image_eq(ROW(p."rfpNormJson", p."factsJson", p."coverageJson",
+                    p."conflictLogJson", p."eligibilityJson"), ROW(state -> 'rfpNorm', state -> 'facts', state ->
+                    'coverage', state -> 'conflictLog', state -> 'eligibility')) THEN false ELSE p."rfpNormJson" IS
+                    DISTINCT FROM state -> 'rfpNorm' OR p."factsJson" IS DISTINCT FROM state -> 'facts' OR
+                    p."coverageJson" IS DISTINCT FROM state -> 'coverage' OR p."conflictLogJson" IS DISTINCT FROM state
+                    -> 'conflictLog' OR p."eligibilityJson" IS DISTINCT FROM state -> 'eligibility' END OR
                     num_nonnulls(p."rfpNormJson", p."factsJson", p."coverageJson", p."conflictLogJson",
                     p."eligibilityJson") <> (SELECT count(*) FROM jsonb_object_keys(state))
                 FROM (SELECT newest.result -> 'state' AS state OFFSET 0) snapshot)
@@ -146,9 +149,12 @@ WITH standings AS MATERIALIZED (
                     p."coverageJson", p."conflictLogJson", p."eligibilityJson") = 0 AND newest.result -> 'state' <>
                     '{}')))
             WHEN 'in_sync' THEN %(prefer)s::text IS NOT NULL AND (
-                SELECT p."rfpNormJson" IS DISTINCT FROM state -> 'rfpNorm' OR p."factsJson" IS DISTINCT FROM state ->
-                    'facts' OR p."coverageJson" IS DISTINCT FROM state -> 'coverage' OR p."conflictLogJson" IS DISTINCT
-                    FROM state -> 'conflictLog' OR p."eligibilityJson" IS DISTINCT FROM state -> 'eligibility' OR
+                SELECT CASE WHEN record_image_eq(ROW(p."rfpNormJson", p."factsJson", p."coverageJson",
+                    p."conflictLogJson", p."eligibilityJson"), ROW(state -> 'rfpNorm', state -> 'facts', state ->
+                    'coverage', state -> 'conflictLog', state -> 'eligibility')) THEN false ELSE p."rfpNormJson" IS
+                    DISTINCT FROM state -> 'rfpNorm' OR p."factsJson" IS DISTINCT FROM state -> 'facts' OR
+                    p."coverageJson" IS DISTINCT FROM state -> 'coverage' OR p."conflictLogJson" IS DISTINCT FROM state
+                    -> 'conflictLog' OR p."eligibilityJson" IS DISTINCT FROM state -> 'eligibility' END OR
                     num_nonnulls(p."rfpNormJson", p."factsJson", p."coverageJson", p."conflictLogJson",
                     p."eligibilityJson") <> (SELECT count(*) FROM jsonb_object_keys(state))
                 FROM (SELECT newest.result -> 'state' AS state OFFSET 0) snapshot)
