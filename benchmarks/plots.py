@@ -10,7 +10,8 @@ from typing import Any
 RESULTS = Path(__file__).parent / "results"
 PLOTS = Path(__file__).parent.parent / "docs" / "plots"
 PASSES = ("forward", "reverse", "verification")
-WHAT = ("save", "load", "at")
+WHAT = {"save": "save", "load": "load", "at": "load as it was", "add": "add to a session", "last": "its last items"}
+WIDTH = 0.16
 
 
 def draw() -> None:
@@ -46,14 +47,18 @@ def _peers(figures: dict[str, Any], file: Path) -> None:
     from matplotlib import pyplot
 
     figure, axes = pyplot.subplots(figsize=(7, 4))
-    peers = list(dict.fromkeys(name.rpartition(" ")[0] for name in figures["milliseconds"]))
-    width = 0.8 / len(peers)
-    for place, peer in enumerate(peers):
-        times = [figures["milliseconds"].get(f"{peer} {what}", 0) for what in WHAT]
-        axes.bar([number + place * width for number in range(len(WHAT))], times, width, label=peer)
-    axes.set_xticks([number + 0.4 - width / 2 for number in range(len(WHAT))], ["save", "load", "load as it was"])
-    axes.set(ylabel="ms")
+    times = {tuple(name.rsplit(" ", 1)): milliseconds for name, milliseconds in figures["milliseconds"].items()}
+    peers = list(dict.fromkeys(peer for peer, _ in times))
+    for number, peer in enumerate(peers):
+        bars = []
+        for group, what in enumerate(WHAT):
+            beside = [each for each in peers if (each, what) in times]
+            if peer in beside:
+                bars.append((group + beside.index(peer) * WIDTH, times[peer, what]))
+        axes.bar(*zip(*bars, strict=True), WIDTH, label=peer, color=f"C{number}")
+    axes.set_xticks([group + 2 * WIDTH for group in range(len(WHAT))], WHAT.values())
     axes.legend()
+    axes.set(ylabel="ms")
     file.parent.mkdir(exist_ok=True)
     figure.savefig(file, metadata={"Date": None}, bbox_inches="tight")
     pyplot.close(figure)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 import time
 from collections import defaultdict
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from importlib.util import find_spec
 from random import Random
 from typing import TYPE_CHECKING, Any, TextIO
@@ -40,16 +40,20 @@ def run(repeats: int, rounds: int, out: TextIO) -> None:
         out.write(f"The sessions were not measured: {', '.join(missing)} missing. Run make install in a checkout.\n")
         return
     with benchmark_database():
-        async_to_sync(_run)(repeats, rounds, out)
+        median, wal = async_to_sync(measure)(repeats, rounds)
+    _report(median, wal, out)
 
 
-async def _run(repeats: int, rounds: int, out: TextIO) -> None:
+async def measure(
+    repeats: int, rounds: int, lengths: Sequence[int] = LENGTHS
+) -> tuple[dict[tuple[str, str, int], float], dict[tuple[str, int], float]]:
+    """Return the median seconds of each session's work by its length, and the bytes of WAL of an add."""
     engine = _engine()
     seconds: dict[tuple[str, str, int], list[float]] = defaultdict(list)
     try:
         sessions = {
-            **{(OURS, length): await _ours(length) for length in LENGTHS},
-            **{(THEIRS, length): await _theirs(engine, length) for length in LENGTHS},
+            **{(OURS, length): await _ours(length) for length in lengths},
+            **{(THEIRS, length): await _theirs(engine, length) for length in lengths},
         }
         await in_database_thread(_execute, "ANALYZE")
         for _ in range(rounds):
@@ -64,7 +68,7 @@ async def _run(repeats: int, rounds: int, out: TextIO) -> None:
         wal = {key: await _wal_of_an_add(session) for key, session in sessions.items()}
     finally:
         await engine.dispose()
-    _report({key: statistics.median(times) for key, times in seconds.items()}, wal, out)
+    return {key: statistics.median(times) for key, times in seconds.items()}, wal
 
 
 def _engine() -> Any:

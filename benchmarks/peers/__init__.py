@@ -9,7 +9,7 @@ from benchmarks.plots import RESULTS, draw
 
 
 def run(repeats: int, rounds: int, out: TextIO) -> None:
-    """Measure saving a state, loading it, and loading it as it was; see :mod:`benchmarks.peers.measuring`."""
+    """Measure states and sessions, as :mod:`benchmarks.peers.measuring` says."""
     from benchmarks.peers import measuring  # this module is an app's, which is imported before models can be
 
     medians = measuring.run(repeats, rounds, out)

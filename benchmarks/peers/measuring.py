@@ -9,6 +9,7 @@ from collections import defaultdict
 from itertools import count
 from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
 
+from asgiref.sync import async_to_sync
 from django.db import connection
 from django.utils import timezone
 from langgraph.checkpoint.base import empty_checkpoint
@@ -24,11 +25,14 @@ from agentstate.samples import make_projects
 from agentstate.state.keys import STATE_KEYS
 from benchmarks.databases import benchmark_database
 from benchmarks.peers.models import SimpleState, TrackedState
+from benchmarks.sessions import OURS, measure
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 SEED, PROJECTS = 2025, 50
+# A turn is much slower for sessions than for states.
+ITEMS, SESSION_SHARE = 1_000, 1 / 10
 ONE_HOME = "ours, one home"
 NAMES = tuple(key.attribute for key in STATE_KEYS)
 
@@ -50,7 +54,7 @@ class Work(NamedTuple):
 
 
 def run(repeats: int, rounds: int, out: TextIO) -> dict[str, float]:
-    """Measure on the same states, in turns, and return the medians in milliseconds by ``whose what``."""
+    """Measure on the same states and sessions, in turns; return the medians in milliseconds by ``whose what``."""
     with benchmark_database():
         Flag.objects.filter(name__in=["agentkit_writes", "agentkit_reads"]).update(everyone=True)
         make_projects(PROJECTS, SEED)
@@ -71,6 +75,8 @@ def run(repeats: int, rounds: int, out: TextIO) -> dict[str, float]:
             for _ in range(rounds):
                 for work in works:
                     seconds[f"{work.whose} {work.what}"].append(_timed(work, len(projects), repeats))
+        sessions, _ = async_to_sync(measure)(max(1, int(repeats * SESSION_SHARE)), rounds, [ITEMS])
+        seconds |= {f"{name} {what}": [median] for (name, what, _), median in sessions.items() if what != "all"}
         medians = {name: statistics.median(times) * 1000 for name, times in seconds.items()}
         _report(medians, out)
         return medians
@@ -174,9 +180,14 @@ def _timed(work: Work, projects: int, repeats: int) -> float:
 
 def _report(medians: dict[str, float], out: TextIO) -> None:
     """Print the times, and how long ours take in times of them: a save of ours in one home, as the peers have one."""
-    kinds = {"save": f"{ONE_HOME} save", "load": "ours load", "at": "ours at"}
+    _table(medians, {"save": f"{ONE_HOME} save", "load": "ours load", "at": "ours at"}, out)
+    _table(medians, {what: f"{OURS} {what}" for what in ("add", "last")}, out)
+
+
+def _table(medians: dict[str, float], kinds: dict[str, str], out: TextIO) -> None:
     out.write(f"{'':<18}" + "".join(f"{what:>12}{'ours ÷':>9}" for what in kinds) + "\n")
-    for whose in dict.fromkeys(name.rpartition(" ")[0] for name in medians):
+    names = (name.rpartition(" ") for name in medians)
+    for whose in dict.fromkeys(whose for whose, _, what in names if what in kinds):
         times = [(medians.get(f"{whose} {what}"), medians[ours]) for what, ours in kinds.items()]
         cells = (f"{theirs:>9.2f} ms{ours / theirs:>9.2f}" if theirs else " " * 21 for theirs, ours in times)
         out.write(f"{whose:<18}{''.join(cells)}".rstrip() + "\n")
