@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from agentstate.backfill import Counts
 from tests import scenes
+from tests.examples import when_quick
 from tests.factories import COLUMNS, KEYS, ProjectFactory, RunFactory
 
 pytestmark = pytest.mark.django_db
@@ -101,6 +102,7 @@ def lose_all_columns() -> None:
 
 
 @pytest.mark.django_db(transaction=True)
+@when_quick(8)
 @given(projects=st.lists(rows, min_size=1, max_size=12))
 @example(projects=[NASTY, (None,) * 6, ("null",) * 6, ("1e400",) * 6])
 def test_any_json_survives_forward_loss_and_reverse(projects: list[tuple[str | None, ...]]) -> None:

@@ -13,6 +13,7 @@ from agentstate.backfill import Counts
 from agentstate.backfill.verification import verify
 from tests import scenes
 from tests.backfill import rules
+from tests.examples import when_quick
 from tests.factories import KEYS, ProjectFactory, write_columns
 
 PROJECTS = tuple(f"project-{number}" for number in range(6))
@@ -241,6 +242,7 @@ def without_size(counts: Counts) -> Counts:
 
 
 @pytest.mark.django_db(transaction=True)
+@when_quick(10)
 @given(steps=st.lists(st.one_of(each_its_own, passes), min_size=1, max_size=14))
 def test_passes_follow_the_rules(steps) -> None:
     scenes.forget_everything()

@@ -17,6 +17,7 @@ from agentstate.models.runs import ClockTimestamp
 from agentstate.retention import PruneOptions, load_archive, prune
 from agentstate.rollout.bypassing_writes import count_bypassing_writes
 from tests import scenes
+from tests.examples import when_quick
 from tests.factories import ProjectFactory, write_columns
 from tests.management.commands import call
 from tests.sql import count, dump, scalar, second_connection, sql
@@ -78,9 +79,10 @@ def begin_dual_writing_now() -> None:
     sql('UPDATE "AgentStateFlagChange" SET changed_at = clock_timestamp()')
 
 
+@when_quick(12)
 @given(acts=st.lists(ACTS, min_size=6, max_size=16), late=st.integers(0, 3), options=OPTIONS, dual=MOSTLY_NOT)
 def test_no_moment_since_the_cutoff_changes(acts: list[str], late: int, options: dict[str, Any], dual: bool) -> None:
-    sql(f'TRUNCATE "{RUNS}", "Project" CASCADE')
+    scenes.forget_everything()
     project, runs, times = ProjectFactory(documents={"facts": '"first"'}).id, list[str](), list[Any]()
     scenes.forward(project, sessions=False)
     for number, what in enumerate(acts):

@@ -38,6 +38,7 @@ from agentstate.rollout.stages import RolloutState, Stage
 from agentstate.rollout.steps import advance, retreat
 from agentstate.state.keys import STATE_KEYS
 from tests import scenes
+from tests.examples import when_quick
 from tests.factories import COLUMNS, ProjectFactory
 from tests.rollout.ladder import stand_at
 
@@ -215,6 +216,7 @@ def quick_toggles() -> Iterator[None]:
 
 
 @pytest.mark.django_db(transaction=True)
+@when_quick(8)
 @given(start=starts, happening=st.lists(happenings, min_size=1, max_size=10))
 @example(start="agentkit_only", happening=[Save("quiet 1", "facts")])
 @example(start="agentkit_only", happening=[Save("quiet 1", "facts"), ForeignWrite("quiet 1", "coverage")])
