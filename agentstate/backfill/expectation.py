@@ -6,7 +6,7 @@ import os
 import time
 from contextlib import suppress
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Self
 
 from django.db import DatabaseError, connection
 
@@ -29,6 +29,24 @@ TABLES = ("Project", "AgentWorkflowRun", "AgentWorkflowRunEvent", "AgentSession"
 TELLING = 1000
 
 
+class Made(Protocol):
+    """What a pass has done so far, as its outcome or its entry in the ledger counts it."""
+
+    written: int
+    merged: int
+    runs: int
+    events: int
+    sessions: int
+
+
+class Compared(NamedTuple):
+    """A figure of an expectation, and what became of it."""
+
+    name: str
+    expected: int
+    happened: int
+
+
 @dataclass
 class Expectation:
     """What a pass will probably write.
@@ -39,7 +57,8 @@ class Expectation:
         bytes: of the documents as stored, which PostgreSQL knows.
         disk: the bytes that the tables and their indexes will probably grow by.
         free: the bytes that are free where the server keeps its data; None where this process cannot see that.
-        seconds: the shortest and the longest probable time, without the time that it waits for others.
+        seconds: the shortest and the longest probable time, without the time that it waits for others. Of a shared
+            pass the work of all its workers.
         used: the bytes of the tables and their indexes before.
         grown, took: by how many bytes they grew, and the seconds that it worked; None until the end.
     """
@@ -60,9 +79,44 @@ class Expectation:
     def is_nothing(self) -> bool:
         return not (self.projects or self.sessions)
 
+    @classmethod
+    def recorded(cls, expected: Any) -> Self | None:
+        """Return the expectation as an entry of the ledger has it; None where it has none, or one of another shape."""
+        try:
+            low, high = expected["seconds"]
+            numbers = {name: expected[name] for name in (*_COUNTS, *_UNKNOWN, "took")}
+        except (KeyError, TypeError, ValueError):
+            return None
+        counts = [numbers[name] for name in (*_COUNTS, *_UNKNOWN) if name in _COUNTS or numbers[name] is not None]
+        times = (low, high, 0 if numbers["took"] is None else numbers["took"])
+        is_sound = all(type(each) is int for each in counts) and all(map(_is_time, times))
+        return cls(seconds=(low, high), **numbers) if is_sound else None
+
     def as_json(self) -> dict[str, Any]:
         """Return it as the ledger keeps it."""
         return asdict(self) | {"seconds": [round(each, 1) for each in self.seconds]}
+
+    def hold_against(self, seconds: float) -> None:
+        """Note by how much the tables have grown, and how long the pass worked."""
+        self.grown, self.took = disk_used() - self.used, seconds
+
+    def compared(self, made: Made) -> list[Compared]:
+        """Return what was expected of a pass and what it made."""
+        return [
+            Compared("projects", self.projects, made.written + made.merged),
+            Compared("runs", self.runs, made.runs),
+            Compared("events", self.events, made.events),
+            Compared("sessions", self.sessions, made.sessions),
+        ]
+
+
+_COUNTS = ("projects", "runs", "events", "sessions", "bytes", "disk", "used")
+_UNKNOWN = ("free", "grown")  # may be
+_LONGEST = 1e10  # seconds
+
+
+def _is_time(seconds: Any) -> bool:
+    return type(seconds) in (int, float) and 0 <= seconds < _LONGEST
 
 
 def expect(options: PassOptions, planned: list[tuple[Step, list[Batch]]]) -> Expectation:
@@ -105,6 +159,7 @@ def _seconds(options: PassOptions, projects: int) -> tuple[float, float] | None:
     former = BackfillPass.objects.filter(
         direction=options.direction,
         outcome=BackfillPass.Outcome.FINISHED,
+        ranges=None,
         options__workers=options.workers,
         options__sessions=options.sessions,
         written__gte=TELLING,

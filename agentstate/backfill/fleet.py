@@ -10,19 +10,21 @@ import os
 import socket
 import threading
 from contextlib import contextmanager, suppress
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from django.db import DatabaseError, connection
-from django.db.models import F, Q
+from django.db.models import F, Q, Sum
 
 from agentstate.actors import actor
 from agentstate.backfill import ledger
 from agentstate.backfill.counts import Counts
 from agentstate.backfill.errors import BackfillError, refuse_foreign_changes
+from agentstate.backfill.expectation import Expectation
 from agentstate.backfill.locks import release
 from agentstate.backfill.options import PassOptions, Selection
 from agentstate.backfill.outcome import Outcome
-from agentstate.backfill.pass_runner import all_steps, refresh_statistics, run_steps
+from agentstate.backfill.pass_runner import all_steps, expect_all, refresh_statistics, run_steps
 from agentstate.backfill.transactions import pass_transaction
 from agentstate.lock_spaces import PASSES, RANGES
 from agentstate.models.passes import BackfillPass, Direction, PassRange, is_alive
@@ -44,13 +46,14 @@ class RangeOfNoPass(BackfillError):
 
 
 def begin(options: PassOptions, size: int) -> BackfillPass:
-    """Record a pass with its ranges, each of so many projects. None is queued yet.
+    """Record a pass with what it expects and its ranges, each of so many projects. None is queued yet.
 
     Raises:
         RowsHidden: row-level security hides rows from this role; nothing was done.
     """
     refuse_foreign_changes()
     refuse_hidden_rows()
+    expected = expect_all(options, size)
     with pass_transaction() as cursor:
         BackfillPass.objects.mark_lost()
         entry = BackfillPass.objects.create(
@@ -59,6 +62,7 @@ def begin(options: PassOptions, size: int) -> BackfillPass:
             requested_by=actor(),
             started_at=ClockTimestamp(),
             seen_at=ClockTimestamp(),
+            expected=expected.as_json(),
         )
         cursor.execute(_CUT, [size])
         ends: list[str] = [end for (end,) in cursor.fetchall()]
@@ -247,7 +251,16 @@ def _end_if_done(entry_id: int, *, canceled: bool = False) -> None:
     running = BackfillPass.objects.filter(Q(pk=entry_id) & Q(outcome=BackfillPass.Outcome.RUNNING))
     if ended and running.update(outcome=how, held="", ended_at=ClockTimestamp()):
         entry = BackfillPass.objects.get(pk=entry_id)
+        _hold_against_expectation(entry)
         if not canceled:
             options = PassOptions(Direction(entry.direction), prefer=entry.options["prefer"])
             ledger.close_entries(options.direction, all_steps(options))
             refresh_statistics(Counts(runs=entry.runs, sessions=entry.sessions))
+
+
+def _hold_against_expectation(entry: BackfillPass) -> None:
+    """Write what happened beside what the pass expected; as its time the work of all workers."""
+    if expected := Expectation.recorded(entry.expected):
+        worked = entry.ranges.aggregate(total=Sum(F("ended_at") - F("started_at")))["total"] or timedelta()
+        expected.hold_against(max(0.0, worked.total_seconds() - entry.throttled_seconds))
+        BackfillPass.objects.filter(pk=entry.pk).update(expected=expected.as_json())

@@ -17,13 +17,13 @@ from agentstate.backfill.batches import Moved, Mover
 from agentstate.backfill.chats import MakeSessions
 from agentstate.backfill.counts import Counts, Failure
 from agentstate.backfill.errors import ColumnsDropped, refuse_foreign_changes, refuse_unknown
-from agentstate.backfill.expectation import Expectation, disk_used, expect
+from agentstate.backfill.expectation import Expectation, expect
 from agentstate.backfill.forward import AdoptOrphans, TakeIn
 from agentstate.backfill.options import SELECTED, PassOptions
 from agentstate.backfill.others import refuse_hidden_replicas
 from agentstate.backfill.outcome import Outcome
 from agentstate.backfill.pace import Control, Estimate, Throttle, Uncontrolled
-from agentstate.backfill.planning import plan
+from agentstate.backfill.planning import RANGE, plan
 from agentstate.backfill.restore import Restore, without_earlier_state
 from agentstate.backfill.reverse import FillColumns
 from agentstate.backfill.settle import Settle
@@ -109,9 +109,26 @@ def _announcing(announce: Callable[[Expectation], None], entry: ledger.LedgerEnt
 def _hold_against(outcome: Outcome, entry: ledger.LedgerEntry) -> None:
     """Write what happened beside what the pass expected."""
     if expected := outcome.expected:
-        expected.grown = disk_used() - expected.used
-        expected.took = outcome.seconds - outcome.throttled
+        expected.hold_against(outcome.seconds - outcome.throttled)
         entry.expect(expected.as_json())
+
+
+def expect_all(options: PassOptions, size: int) -> Expectation:
+    """Return what a pass would write that is planned in ranges of so many projects. Changes nothing."""
+    return _expect(options, _planned(options, size))
+
+
+Planned = list[tuple[list[Step], list[list[Batch]]]]
+
+
+def _planned(options: PassOptions, size: int = RANGE) -> Planned:
+    """Plan each stage that can be planned before the first batch."""
+    # Collisions with orphaned runs show only once the others have moved.
+    return [(steps, [] if isinstance(steps[0], AdoptOrphans) else plan(steps, size)) for steps in _stages(options)]
+
+
+def _expect(options: PassOptions, planned: Planned) -> Expectation:
+    return expect(options, [each for steps, batches in planned for each in zip(steps, batches, strict=False)])
 
 
 def run_steps(options: PassOptions, outcome: Outcome, stop: threading.Event, entry: ledger.LedgerEntry) -> None:
@@ -170,14 +187,9 @@ class _Pass:
     ) -> None:
         """Run the steps one after the other, reporting to the ledger after each batch."""
         throttle = Throttle(control, self._stop, self._hold)
-        # Collisions with orphaned runs show only once the others have moved.
-        stages = [
-            (steps, [] if isinstance(steps[0], AdoptOrphans) else plan(steps)) for steps in _stages(self.options)
-        ]
+        stages = _planned(self.options)
         if announce:
-            self.outcome.expected = expect(
-                self.options, [each for steps, planned in stages for each in zip(steps, planned, strict=False)]
-            )
+            self.outcome.expected = _expect(self.options, stages)
             announce(self.outcome.expected)
         for steps, planned in stages:
             # No candidate, so no collision.

@@ -72,13 +72,16 @@ class Waiting:
             self._ranges.append(batch)
 
 
-def plan(steps: Sequence[Step]) -> list[list[Batch]]:
+def plan(steps: Sequence[Step], size: int = RANGE) -> list[list[Batch]]:
     """Find the candidates of steps that share a source, and cut each step's into ranges, in one query.
 
     Only boundaries come to Python, one for some hundred candidates. A project is a candidate of the first step whose
     condition it meets. The pass ends with the last id of the plan: rows that arrive behind it wait for the next pass.
+
+    Args:
+        size: how many candidates a range has.
     """
-    batches = _plan_range(steps, None, None)
+    batches = _plan_range(steps, None, None, size)
     limit = steps[0].options.selection.limit
     return batches if limit is None else [_within(limit, each) for each in batches]
 
@@ -93,13 +96,13 @@ def _within(limit: int, batches: list[Batch]) -> list[Batch]:
     return kept
 
 
-def _plan_range(steps: Sequence[Step], after: str | None, upto: str | None) -> list[list[Batch]]:
+def _plan_range(steps: Sequence[Step], after: str | None, upto: str | None, size: int) -> list[list[Batch]]:
     """Plan for the ids above ``after`` up to and including ``upto``.
 
     A row whose content the conditions cannot read gets a batch of its own, which will fail and leave it aside.
     """
     try:
-        return _plan(steps, after, upto)
+        return _plan(steps, after, upto, size)
     except DatabaseError as error:
         if not concerns_rows(error):
             raise
@@ -108,7 +111,7 @@ def _plan_range(steps: Sequence[Step], after: str | None, upto: str | None) -> l
             return [[Batch(after, last, 1)], *([] for _ in steps[1:])]
         if not count:
             raise
-        lower, upper = _plan_range(steps, after, middle), _plan_range(steps, middle, last)
+        lower, upper = _plan_range(steps, after, middle, size), _plan_range(steps, middle, last, size)
         return [first + second for first, second in zip(lower, upper, strict=True)]
 
 
@@ -130,7 +133,7 @@ def _halve(options: PassOptions, after: str | None, upto: str | None) -> tuple[s
 _IN_RANGE = "(%(after)s::text IS NULL OR p.id > %(after)s) AND (%(upto)s::text IS NULL OR p.id <= %(upto)s)"
 
 
-def _plan(steps: Sequence[Step], after: str | None, upto: str | None) -> list[list[Batch]]:
+def _plan(steps: Sequence[Step], after: str | None, upto: str | None, size: int) -> list[list[Batch]]:
     options, source = steps[0].options, steps[0].source
     conditions = " ".join(f"WHEN {step.condition} THEN {place}" for place, step in enumerate(steps))
     with pass_transaction(TUNE) as cursor:
@@ -152,7 +155,7 @@ def _plan(steps: Sequence[Step], after: str | None, upto: str | None) -> list[li
                 "after": after,
                 "upto": upto,
                 "limit": options.selection.limit,
-                "range": min(options.batch_size, RANGE),
+                "range": min(options.batch_size, size),
             },
         )
         batches: list[list[Batch]] = [[] for _ in steps]

@@ -87,7 +87,7 @@ class BackfillCommand(OperatorCommand):
 
             outcome = run_pass(options, progress=show, stop=stop, announce=announce)
             if outcome.expected and not outcome.expected.is_nothing:
-                report.say(afterwards(outcome.expected, outcome))
+                report.say(afterwards(outcome.expected, outcome.counts))
         if output == "json":
             self.stdout.write(json.dumps(as_json(options, outcome)))
         else:

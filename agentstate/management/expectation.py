@@ -8,33 +8,28 @@ from agentstate.management.progress import in_range
 from agentstate.management.text import counted
 
 if TYPE_CHECKING:
-    from agentstate.backfill import Counts, Outcome
-    from agentstate.backfill.expectation import Expectation
+    from agentstate.backfill.expectation import Expectation, Made
+
+# The time of a shared pass.
+WORK = " of work, which its workers share"
 
 
-def before(expected: Expectation) -> str:
+def before(expected: Expectation, *, is_shared: bool = False) -> str:
     """Return the line that a pass says before it begins."""
     rows = f"{counted(expected.runs, 'run')}, {counted(expected.events, 'event')}, "
     free = "unknown" if expected.free is None else _bytes(expected.free)
     return (
         f"Expects {counted(expected.projects, 'project')}, about {rows}{counted(expected.sessions, 'session')} from "
         f"{_bytes(expected.bytes)}; disk: about {_bytes(expected.disk)} needed, {free} free; time: "
-        f"{in_range(expected.seconds)}."
+        f"{in_range(expected.seconds)}{WORK if is_shared else ''}."
     )
 
 
-def afterwards(expected: Expectation, outcome: Outcome) -> str:
+def afterwards(expected: Expectation, made: Made, *, is_shared: bool = False) -> str:
     """Return the line that holds the outcome against what was expected."""
-    counts: Counts = outcome.counts
-    pairs = [
-        ("projects", counts.written + counts.merged, expected.projects),
-        ("runs", counts.runs, expected.runs),
-        ("events", counts.events, expected.events),
-        ("sessions", counts.sessions, expected.sessions),
-    ]
-    parts = [f"{name} {happened:,} of {number:,}" for name, happened, number in pairs]
+    parts = [f"{name} {happened:,} of {number:,}" for name, number, happened in expected.compared(made)]
     disk = f"disk {_bytes(expected.grown or 0)} of {_bytes(expected.disk)}"
-    took = f"{outcome.seconds - outcome.throttled:.0f} s of {in_range(expected.seconds)}"
+    took = f"{expected.took or 0:.0f} s of {in_range(expected.seconds)}{WORK if is_shared else ''}"
     return f"Outcome of what was expected: {', '.join(parts)}; {disk}; time {took}."
 
 

@@ -10,6 +10,7 @@ from django.core.cache import cache
 from django.urls import reverse as url_of
 from django.utils import timezone
 
+from agentstate.backfill.expectation import Expectation
 from agentstate.models import BackfillPass, FlagChange, LeftAside, ReadCount, RolloutStep
 from tests import scenes
 from tests.admin.viewers import superuser
@@ -124,6 +125,23 @@ def test_settings_of_any_shape_are_shown(settings: Any, gate: str) -> None:
     read_all(change)
 
 
+WHOLE = Expectation(seconds=(1, 2)).as_json()
+EXPECTATIONS = [
+    *DOCUMENTS,
+    {**WHOLE, "projects": None},
+    {**WHOLE, "disk": 1.5},
+    {**WHOLE, "seconds": [1, "2"]},
+    {**WHOLE, "seconds": [-1, 10**300]},
+    {**WHOLE, "took": {}},
+]
+
+
+@pytest.mark.parametrize("expected", EXPECTATIONS)
+def test_an_expectation_of_another_shape_is_none(expected: Any) -> None:
+    assert Expectation.recorded(expected) is None
+    assert Expectation.recorded({**WHOLE, "of a later version": 1}) == Expectation(seconds=(1, 2))
+
+
 def test_passes_with_odd_values_are_shown() -> None:
     now = timezone.now()
     entry = BackfillPass.objects.create(
@@ -136,6 +154,7 @@ def test_passes_with_odd_values_are_shown() -> None:
         candidates=-5,
         written=7,
         runs=-1,
+        expected=["much"],
     )
     text = read_all(entry)
 

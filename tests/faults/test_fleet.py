@@ -11,6 +11,7 @@ from django.core.management import CommandError, call_command
 from django.db import connection
 
 from agentstate.backfill import PassOptions, fleet, run_pass
+from agentstate.backfill.expectation import Expectation
 from agentstate.backfill.outcome import Outcome
 from agentstate.backfill.verification import verify
 from agentstate.models import BackfillPass, PassRange
@@ -136,6 +137,16 @@ def test_ranges_are_idempotent_and_need_no_order() -> None:
     assert (entry.outcome, entry.written) == ("finished", entry.candidates)
     assert sum(PassRange.objects.values_list("written", flat=True)) == entry.written
     assert verify().clean
+
+    expected = Expectation.recorded(entry.expected)
+    assert expected is not None
+    assert expected.projects == entry.candidates
+    assert (expected.grown is None, expected.took is None) == (False, False)
+    lines = call("agentkit_pass", "list").lines[-2:]
+    assert lines[0].startswith(f"Pass {entry.pk}: Expects {expected.projects} projects, about ")
+    assert lines[0].endswith(" of work, which its workers share.")
+    outcome = f"projects {entry.written} of {expected.projects}, runs {entry.runs} of {expected.runs}, "
+    assert lines[1].startswith(f"Pass {entry.pk}: Outcome of what was expected: {outcome}")
 
 
 def test_a_range_that_is_delivered_twice_at_once_stays_done() -> None:

@@ -15,6 +15,7 @@ from agentstate.admin.passes.decisions import DecisionPages
 from agentstate.admin.shared.formats import length_of_time, pretty_json
 from agentstate.admin.shared.links import link_to
 from agentstate.admin.shared.paging import KeysetPages
+from agentstate.backfill.expectation import Expectation
 from agentstate.models import BackfillPass, LeftAside, PassRange, Project
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ class BackfillPassAdmin(ControlPages):
         "duration",
         "moved",
         "made",
+        "expected_and_made",
         "shares",
         "requested_by",
         "asked",
@@ -114,6 +116,21 @@ class BackfillPassAdmin(ControlPages):
         counts = {name: getattr(entry, name) for name in MADE}
         parts = [f"{count:,}{SPACE}{name if count != 1 else name[:-1]}" for name, count in counts.items() if count]
         return ", ".join(parts) or "\N{EN DASH}"
+
+    @admin.display(description="expected")
+    def expected_and_made(self, entry: BackfillPass) -> str:
+        expected = Expectation.recorded(entry.expected)
+        if expected is None:
+            return "Not estimated"
+        context = {
+            "expected": expected,
+            "rows": expected.compared(entry),
+            "times": [length_of_time(timedelta(seconds=seconds)) for seconds in dict.fromkeys(expected.seconds)],
+            "took": None if expected.took is None else length_of_time(timedelta(seconds=expected.took)),
+            "is_running": entry.outcome == BackfillPass.Outcome.RUNNING,
+            "is_shared": entry.ranges.exists(),
+        }
+        return render_to_string("admin/agentstate/backfillpass/expected.html", context)
 
     @admin.display(description="options")
     def options_as_json(self, entry: BackfillPass) -> str:

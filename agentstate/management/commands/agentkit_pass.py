@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any
 from django.core.management.base import CommandError
 
 from agentstate.actors import actor
+from agentstate.backfill.expectation import Expectation
 from agentstate.backfill.requests import CANCEL, PAUSE, RESUME, ask, find_pass, set_pacing
 from agentstate.management.arguments import positive
 from agentstate.management.base import OperatorCommand
 from agentstate.management.errors import operator_errors
+from agentstate.management.expectation import afterwards, before
 from agentstate.management.pacing import add_pacing
 from agentstate.management.text import print_table, stream_of
 from agentstate.models import BackfillPass, PassRange
@@ -90,6 +92,17 @@ class Command(OperatorCommand):
             return
         columns = ["pass", "direction", "state", "started", "moved", "of", "rate", "left aside", "shared", "waits"]
         print_table(stream_of(self.stdout), "Passes", columns, [_row(entry) for entry in entries])
+        self._write_expected(entries[0])
+
+    def _write_expected(self, newest: BackfillPass) -> None:
+        """Write what the newest pass expected, and once it has ended what became of it."""
+        expected = Expectation.recorded(newest.expected)
+        if expected is None or expected.is_nothing:
+            return
+        is_shared = newest.ranges.exists()
+        self.stdout.write(f"Pass {newest.pk}: {before(expected, is_shared=is_shared)}")
+        if expected.took is not None:
+            self.stdout.write(f"Pass {newest.pk}: {afterwards(expected, newest, is_shared=is_shared)}")
 
 
 def _add_by(parser: CommandParser) -> None:

@@ -8,11 +8,13 @@ from typing import Any
 from django.core.management.base import CommandError, CommandParser
 
 from agentstate.backfill import Pacing, PassOptions
+from agentstate.backfill.expectation import Expectation
 from agentstate.backfill.fleet import PROJECTS_IN_RANGE, begin
 from agentstate.backfill.requests import queue
 from agentstate.management.arguments import positive
 from agentstate.management.backfill_command import BackfillCommand, make_selection
 from agentstate.management.errors import operator_errors
+from agentstate.management.expectation import before
 from agentstate.management.text import counted
 from agentstate.models.passes import Direction
 
@@ -90,6 +92,8 @@ class Command(BackfillCommand):
         if output == "json":
             self.stdout.write(json.dumps({"pass": entry.pk, "ranges": count}))
         else:
+            if (expected := Expectation.recorded(entry.expected)) and not expected.is_nothing:
+                self.stdout.write(before(expected, is_shared=True))
             self.stdout.write(
                 f"Pass {entry.pk}: {counted(count, 'range')} queued. Run manage.py agentkit_pass list to follow it."
             )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta
+from html import unescape
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from django.test import Client
 from django.urls import reverse as url_of
 from django.utils.html import escape
 
+from agentstate.backfill.expectation import Expectation
 from agentstate.models import BackfillPass, Flag, FlagChange, LeftAside
 from tests.admin.viewers import superuser, viewer
 from tests.factories import ProjectFactory
@@ -74,6 +76,36 @@ def test_the_page_of_a_pass_shows_its_duration_and_options() -> None:
     page = superuser().get(url_of("admin:agentstate_backfillpass_change", args=[entry.pk])).content.decode()
     for part in ("1 min 15 s", "0 of 1,234,567", escape('{\n  "batch_size": 500\n}')):
         assert part in page
+
+
+def test_the_page_of_a_pass_holds_the_outcome_against_what_it_expected() -> None:
+    expected = Expectation(projects=1_000, runs=1_100, events=5_000, disk=2_000_000, free=10**9, seconds=(60, 120))
+    entry = record("running", None, written=400, merged=5, runs=410, expected=expected.as_json())
+    assert cells_of(entry) == [
+        ["", "Expected", "So far"],
+        ["Projects", "1,000", "405"],
+        ["Runs", "1,100", "410"],
+        ["Events", "5,000", "0"],
+        ["Sessions", "0", "0"],
+        ["Disk", "1.9 MB of 953.7 MB free", "\N{EN DASH}"],
+        ["Time", "1 min to 2 min", "\N{EN DASH}"],
+    ]
+    expected.grown, expected.took, expected.free = 1_000_000, 75.0, None
+    BackfillPass.objects.update(outcome="finished", expected=expected.as_json())
+    assert [row[2] for row in cells_of(entry)] == ["Outcome", "405", "410", "0", "0", "976.6 KB", "1 min 15 s"]
+    assert cells_of(entry)[5][1] == "1.9 MB"
+
+
+def cells_of(entry: BackfillPass) -> list[list[str]]:
+    """Return the texts of the table of what a pass expected."""
+    page = superuser().get(url_of("admin:agentstate_backfillpass_change", args=[entry.pk])).content.decode()
+    table = re.search(r'<table class="agentstate-expected">.*?</table>', page, re.DOTALL)
+    assert table
+    rows = re.findall(r"<tr>.*?</tr>", table[0], re.DOTALL)
+    return [
+        [unescape(cell).replace("\N{NO-BREAK SPACE}", " ") for cell in re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row)]
+        for row in rows
+    ]
 
 
 def test_the_page_of_a_change_says_what_changed() -> None:
