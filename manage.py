@@ -9,9 +9,9 @@ import sys
 from django.core.checks import Tags, register
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management import execute_from_command_line
-from django.db import OperationalError
+from django.db import InterfaceError, OperationalError
 
-from project.database import check_connection, connection_failure
+from project.database import check_connection, connection_failure, server_failure
 
 
 def main() -> None:
@@ -21,8 +21,9 @@ def main() -> None:
         execute_from_command_line(sys.argv)
     except ImproperlyConfigured as error:
         sys.exit(str(error))
-    except OperationalError as error:
-        failure = connection_failure(error)
+    except (OperationalError, InterfaceError) as error:
+        # Django's migrate has no sentence for this. In a shell, say, a traceback tells a developer more.
+        failure = connection_failure(error) or (server_failure(error) if sys.argv[1:2] == ["migrate"] else None)
         if failure is None:
             raise
         sys.exit(failure)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from django.core.checks import CheckMessage
-    from django.db import OperationalError
+    from django.db import InterfaceError, OperationalError
 
 EMBEDDED = {"ENGINE": "project.embedded", "NAME": "agentstate", "USER": "postgres", "PORT": "5432"}
 EXAMPLE = "postgres://user:password@host:5432/name"
@@ -132,7 +132,7 @@ def check_connection(databases: Sequence[str] | None = None, **kwargs: Any) -> l
     return []
 
 
-def connection_failure(error: OperationalError) -> str | None:
+def connection_failure(error: OperationalError | InterfaceError) -> str | None:
     """Return in one sentence why the connection failed; None for any other error."""
     if not any(frame.name == "get_new_connection" for frame in traceback.extract_tb(error.__traceback__)):
         return None
@@ -144,6 +144,14 @@ def connection_failure(error: OperationalError) -> str | None:
     if database["PORT"]:
         where += f", port {database['PORT']}"
     return f"Could not connect to the database {database['NAME']!r} at {where}: {reason}. Check DATABASE_URL."
+
+
+def server_failure(error: OperationalError | InterfaceError) -> str:
+    """Return in one sentence what failed in the middle of ``migrate``, and how to continue."""
+    return (
+        f"The database server failed: {_reason(str(error))}. Migrations that were applied stay applied. Check the "
+        "server, then run manage.py migrate again."
+    )
 
 
 def _reason(message: str) -> str:
