@@ -16,7 +16,10 @@ from agentstate.management.errors import operator_errors
 from agentstate.management.rollout import bypassing_writes_in_words
 from agentstate.management.text import print_table, stream_of
 from agentstate.read_database import read_alias
-from agentstate.rollout.bypassing_writes import BypassingWriteCounts, count_bypassing_writes
+from agentstate.rollout.bypassing_writes import BypassingWriteCounts
+from agentstate.rollout.counting import keep
+from agentstate.rollout.figures import Figures
+from agentstate.rollout.waiting import server_time
 from agentstate.state.standing import Standing
 
 ADVICE = {
@@ -33,7 +36,8 @@ ADVICE = {
 
 class Command(OperatorCommand):
     help = (
-        "Compares the legacy columns with the AgentKit tables in one repeatable-read transaction. Changes nothing. "
+        "Compares the legacy columns with the AgentKit tables in one repeatable-read transaction. Changes no "
+        "project. Without --project, keeps what it found for the rollout's page, if this role may write. "
         "Exits with 0 if everything is clean, with 1 if not."
     )
 
@@ -53,10 +57,9 @@ class Command(OperatorCommand):
     def handle(self, *, projects: list[str] | None, output: str, audit: bool, **_: Any) -> None:
         selected = tuple(projects or ())
         with operator_errors():
-            found = verification.verify(selected, using=read_alias())
+            figures = Figures(verification.verify(selected, using=read_alias())) if selected else _count_all()
+            found, bypassed = figures.verification, figures.bypassing_writes
             audits = verification.audit(selected) if audit else None
-            # The rollout waits for these, for all projects together.
-            bypassed = BypassingWriteCounts() if selected else count_bypassing_writes(using=read_alias())
         if output == "json":
             self.stdout.write(json.dumps(as_json(found, audits, bypassed), default=str))
         else:
@@ -115,6 +118,14 @@ class Command(OperatorCommand):
         for kind, count in found.problems.items():
             if count:
                 self.stdout.write(f"  {count:,} {kind}: {ADVICE[kind]}")
+
+
+def _count_all() -> Figures:
+    """Verify all projects, and keep that for the rollout's page: it shows the last verification, whoever ran it."""
+    started_at = server_time()
+    figures = Figures.count()
+    keep(figures, started_at)
+    return figures
 
 
 def as_json(found: Verification, audits: list[Audit] | None, bypassed: BypassingWriteCounts) -> dict[str, Any]:

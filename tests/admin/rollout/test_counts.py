@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 import threading
 from datetime import timedelta
+from io import StringIO
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from django.core.management import call_command
 from django.utils import timezone
 
 from agentstate.admin.project.admin import ProjectAdmin
@@ -127,6 +129,21 @@ class TestNumbersThatAreKept:
         assert all(text.count("This page shows the result as soon as it is there.") == 3 for text in (shown, again))
         assert "<strong>Open</strong>" in section(get(client), "conditions")
         assert KeptVerification.objects.count() == 1
+
+    def test_the_first_visitor_sees_what_the_command_verified(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("agentstate.admin.rollout.admin.WAIT", 0)
+        for name in ("equal", "unequal"):
+            ProjectFactory(id=name, documents={"facts": "1"})
+        scenes.forward()
+        scenes.damage("unequal", facts="2")
+        stand_at("dual_write")
+        with pytest.raises(SystemExit):
+            call_command("verify_agentkit_state", stdout=StringIO())
+        response = get()
+
+        assert "Not open: 1 of 3 conditions not met." in text_of(response)
+        assert standings(response) == {"in_sync": 1, "unequal": 1}
+        assert [each.project_id for each in UnequalProject.objects.all()] == ["unequal"]
 
     def test_while_it_goes_on_the_last_figures_stay(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("agentstate.admin.rollout.admin.WAIT", 0.2)
