@@ -58,7 +58,9 @@ class CannotAccept(BackfillError):
     """An entry cannot be accepted. The text says why, and what to do."""
 
 
-def accept(entry: LeftAside, note: str, *, by: str = "", version: str | None = None) -> GivenUp:
+def accept(
+    entry: LeftAside, note: str, *, by: str = "", version: str | None = None, seen: int | None = None
+) -> GivenUp:
     """Record the decision not to move a project as it is now, and return what is given up.
 
     Args:
@@ -66,9 +68,11 @@ def accept(entry: LeftAside, note: str, *, by: str = "", version: str | None = N
         note: why.
         by: who decided; by default the current actor.
         version: of the content that the operator saw, see :attr:`GivenUp.version`.
+        seen: how many decisions they saw that the entry had.
 
     Raises:
-        CannotAccept: the note is too short, nothing is left to move, or the content has changed.
+        CannotAccept: the note is too short, nothing is left to move, the content has changed, or the entry has a
+            decision that was not seen.
         RowsHidden: row-level security hides rows from this role.
     """
     note, by = _storable(note), _storable(by) or actor()
@@ -87,10 +91,20 @@ def accept(entry: LeftAside, note: str, *, by: str = "", version: str | None = N
     clock = found.state.clock if found.state else None
     try:
         with pass_transaction():
-            entry.accept(note, by, clock=clock, chat=found.chat.digest if found.chat else None)
+            entry.accept(note, by, clock=clock, chat=found.chat.digest if found.chat else None, seen=seen)
     except EntryClosed:
-        raise CannotAccept(f"Entry {entry.pk} was closed meanwhile: its project was moved.") from None
+        raise CannotAccept(_what_came_first(entry)) from None
     return found
+
+
+def _what_came_first(entry: LeftAside) -> str:
+    entry.refresh_from_db()
+    if entry.closed_at:
+        return f"Entry {entry.pk} was closed meanwhile: its project was moved."
+    return (
+        f"Entry {entry.pk} was accepted or retried after the page was shown. Nothing was recorded. Its decisions are "
+        "on its page."
+    )
 
 
 def still_accepted(

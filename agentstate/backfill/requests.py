@@ -23,7 +23,7 @@ PAUSE, RESUME, CANCEL = "pause", "resume", "cancel"
 
 
 class CannotAsk(BackfillError):
-    """The pass does not exist, has ended or is lost. Nothing was changed."""
+    """The pass does not exist, has ended or is lost, or somebody else was first. Nothing was changed."""
 
 
 def find_pass(number: int) -> BackfillPass:
@@ -38,18 +38,22 @@ def find_pass(number: int) -> BackfillPass:
     return entry
 
 
-def ask(entry: BackfillPass, what: str, by: str) -> None:
+def ask(entry: BackfillPass, what: str, by: str, seen: int | None = None) -> None:
     """Pause, resume or cancel a pass. It obeys after its current batches.
 
+    Args:
+        seen: how many requests the operator saw that it had. With more, nothing is asked.
+
     Raises:
-        CannotAsk: it has ended, its process died, or it is canceled and something else is asked.
+        CannotAsk: it has ended, its process died, it is canceled and something else is asked, or there was a request
+            that the operator did not see.
     """
     is_shared = entry.ranges.exists()
     if not is_shared:
         _refuse_dead(entry)
     act = {PAUSE: entry.pause, RESUME: entry.resume, CANCEL: entry.cancel}[what]
     try:
-        act(by)
+        act(by, seen)
     except PassEnded as error:
         raise _ended(entry) from error
     if is_shared and what == RESUME:
@@ -74,18 +78,21 @@ def queue(entry: BackfillPass) -> int:
     return len(ranges)
 
 
-def set_pacing(entry: BackfillPass, by: str, **changes: float | None) -> Pacing:
+def set_pacing(entry: BackfillPass, by: str, seen: int | None = None, **changes: float | None) -> Pacing:
     """Change the pacing of a running pass, and return what it is now.
 
+    Args:
+        seen: see :func:`ask`.
+
     Raises:
-        CannotAsk: it has ended or is canceled, or its process died.
+        CannotAsk: it has ended or is canceled, its process died, or there was a request that the operator did not see.
         ReplicasHidden: this role cannot see how far the replicas are.
     """
     _refuse_dead(entry)
     if changes.get("max_lag") is not None:
         refuse_hidden_replicas()
     try:
-        entry.set_pacing(by, **changes)
+        entry.set_pacing(by, seen, **changes)
     except PassEnded as error:
         raise _ended(entry) from error
     return Pacing.recorded(entry.options)
@@ -98,6 +105,16 @@ def _refuse_dead(entry: BackfillPass) -> None:
 
 def _ended(entry: BackfillPass) -> CannotAsk:
     entry.refresh_from_db()
+    if entry.outcome == BackfillPass.Outcome.RUNNING and entry.wanted != BackfillPass.Wanted.CANCEL:
+        return CannotAsk(
+            f"Pass {entry.pk} got another request after the page was shown: {_newest_request(entry)}. Nothing was "
+            "changed."
+        )
     if entry.outcome == BackfillPass.Outcome.RUNNING:
         return CannotAsk(f"Pass {entry.pk} is canceled and ends after its current batches. Nothing was changed.")
     return CannotAsk(f"Pass {entry.pk} has ended ({entry.outcome}). Nothing was changed.")
+
+
+def _newest_request(entry: BackfillPass) -> str:
+    newest = entry.requests[-1] if entry.requests else {}
+    return f"{newest.get('what', 'changed')} by {newest.get('by', 'somebody')}"

@@ -24,12 +24,14 @@ class Retried:
     Attributes:
         closed: the project was moved, or nothing was left to move.
         failed: the project failed again; the entry is open.
+        accepted: the project failed again, and an operator accepted that while the retry ran.
         unsettled: the project is forked, and an operator must settle it; the entry is open.
         untried: the retry was interrupted before.
     """
 
     closed: list[LeftAside] = field(default_factory=list)
     failed: list[LeftAside] = field(default_factory=list)
+    accepted: list[LeftAside] = field(default_factory=list)
     unsettled: list[LeftAside] = field(default_factory=list)
     untried: list[LeftAside] = field(default_factory=list)
 
@@ -84,12 +86,14 @@ def _retry(
 
 def _sort(entry: LeftAside, stopped: bool, retried: Retried) -> None:
     """Add an entry to the list of its result."""
-    attempts = entry.attempts
+    attempts, acceptance = entry.attempts, entry.accepted_at
     entry.refresh_from_db()
     if entry.closed_at:
         retried.closed.append(entry)
     elif stopped and entry.attempts == attempts:
         retried.untried.append(entry)
+    elif entry.accepted_at not in (None, acceptance):
+        retried.accepted.append(entry)
     else:
         with pass_transaction():
             entry.reopen("A retry failed.", actor())

@@ -42,6 +42,13 @@ class _Appended(Func):
     template = "(%(column)s || jsonb_build_object(%(expressions)s, 'at', clock_timestamp()))"
 
 
+class _Length(Func):
+    """How many entries a list in jsonb has; another value has none."""
+
+    template = "CASE jsonb_typeof(%(expressions)s) WHEN 'array' THEN jsonb_array_length(%(expressions)s) ELSE 0 END"
+    output_field = models.IntegerField()
+
+
 class IsLocked(Func):
     """Whether some worker holds the lock of an entry."""
 
@@ -62,7 +69,7 @@ PRUNING = "prune"
 
 
 class PassEnded(Exception):
-    """The pass has ended or is to end, so nothing else can be asked of it. Nothing was written."""
+    """The pass has ended or is to end, or somebody else asked something of it first. Nothing was written."""
 
 
 class BackfillPassQuerySet(models.QuerySet["BackfillPass"]):
@@ -151,31 +158,31 @@ class BackfillPass(models.Model):
         length = ((self.ended_at or self.seen_at) - self.started_at).total_seconds() - self.throttled_seconds
         return (self.written + self.merged) / length if length > 0 else 0.0
 
-    def pause(self, by: str) -> None:
+    def pause(self, by: str, seen: int | None = None) -> None:
         """Ask the pass to wait after its current batches.
 
         Raises:
             PassEnded: it has ended, or is canceled.
         """
-        self._ask("paused", by, wanted=self.Wanted.PAUSE)
+        self._ask("paused", by, seen, wanted=self.Wanted.PAUSE)
 
-    def resume(self, by: str) -> None:
+    def resume(self, by: str, seen: int | None = None) -> None:
         """Ask a paused pass to go on.
 
         Raises:
             PassEnded: it has ended, or is canceled.
         """
-        self._ask("resumed", by, wanted="")
+        self._ask("resumed", by, seen, wanted="")
 
-    def cancel(self, by: str) -> None:
+    def cancel(self, by: str, seen: int | None = None) -> None:
         """Ask the pass to end after its current batches. What it has moved stays moved.
 
         Raises:
             PassEnded: it has ended.
         """
-        self._ask("canceled", by, wanted=self.Wanted.CANCEL)
+        self._ask("canceled", by, seen, wanted=self.Wanted.CANCEL)
 
-    def set_pacing(self, by: str, **changes: float | None) -> None:
+    def set_pacing(self, by: str, seen: int | None = None, **changes: float | None) -> None:
         """Change the pacing of the pass from its next batch on.
 
         Raises:
@@ -186,13 +193,16 @@ class BackfillPass(models.Model):
             template="options || jsonb_build_object('pacing', coalesce(options -> 'pacing', '{}') || %(expressions)s)",
         )
         what = ", ".join(f"{name} {value}" for name, value in changes.items())
-        self._ask(f"set {what}", by, options=changed)
+        self._ask(f"set {what}", by, seen, options=changed)
 
-    def _ask(self, what: str, by: str, **changes: Any) -> None:
+    def _ask(self, what: str, by: str, seen: int | None, **changes: Any) -> None:
+        """Ask something of the pass, unless there are more requests than the number that was seen."""
         running = type(self).objects.filter(pk=self.pk, outcome=self.Outcome.RUNNING)
         if changes.get("wanted") != self.Wanted.CANCEL:
             # Its operator was told that the pass ends, so a pause or a resumption that comes later changes nothing.
             running = running.exclude(wanted=self.Wanted.CANCEL)
+        if seen is not None:
+            running = running.alias(asked=_Length("requests")).filter(asked=seen)
         if not running.update(requests=_Appended("requests", what=what, by=by), **changes):
             raise PassEnded
         self.refresh_from_db()
@@ -266,7 +276,7 @@ class PassRange(models.Model):
 
 
 class EntryClosed(Exception):
-    """A pass closed the entry first, so there is nothing to decide. Nothing was written."""
+    """A pass closed the entry first, or somebody else decided about it. Nothing was written."""
 
 
 class LeftAsideQuerySet(models.QuerySet["LeftAside"]):
@@ -358,7 +368,9 @@ class LeftAside(models.Model):
             return "closed"
         return "accepted" if self.accepted_at else "open"
 
-    def accept(self, note: str, by: str, *, clock: datetime | None = None, chat: str | None = None) -> None:
+    def accept(
+        self, note: str, by: str, *, clock: datetime | None = None, chat: str | None = None, seen: int | None = None
+    ) -> None:
         """Accept that the project is not moved.
 
         Args:
@@ -366,11 +378,15 @@ class LeftAside(models.Model):
             by: who decided.
             clock: the clock of the state that is given up, None if no state is.
             chat: the digest of the chat that is given up, None if no chat is.
+            seen: how many decisions they saw that it had.
 
         Raises:
-            EntryClosed: a pass closed the entry first.
+            EntryClosed: a pass closed the entry first, or it has a decision that was not seen.
         """
-        accepted = self._this().update(
+        this = self._this()
+        if seen is not None:
+            this = this.alias(decided=_Length("decisions")).filter(decided=seen)
+        accepted = this.update(
             accepted_at=ClockTimestamp(),
             note=note,
             decided_by=by,
@@ -383,8 +399,8 @@ class LeftAside(models.Model):
         self.refresh_from_db()
 
     def reopen(self, note: str, by: str) -> None:
-        """Withdraw the acceptance, if there is one: the project is to be moved after all."""
-        self._this().reopen(note, by)
+        """Withdraw the acceptance that this instance has, if it has one: the project is to be moved after all."""
+        self._this().filter(accepted_at=self.accepted_at).reopen(note, by)
         self.refresh_from_db()
 
     def _this(self) -> LeftAsideQuerySet:

@@ -50,6 +50,12 @@ class TestRetrying:
         assert entry().error.startswith("index row size ")
         assert what_was_decided() == [("accepted", "ada", NOTE), ("reopened", "grace", "A retry failed.")]
 
+    def test_an_acceptance_while_it_runs_is_not_withdrawn(self, emptied: str) -> None:
+        retried = retry([entry()], progress=lambda _: accept(entry(), NOTE, by="ada"))
+        assert [each.project_id for each in retried.accepted] == [emptied]
+        assert (retried.failed, retried.unsettled) == ([], [])
+        assert (entry().status, entry().decided_by) == ("accepted", "ada")
+
     def test_only_its_project_is_moved(self, emptied: str) -> None:
         make_project("p2", facts=[2])
         retry([entry()])

@@ -87,12 +87,13 @@ class ControlPages(KeysetPages):
         form = PacingForm(request.POST or None, initial=now) if what == SET else None
         if request.method != "POST" or (form and not form.is_valid()):
             return self._show(request, entry, what, form)
-        by = request.user.get_username()
+        by, shown = request.user.get_username(), request.POST.get("seen", "")
+        seen = int(shown) if shown.isdecimal() else -1
         try:
             if form:
-                set_pacing(entry, by, **{name: form.cleaned_data[name] for name in now})
+                set_pacing(entry, by, seen, **{name: form.cleaned_data[name] for name in now})
             else:
-                ask(entry, what, by)
+                ask(entry, what, by, seen)
         except BackfillError as error:
             self.message_user(request, str(error), messages.ERROR)
         else:

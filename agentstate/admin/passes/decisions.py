@@ -101,7 +101,10 @@ class DecisionPages(ReadOnlyAdmin):
             except (BackfillError, RowsHidden) as error:
                 self.message_user(request, str(error), messages.ERROR)
                 return self._back_to(entry)
-            if retried.failed:
+            if retried.accepted:
+                text = f"While the retry ran, {entry.decided_by} accepted this entry. It stays accepted."
+                self.message_user(request, text, messages.WARNING)
+            elif retried.failed:
                 self.message_user(request, f"Failed again; the entry is open: {entry.error_class}.", messages.ERROR)
             elif retried.unsettled:
                 text = "The project is still forked. Settle it with --prefer legacy or --prefer agentkit."
@@ -120,8 +123,9 @@ class DecisionPages(ReadOnlyAdmin):
         if form.is_valid():
             try:
                 # Accept the version that the page showed.
-                version = request.POST.get("version", "")
-                accept(entry, form.cleaned_data["note"], by=request.user.get_username(), version=version)
+                version, shown = request.POST.get("version", ""), request.POST.get("seen", "")
+                seen = int(shown) if shown.isdecimal() else -1
+                accept(entry, form.cleaned_data["note"], by=request.user.get_username(), version=version, seen=seen)
             except (CannotAccept, RowsHidden) as error:
                 form.add_error(None, str(error))
             else:

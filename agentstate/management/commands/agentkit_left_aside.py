@@ -142,6 +142,7 @@ class Command(OperatorCommand):
             ),
             *(self.style.ERROR(f"{_named(each)}: {each.error_class}: {each.error}") for each in retried.failed),
             *(self.style.WARNING(f"{_named(each)}: {forked}") for each in retried.unsettled),
+            *(f"{_named(each)}: {each.decided_by} accepted it meanwhile." for each in retried.accepted),
         ]
         for line in lines[:NAMED]:
             self.stdout.write(line)

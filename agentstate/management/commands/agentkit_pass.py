@@ -77,7 +77,7 @@ class Command(OperatorCommand):
             changes["max_lag"] = None
         if not changes:
             raise CommandError("Name what to change: --target-seconds, --sleep-ratio, --max-lag or --no-max-lag.")
-        pacing = set_pacing(find_pass(number), by, **changes)
+        pacing = set_pacing(find_pass(number), by, None, **changes)
         lag = "any replica lag" if pacing.max_lag is None else f"at most {pacing.max_lag:g} s of replica lag"
         target = f"batches of {pacing.target_seconds:g} s"
         self.stdout.write(f"Pass {number}: {target}, sleep ratio {pacing.sleep_ratio:g}, {lag}.")

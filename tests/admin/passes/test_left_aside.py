@@ -53,7 +53,8 @@ def messages_of(response: Any) -> list[str]:
 def post_acceptance(client: Client, entry: LeftAside, note: str = NOTE, version: str | None = None) -> HttpResponse:
     """Send the form as the page has it, unless another version is given."""
     version = given_up(entry).version if version is None else version
-    return client.post(page(entry, "accept"), {"note": note, "version": version}, follow=True)
+    seen = len(LeftAside.objects.get(pk=entry.pk).decisions)
+    return client.post(page(entry, "accept"), {"note": note, "version": version, "seen": seen}, follow=True)
 
 
 def decider() -> Client:
