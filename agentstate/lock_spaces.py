@@ -12,3 +12,5 @@ STEPS = DIRECTIONS + 2
 COUNTS = DIRECTIONS + 3
 # The second number is the id of the requested step.
 REQUESTS = DIRECTIONS + 4
+# The second number is a checksum of the id of the project that an operator decides about.
+DECISIONS = DIRECTIONS + 6

@@ -3,21 +3,30 @@
 from __future__ import annotations
 
 import shlex
+import zlib
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
 from django.db import connection
 
 from agentstate.backfill.errors import BackfillError
+from agentstate.backfill.locks import release
 from agentstate.backfill.options import PassOptions, Selection
 from agentstate.backfill.pass_runner import run_pass
-from agentstate.models.passes import Direction
+from agentstate.backfill.poolers import refuse_transaction_pooling
+from agentstate.lock_spaces import DECISIONS
+from agentstate.models.passes import BackfillPass, Direction
 from agentstate.state.homes import CLOCK, CLOCKS, NEWEST, PROJECTS, readable
 from agentstate.state.merging import DifferingKey, differing_keys
 from agentstate.state.replay import state_at
 from agentstate.state.restoring import ReplacedKey, replaced_keys
 from agentstate.state.standing import EMPTIED, STANDING, Standing
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 SHORTEST_REASON = 3
 _CHANGED = (
@@ -134,15 +143,44 @@ def settle_project(project_id: str, choice: Choice, *, reason: str, seen: str, a
     """
     if len(reason.strip()) < SHORTEST_REASON:
         raise CannotSettle(f"The reason must have at least {SHORTEST_REASON} characters. Nothing was changed.")
-    dispute = dispute_of(project_id)
-    if dispute is None or dispute.seen != seen:
-        raise CannotSettle(_CHANGED)
-    outcome = run_pass(_options(project_id, choice, reason.strip(), seen, as_of))
+    with _one_after_the_other(project_id):
+        dispute = dispute_of(project_id)
+        if dispute is None or dispute.seen != seen:
+            raise CannotSettle(f"{_CHANGED} {newest_decision(project_id)}".strip())
+        outcome = run_pass(_options(project_id, choice, reason.strip(), seen, as_of))
     if outcome.failures:
         failure = outcome.failures[0]
         raise CannotSettle(f"{failure.error_class}: {failure.error}")
     if not outcome.counts.written and not outcome.counts.merged:
         raise CannotSettle(_CHANGED)
+
+
+def newest_decision(project_id: str) -> str:
+    """Say who decided about a project last, when and why; empty if nobody did."""
+    decided = BackfillPass.objects.filter(
+        options__selection__projects=[project_id], options__has_key="reason", outcome=BackfillPass.Outcome.FINISHED
+    )
+    newest = decided.order_by("-pk").first()
+    if newest is None:
+        return ""
+    at = f"{newest.started_at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+    return f"{newest.requested_by} decided about this project at {at}: {newest.options['reason']}"
+
+
+@contextmanager
+def _one_after_the_other(project_id: str) -> Iterator[None]:
+    """Let decisions about one project wait for each other. Each sees what those before it did.
+
+    Two that need passes of opposite directions would otherwise refuse each other.
+    """
+    refuse_transaction_pooling()
+    key = (DECISIONS, zlib.crc32(project_id.encode()) - 2**31)
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_lock(%s, %s)", key)
+    try:
+        yield
+    finally:
+        release("pg_advisory_unlock", key)
 
 
 def _options(project_id: str, choice: Choice, reason: str, seen: str, as_of: datetime | None) -> PassOptions:

@@ -29,6 +29,7 @@ from agentstate.backfill.settling import (
     command_of,
     dispute_of,
     has_state_at,
+    newest_decision,
     replaced_by_restoring,
     settle_project,
 )
@@ -156,9 +157,8 @@ class SettlePages(ReadOnlyAdmin):
         as_of = plain_moment(request.GET.get("at", "")) if choice == Choice.RESTORE else None
         dispute = dispute_of(project.pk)
         if dispute is None or not (choice in dispute.choices or (as_of and has_state_at(project.pk, as_of))):
-            return self._back(
-                request, project, "Nothing is left to decide here. Nothing was changed.", messages.WARNING
-            )
+            text = f"Nothing is left to decide here. Nothing was changed. {newest_decision(project.pk)}".strip()
+            return self._back(request, project, text, messages.WARNING)
         form = SettleForm(request.POST or None, initial={"seen": dispute.seen})
         if form.is_valid() and self._settle(request, project, choice, form, as_of):
             return self._back(request, project, f"{_title(choice, as_of)}: done.", messages.SUCCESS)

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import re
-from concurrent.futures import ThreadPoolExecutor
+import zlib
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from django.contrib.auth.models import Permission, User
-from django.db import connection
 from django.test import Client
 from django.urls import reverse as url_of
 
 from agentstate.backfill.settling import dispute_of
+from agentstate.lock_spaces import DECISIONS
 from agentstate.models import BackfillPass
 from agentstate.state.documents import ABSENT
 from agentstate.state.loading import load
 from tests import scenes
 from tests.admin.project.project_pages import address, page_of, text_of
+from tests.admin.races import at_once
 from tests.admin.viewers import superuser
 from tests.factories import ProjectFactory
 
@@ -226,6 +228,25 @@ def test_a_decision_about_another_version_is_refused() -> None:
     assert ": done." in text_of(decide(client, project, "columns", token))
 
 
+def lock_of(project: str) -> str:
+    """Return the statement that takes the lock for which decisions about a project wait."""
+    return f"SELECT pg_advisory_xact_lock({DECISIONS}, {zlib.crc32(project.encode()) - 2**31})"
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize(
+    ("make", "choice"), [(forked, "columns"), (unequal, "snapshot"), (emptied, "restore")], ids=["f", "u", "e"]
+)
+def test_a_decision_that_is_sent_twice_at_once_is_carried_out_once(make: Any, choice: str) -> None:
+    project, client = make(), superuser()
+    token = seen(project)
+    answers = at_once(lock_of(project), *[lambda: text_of(decide(client, project, choice, token))] * 2)
+
+    assert sum(": done." in answer for answer in answers) == 1
+    assert sum("root-0 decided about this project at " in answer for answer in answers) == 1
+    assert BackfillPass.objects.filter(options__reason=REASON).count() == 1
+
+
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize(
     ("make", "choices"),
@@ -238,22 +259,19 @@ def test_a_decision_about_another_version_is_refused() -> None:
 def test_of_two_opposite_decisions_at_once_one_is_carried_out(make: Any, choices: dict[str, Any]) -> None:
     project = make()
     token, clients = seen(project), (superuser(), superuser())
-
-    def post(place: int) -> str:
-        try:
-            return text_of(decide(clients[place], project, list(choices)[place], token))
-        finally:
-            connection.close()
-
-    with ThreadPoolExecutor(2) as threads:
-        answers = list(threads.map(post, range(2)))
+    answers = at_once(
+        lock_of(project),
+        *[
+            partial(lambda *args: text_of(decide(*args)), client, project, choice, token)
+            for client, choice in zip(clients, choices, strict=True)
+        ],
+    )
     done = [choice for choice, answer in zip(choices, answers, strict=True) if ": done." in answer]
-    if not done:  # passes of both directions that start at once may both refuse
-        assert "restore" in choices
-        assert all("Nothing was changed" in answer for answer in answers)
-        done = [next(iter(choices))]
-        assert ": done." in text_of(decide(clients[0], project, done[0], token))
     (done_choice,) = done
+    (refused,) = (answer for answer in answers if ": done." not in answer)
+    winner = ("root-0", "root-1")[list(choices).index(done_choice)]
+    assert f"{winner} decided about this project at " in refused
+    assert f": {REASON}" in refused
     scenes.open_gates(agentkit_reads=True)
     assert coverage_of(project) == choices[done_choice]
     assert sum(entry.written + entry.merged > 0 for entry in BackfillPass.objects.filter(options__reason=REASON)) == 1
