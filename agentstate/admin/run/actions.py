@@ -85,20 +85,19 @@ class ActionPages(ReadOnlyAdmin):
         if run is None:
             raise Http404
         run_url = reverse("admin:agentstate_agentworkflowrun_change", args=[quote(run.pk)])
-        if run.status not in ("pending", "running"):
-            self.message_user(request, f"The run is {run.status}; nothing was changed.", messages.ERROR)
-            return HttpResponseRedirect(run_url)
         form = CancelForm(request.POST or None, initial={"status": run.status})
-        if form.is_bound and form.data.get("status") != run.status:
-            text = f"The run is {run.status} now. It changed after the page was shown, so nothing was done."
-            self.message_user(request, text, messages.ERROR)
-            return HttpResponseRedirect(run_url)
-        if not form.is_valid():
-            context = {"run": run, "form": form, "run_url": run_url}
-            return self._answer_with(request, "cancel.html", f"Cancel run {run.pk}", **context)
         try:
-            cancel(run.pk, form.cleaned_data["reason"], by=request.user.get_username())
-        except (RunFinished, IllegalStatusChange, RunNotFound, StateError) as error:
+            if run.status not in ("pending", "running"):
+                raise RunFinished(run.pk, run.status)
+            if not form.is_valid():
+                context = {"run": run, "form": form, "run_url": run_url}
+                return self._answer_with(request, "cancel.html", f"Cancel run {run.pk}", **context)
+            seen, reason = form.cleaned_data["status"], form.cleaned_data["reason"]
+            cancel(run.pk, reason, by=request.user.get_username(), seen=seen)
+        except (RunFinished, IllegalStatusChange) as error:
+            text = f"The run is {error.status} now. It changed after the page was shown, so nothing was done."
+            self.message_user(request, text, messages.ERROR)
+        except (RunNotFound, StateError) as error:
             self.message_user(request, f"Nothing was changed. {error}", messages.ERROR)
         else:
             self.log_change(request, run, f"Canceled. {form.cleaned_data['reason']}")
@@ -113,6 +112,9 @@ class ActionPages(ReadOnlyAdmin):
         asked = request.GET.get("minutes", "60")
         minutes = int(asked) if asked in map(str, SILENT) else 60
         silence, stale, problem = timedelta(minutes=minutes), [], ""
+        form = CloseForm(request.POST or None)
+        if form.is_valid():
+            return self._close(request, silence, form)
         try:
             with deadline(SECONDS):
                 stale = close_stale_runs(silence, dry_run=True)
@@ -120,9 +122,6 @@ class ActionPages(ReadOnlyAdmin):
             problem = (
                 f"The search took longer than {SECONDS:g} s. Run manage.py close_stale_runs --older-than {minutes}m."
             )
-        form = CloseForm(request.POST or None)
-        if form.is_valid():
-            return self._close(request, silence, form)
         context = {"stale": stale[:MOST], "more": len(stale[MOST:]), "minutes": minutes, "choices": SILENT.items()}
         return self._answer_with(request, "stale.html", "Close stale runs", form=form, problem=problem, **context)
 

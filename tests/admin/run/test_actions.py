@@ -67,7 +67,7 @@ class TestCancel:
         assert LogEntry.objects.get().get_change_message() == "Canceled. It loops."
 
         again = text_of(client.post(address(run, "cancel"), form, follow=True))
-        assert "The run is canceled; nothing was changed." in again
+        assert "The run is canceled now. It changed after the page was shown, so nothing was done." in again
         assert AgentWorkflowRunEvent.objects.filter(run=run).count() == 1
 
     def test_a_run_that_was_resumed_after_the_page_was_shown_is_left_alone(self) -> None:
