@@ -21,7 +21,7 @@ from django.db.models.lookups import Exact
 import agentstate.models.fields
 from agentstate.migrations._adoption import refuse_unsuitable_database
 from agentstate.migrations._departure import refuse_to_lose_state
-from agentstate.migrations._operations import dropping
+from agentstate.migrations._operations import RecordedMigration, dropping
 from agentstate.migrations._prisma_runs import give_back, set_aside
 
 # IF NOT EXISTS would look into the first schema of the search path only. A table anywhere on the path is adopted.
@@ -170,7 +170,7 @@ def compress_with_lz4(apps: StateApps, schema_editor: BaseDatabaseSchemaEditor) 
             cursor.execute(COMPRESS_WITH_LZ4)
 
 
-class Migration(migrations.Migration):
+class Migration(RecordedMigration):
     initial = True
     dependencies = [
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),

@@ -8,7 +8,7 @@ from __future__ import annotations
 from django.db import migrations, models
 from django.db.models.functions import Now
 
-from agentstate.migrations._operations import RunLocking
+from agentstate.migrations._operations import RecordedMigration, RunLocking
 
 # A column with a stable default does not rewrite the table. The function runs with the rights of the role that writes,
 # which may know "Project" only: it reads no table. The trigger's name sorts last, so that it sees what other triggers
@@ -49,7 +49,7 @@ DROP FUNCTION IF EXISTS agentstate_clock_without_columns();
 """
 
 
-class Migration(migrations.Migration):
+class Migration(RecordedMigration):
     dependencies = [("agentstate", "0001_agentkit_state_refactor")]
     operations = [
         migrations.SeparateDatabaseAndState(

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from django.db import migrations
-
-from agentstate.migrations._operations import RunLocking
+from agentstate.migrations._operations import RecordedMigration, RunLocking
 
 FOREIGN_KEYS = """
 ALTER TABLE "AgentWorkflowRun" ADD CONSTRAINT "AgentWorkflowRun_project_id_fkey"
@@ -19,6 +17,6 @@ ALTER TABLE IF EXISTS "AgentWorkflowRun" DROP CONSTRAINT IF EXISTS "AgentWorkflo
 """
 
 
-class Migration(migrations.Migration):
+class Migration(RecordedMigration):
     dependencies = [("agentstate", "0002_state_clock")]
     operations = [RunLocking(FOREIGN_KEYS, NO_FOREIGN_KEYS)]

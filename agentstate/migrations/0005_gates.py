@@ -6,6 +6,8 @@ from django.db import migrations
 from django.db.backends.base.schema import BaseDatabaseSchemaEditor
 from django.db.migrations.state import StateApps
 
+from agentstate.migrations._operations import RecordedMigration
+
 GATES = {
     "agentkit_writes": (
         None,
@@ -37,7 +39,7 @@ def make_gates(apps: StateApps, schema_editor: BaseDatabaseSchemaEditor) -> None
         )
 
 
-class Migration(migrations.Migration):
+class Migration(RecordedMigration):
     dependencies = [("agentstate", "0004_validate_foreign_keys")]
     # The rows go with their table.
     operations = [migrations.RunPython(make_gates, migrations.RunPython.noop)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.db import migrations
 
-from agentstate.migrations._operations import with_user_column
+from agentstate.migrations._operations import RecordedMigration, with_user_column
 
 # After each statement on flags, their users or their groups, every flag is compared with its newest entry. A
 # difference becomes an entry. The entries of a flag therefore form a chain, and no kind of statement is missed.
@@ -80,6 +80,6 @@ DROP FUNCTION IF EXISTS agentstate_lock_flag();
 """
 
 
-class Migration(migrations.Migration):
+class Migration(RecordedMigration):
     dependencies = [("agentstate", "0005_gates")]
     operations = [migrations.RunSQL(with_user_column(HISTORY), NO_HISTORY)]

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from django.db import migrations, models
 
-from agentstate.migrations._operations import dropping
+from agentstate.migrations._operations import RecordedMigration, dropping
 
 
-class Migration(migrations.Migration):
+class Migration(RecordedMigration):
     dependencies = [
         ("agentstate", "0006_flag_history"),
     ]

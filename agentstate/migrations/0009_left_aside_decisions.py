@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from django.db import migrations, models
 
-from agentstate.migrations._operations import dropping
+from agentstate.migrations._operations import RecordedMigration, dropping
 
 
-class Migration(migrations.Migration):
+class Migration(RecordedMigration):
     dependencies = [("agentstate", "0008_run_list")]
     operations = [
         migrations.AddField("leftaside", "accepted_at", models.DateTimeField(null=True, blank=True)),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.db import migrations, models
 
-from agentstate.migrations._operations import RunLocking, dropping
+from agentstate.migrations._operations import RecordedMigration, RunLocking, dropping
 
 # Only steps set and lift the freeze. Without this table no step can lift it, so the reversal does.
 UNFREEZE = """
@@ -14,7 +14,7 @@ DROP FUNCTION IF EXISTS agentstate_freeze();
 """
 
 
-class Migration(migrations.Migration):
+class Migration(RecordedMigration):
     dependencies = [("agentstate", "0009_left_aside_decisions")]
     operations = [
         migrations.CreateModel(

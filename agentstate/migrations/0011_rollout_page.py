@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from django.db import migrations
 
+from agentstate.migrations._operations import RecordedMigration
 
-class Migration(migrations.Migration):
+
+class Migration(RecordedMigration):
     dependencies = [("agentstate", "0010_rollout_steps")]
     operations = [
         migrations.CreateModel(

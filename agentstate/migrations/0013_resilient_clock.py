@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from django.db import migrations
-
 from agentstate.migrations._clock import CLOCK_FUNCTIONS, POINT_TRIGGER
-from agentstate.migrations._operations import RunLocking
+from agentstate.migrations._operations import RecordedMigration, RunLocking
 
 
-class Migration(migrations.Migration):
+class Migration(RecordedMigration):
     dependencies = [("agentstate", "0012_saves")]
     # Backwards, the functions stay until 0002 drops them: the version before runs with them just as well.
     operations = [RunLocking(CLOCK_FUNCTIONS + POINT_TRIGGER, "SELECT")]

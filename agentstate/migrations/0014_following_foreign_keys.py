@@ -8,9 +8,7 @@ Made without validation, in an instant; 0015 validates.
 
 from __future__ import annotations
 
-from django.db import migrations
-
-from agentstate.migrations._operations import RunLocking
+from agentstate.migrations._operations import RecordedMigration, RunLocking
 
 FOREIGN_KEYS = """
 ALTER TABLE "AgentWorkflowRun" DROP CONSTRAINT IF EXISTS "AgentWorkflowRun_project_id_fkey",
@@ -22,7 +20,7 @@ ALTER TABLE "AgentSession" DROP CONSTRAINT IF EXISTS "AgentSession_project_id_fk
 """
 
 
-class Migration(migrations.Migration):
+class Migration(RecordedMigration):
     dependencies = [("agentstate", "0013_resilient_clock")]
     # Backwards, they stay until 0003 drops them by the same names: the version before runs with them just as well.
     operations = [RunLocking(FOREIGN_KEYS, "SELECT")]

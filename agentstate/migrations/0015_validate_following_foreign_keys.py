@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from django.db import migrations
-
-from agentstate.migrations._operations import RunLocking
+from agentstate.migrations._operations import RecordedMigration, RunLocking
 
 VALIDATE = """
 ALTER TABLE "AgentWorkflowRun" VALIDATE CONSTRAINT "AgentWorkflowRun_project_id_fkey";
@@ -12,7 +10,7 @@ ALTER TABLE "AgentSession" VALIDATE CONSTRAINT "AgentSession_project_id_fkey";
 """
 
 
-class Migration(migrations.Migration):
+class Migration(RecordedMigration):
     dependencies = [("agentstate", "0014_following_foreign_keys")]
     # Nothing to take back: a validated constraint may stay validated until 0003 drops it.
     operations = [RunLocking(VALIDATE, "SELECT")]

@@ -7,10 +7,8 @@ differ, the indexes of our tables are rebuilt.
 
 from __future__ import annotations
 
-from django.db import migrations
-
 from agentstate.migrations._collation import match_collation
-from agentstate.migrations._operations import RunLocking
+from agentstate.migrations._operations import RecordedMigration, RunLocking
 
 MATCH_COLLATION = match_collation(
     ("AgentWorkflowRun", "id"),
@@ -25,7 +23,7 @@ MATCH_COLLATION = match_collation(
 )
 
 
-class Migration(migrations.Migration):
+class Migration(RecordedMigration):
     dependencies = [("agentstate", "0015_validate_following_foreign_keys")]
     # Backwards, the collation stays: the version before runs with it, and faster.
     operations = [RunLocking(MATCH_COLLATION, "SELECT")]

@@ -7,9 +7,7 @@ readable.
 
 from __future__ import annotations
 
-from django.db import migrations
-
-from agentstate.migrations._operations import RunLocking
+from agentstate.migrations._operations import RecordedMigration, RunLocking
 
 DEFAULT_COMPRESSION = """
 DO $do$
@@ -30,7 +28,7 @@ $do$
 """
 
 
-class Migration(migrations.Migration):
+class Migration(RecordedMigration):
     dependencies = [("agentstate", "0016_id_collation")]
     # Backwards, the default stays: the version before runs with it, on some servers slower.
     operations = [RunLocking(DEFAULT_COMPRESSION, "SELECT")]

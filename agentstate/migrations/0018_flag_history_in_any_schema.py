@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from django.db import migrations
 
-from agentstate.migrations._operations import with_user_column
+from agentstate.migrations._operations import RecordedMigration, with_user_column
 
 FUNCTIONS = """
 CREATE OR REPLACE FUNCTION agentstate_keep_flag_changes() RETURNS trigger LANGUAGE plpgsql
@@ -53,7 +53,7 @@ $$;
 """
 
 
-class Migration(migrations.Migration):
+class Migration(RecordedMigration):
     dependencies = [("agentstate", "0017_default_compression")]
     # Backwards, they stay until 0006 drops them: the version before runs with them just as well.
     operations = [migrations.RunSQL(with_user_column(FUNCTIONS), migrations.RunSQL.noop)]

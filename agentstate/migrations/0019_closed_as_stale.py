@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from django.db import migrations, models
 
-from agentstate.migrations._operations import RunLocking
+from agentstate.migrations._operations import RecordedMigration, RunLocking
 
 # The status in the words of an index: a search of the few failed runs, not a scan of all. A run whose process died
 # carries a snapshot or none.
@@ -18,7 +18,7 @@ FILL = """
         AND starts_with(error, 'Closed as stale')"""
 
 
-class Migration(migrations.Migration):
+class Migration(RecordedMigration):
     dependencies = [("agentstate", "0018_flag_history_in_any_schema")]
     operations = [
         migrations.SeparateDatabaseAndState(

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from django.db import migrations
 
+from agentstate.migrations._operations import RecordedMigration
 from agentstate.migrations._prisma_runs import copy_rows
 
 
-class Migration(migrations.Migration):
+class Migration(RecordedMigration):
     dependencies = [("agentstate", "0019_closed_as_stale")]
     operations = [migrations.RunPython(copy_rows, migrations.RunPython.noop)]

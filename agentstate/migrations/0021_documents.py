@@ -8,7 +8,7 @@ from django.db.models import Q
 
 import agentstate.models.fields
 from agentstate.migrations._collation import match_collation
-from agentstate.migrations._operations import RunLocking
+from agentstate.migrations._operations import RecordedMigration, RunLocking
 
 TABLE = f"""
 CREATE TABLE "AgentDocument" (
@@ -40,7 +40,7 @@ ALTER TABLE "AgentDocument"
 NO_TABLE = """DROP TABLE IF EXISTS "AgentDocument";"""
 
 
-class Migration(migrations.Migration):
+class Migration(RecordedMigration):
     dependencies = [("agentstate", "0020_prisma_runs")]
     operations = [
         migrations.SeparateDatabaseAndState(

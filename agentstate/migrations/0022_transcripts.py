@@ -6,7 +6,7 @@ import django.db.models.deletion
 from django.db import migrations, models
 
 from agentstate.migrations._collation import match_collation
-from agentstate.migrations._operations import RunLocking
+from agentstate.migrations._operations import RecordedMigration, RunLocking
 
 ENTRIES = f"""
 ALTER TABLE "AgentSession" ADD COLUMN further integer NOT NULL DEFAULT 0;
@@ -51,7 +51,7 @@ ALTER TABLE IF EXISTS "AgentSession" DROP COLUMN IF EXISTS further;
 """
 
 
-class Migration(migrations.Migration):
+class Migration(RecordedMigration):
     dependencies = [("agentstate", "0023_usage")]
     operations = [
         migrations.SeparateDatabaseAndState(

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from django.db import migrations, models
 
-from agentstate.migrations._operations import RunLocking
+from agentstate.migrations._operations import RecordedMigration, RunLocking
 
 
-class Migration(migrations.Migration):
+class Migration(RecordedMigration):
     dependencies = [("agentstate", "0025_api_tokens")]
     operations = [
         migrations.SeparateDatabaseAndState(

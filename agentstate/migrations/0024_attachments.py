@@ -8,7 +8,7 @@ from django.db.models import Q
 
 import agentstate.models.fields
 from agentstate.migrations._collation import match_collation
-from agentstate.migrations._operations import RunLocking
+from agentstate.migrations._operations import RecordedMigration, RunLocking
 
 # A row outlives its project and its session, as the only one that names the file.
 TABLE = f"""
@@ -36,7 +36,7 @@ ALTER TABLE "AgentAttachment"
 NO_TABLE = """DROP TABLE IF EXISTS "AgentAttachment";"""
 
 
-class Migration(migrations.Migration):
+class Migration(RecordedMigration):
     dependencies = [("agentstate", "0021_documents")]
     operations = [
         migrations.SeparateDatabaseAndState(

@@ -6,10 +6,10 @@ import django.contrib.postgres.fields
 import django.db.models.functions.datetime
 from django.db import migrations, models
 
-from agentstate.migrations._operations import dropping
+from agentstate.migrations._operations import RecordedMigration, dropping
 
 
-class Migration(migrations.Migration):
+class Migration(RecordedMigration):
     dependencies = [("agentstate", "0024_attachments")]
     operations = [
         migrations.CreateModel(

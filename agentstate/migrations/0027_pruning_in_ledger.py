@@ -2,8 +2,10 @@
 
 from django.db import migrations, models
 
+from agentstate.migrations._operations import RecordedMigration
 
-class Migration(migrations.Migration):
+
+class Migration(RecordedMigration):
     dependencies = [
         ("agentstate", "0026_decide_approvals"),
     ]

@@ -7,7 +7,7 @@ from django.db import migrations, models
 
 import agentstate.models.fields
 from agentstate.migrations._collation import match_collation
-from agentstate.migrations._operations import RunLocking
+from agentstate.migrations._operations import RecordedMigration, RunLocking
 
 TABLE = f"""
 CREATE TABLE "AgentIncomingFile" (
@@ -28,7 +28,7 @@ ALTER TABLE "AgentIncomingFile"
 NO_TABLE = """DROP TABLE IF EXISTS "AgentIncomingFile";"""
 
 
-class Migration(migrations.Migration):
+class Migration(RecordedMigration):
     dependencies = [("agentstate", "0027_pruning_in_ledger")]
     operations = [
         migrations.SeparateDatabaseAndState(

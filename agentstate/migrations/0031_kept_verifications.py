@@ -6,10 +6,10 @@ import django.db.models.deletion
 from django.db import migrations, models
 
 from agentstate.migrations._collation import match_collation
-from agentstate.migrations._operations import RunLocking, dropping
+from agentstate.migrations._operations import RecordedMigration, RunLocking, dropping
 
 
-class Migration(migrations.Migration):
+class Migration(RecordedMigration):
     dependencies = [("agentstate", "0028_incoming_files")]
     operations = [
         migrations.CreateModel(

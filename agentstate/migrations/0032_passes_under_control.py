@@ -5,7 +5,7 @@ from __future__ import annotations
 import django.db.models.deletion
 from django.db import migrations, models
 
-from agentstate.migrations._operations import RunLocking, dropping
+from agentstate.migrations._operations import RecordedMigration, RunLocking, dropping
 
 TABLE = "AgentStatePass"
 # First, in both directions: else running passes and the admin wait behind an ALTER TABLE that waits.
@@ -27,7 +27,7 @@ END $$;
 """
 
 
-class Migration(migrations.Migration):
+class Migration(RecordedMigration):
     dependencies = [
         ("agentstate", "0036_overview_pages"),
     ]

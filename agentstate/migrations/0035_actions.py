@@ -5,10 +5,10 @@ from __future__ import annotations
 import django.db.models.deletion
 from django.db import migrations, models
 
-from agentstate.migrations._operations import dropping
+from agentstate.migrations._operations import RecordedMigration, dropping
 
 
-class Migration(migrations.Migration):
+class Migration(RecordedMigration):
     dependencies = [("agentstate", "0029_run_questions")]
     operations = [
         migrations.AlterModelOptions(

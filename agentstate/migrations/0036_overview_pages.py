@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from django.db import migrations
 
+from agentstate.migrations._operations import RecordedMigration
+
 
 def proxy(name: str) -> migrations.CreateModel:
     return migrations.CreateModel(
@@ -21,6 +23,6 @@ def proxy(name: str) -> migrations.CreateModel:
     )
 
 
-class Migration(migrations.Migration):
+class Migration(RecordedMigration):
     dependencies = [("agentstate", "0030_event_parents")]
     operations = [proxy("usage"), proxy("storage")]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from django.db import migrations
 
+from agentstate.migrations._operations import RecordedMigration
+
 PERMISSIONS_OF_RUNS = [
     ("decide_approvals", "Can approve or reject calls that wait for approval"),
     ("cancel_runs", "Can cancel pending and running runs"),
@@ -11,7 +13,7 @@ PERMISSIONS_OF_RUNS = [
 ]
 
 
-class Migration(migrations.Migration):
+class Migration(RecordedMigration):
     dependencies = [("agentstate", "0032_passes_under_control")]
     operations = [
         migrations.AlterModelOptions("agentdocument", {"verbose_name": "document"}),

@@ -24,6 +24,21 @@ def with_user_column(sql: str) -> str:
     return sql.replace("user_id", f"{model}_id")
 
 
+class RecordedMigration(migrations.Migration):
+    """A migration that the server commits together with the row that records it.
+
+    Django executes what it deferred, such as the indexes of a new table, at the end of the transaction, and records
+    the migration in another one. Killed in between, ``migrate`` would fail from then on: the table exists.
+    """
+
+    def apply(self, project_state: Any, schema_editor: Any, collect_sql: bool = False) -> Any:
+        state = super().apply(project_state, schema_editor, collect_sql)
+        for statement in schema_editor.deferred_sql:
+            schema_editor.execute(statement, None)
+        schema_editor.deferred_sql.clear()
+        return state
+
+
 class RunLocking(Operation):
     """Run SQL that locks a table, waiting half a second for the lock at most, and trying again a few times.
 
