@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 SECONDS = 2.0
 # How many events one statement examines. A search in payloads starts with one, since each can be megabytes. After
 # each quick statement the number grows.
-_FIRST_LOOK, _FIRST_LOOK_AT_PAYLOADS, _LARGEST_LOOK = 2_000, 1, 20_000
+_FIRST_LOOK, _FIRST_LOOK_AT_PAYLOADS, _LARGEST_LOOK = 500, 1, 20_000
 _GROWTH, _QUICK = 4, 0.2
 
 _LOOK = """

@@ -31,7 +31,7 @@ _FAMILIES = {
 }
 
 # Counts are shown exactly below this many, and are taken from so many events at either end of a run.
-CAP, COUNTED = 1_000, 5_000
+CAP, COUNTED = 1_000, 2_000
 
 _COUNTS = """
     SELECT type, count(*) FROM (
