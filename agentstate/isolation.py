@@ -59,7 +59,7 @@ def update(rows: QuerySet[Any], **changes: Any) -> int:
 
 
 def one_round(statements: str, parameters: Mapping[str, Any], using: str = DEFAULT_DB_ALIAS) -> tuple[Any, ...] | None:
-    """Run statements in one round trip, and return the first row of the last one.
+    """Run statements in one round trip, and return the first row of the last one; see :func:`agentstate.rounds.run`.
 
     Outside a transaction they are a READ COMMITTED transaction of their own.
 
@@ -67,8 +67,7 @@ def one_round(statements: str, parameters: Mapping[str, Any], using: str = DEFAU
         statements: separated by semicolons, with none in a literal; see :class:`agentstate.rounds.Statement`.
         parameters: text, numbers, booleans, moments, None and lists of text.
     """
-    first = READ_COMMITTED if connections[using].get_autocommit() else ""
-    return run(_separate(statements), parameters, first=first, using=using)[-1]
+    return run(_separate(statements), parameters, alone=READ_COMMITTED, using=using)[-1]
 
 
 @cache

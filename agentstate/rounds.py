@@ -61,15 +61,20 @@ class Statement:
         return hash(self.sql)
 
 
-class _Part(NamedTuple):
-    """A statement of a round.
+class _Round(NamedTuple):
+    """What is sent for some statements.
 
     Attributes:
-        answers: whether the caller wants its row.
+        answers: for each result, whether the caller wants it.
+        preparing: what the round prepares.
     """
 
     text: str
-    answers: bool = False
+    answers: tuple[bool, ...]
+    preparing: frozenset[Statement] = frozenset()
+
+
+_TO_SAVEPOINT = _Round(_ROLLBACK, ())
 
 
 class _Session:
@@ -77,8 +82,6 @@ class _Session:
 
     Attributes:
         is_own: whether no other client uses it; None until the server has answered.
-        prepared: what it has prepared.
-        sent_whole: what is not to be prepared, since a round failed that may have prepared it.
         checked_in: Django's list of callbacks of the latest transaction in which a round succeeded. Django makes a new
             one for each.
     """
@@ -88,28 +91,44 @@ class _Session:
         is_psycopg_preparing = connection.connection.prepare_threshold is not None
         is_pooled = connection.settings_dict.get("DISABLE_SERVER_SIDE_CURSORS")
         self.is_own = False if is_pooled or is_psycopg_preparing else None
-        self.prepared: set[Statement] = set()
-        self.sent_whole: set[Statement] = set()
         self.checked_in: list[Any] | None = None
         self._sent: set[Statement] = set()
+        self._prepared: set[Statement] = set()
+        self._sent_whole: set[Statement] = set()  # not to be prepared, since a round failed that may have prepared it
+        self._lasting: dict[tuple[str, tuple[Statement, ...]], _Round] = {}
 
-    def to_prepare(self, statements: Sequence[Statement]) -> set[Statement]:
-        """Return those of the statements that this round prepares: what the connection sends for the second time."""
-        if self.prepared.issuperset(statements):
-            return set()
+    def round(self, before: str, statements: tuple[Statement, ...]) -> _Round:
+        """Return what is sent for the statements, after one more that returns nothing.
+
+        A round prepares what the connection sends for the second time. The first one asks for the server process too.
+        """
+        lasting = self._lasting.get((before, statements))
+        if lasting is not None:
+            return lasting
         repeated = self._sent.intersection(statements) if self.is_own else set()
         self._sent.update(statements)
-        return repeated - self.prepared - self.sent_whole
+        preparing = frozenset(repeated - self._prepared - self._sent_whole)
+        executed = self._prepared | preparing if self.is_own else set()
+        quiet = [before] * bool(before) + [each.prepare for each in preparing]
+        asked = [each.execute if each in executed else each.sql for each in statements]
+        asked += [_SERVER_PROCESS] * (self.is_own is None)
+        after = [_RELEASE] * (before == _SAVEPOINT)
+        answers = (*[False] * len(quiet), *[True] * len(asked), *[False] * len(after))
+        made = _Round(";\n".join([*quiet, *asked, *after]), answers, preparing)
+        if self.is_own is False or (self.is_own and (self._prepared | self._sent_whole).issuperset(statements)):
+            self._lasting[before, statements] = made
+        return made
 
-    def parts(self, statements: Sequence[Statement], preparing: set[Statement]) -> list[_Part]:
-        """Return the parts of a round that runs these statements. The first round asks for the server process too."""
-        executed = self.prepared | preparing if self.is_own else set()
-        ours = [_Part(_SERVER_PROCESS, answers=True)] if self.is_own is None else []
-        return [
-            *(_Part(each.prepare) for each in preparing),
-            *(_Part(each.execute if each in executed else each.sql, answers=True) for each in statements),
-            *ours,
-        ]
+    def succeeded(self, sent: _Round) -> None:
+        self._prepared |= sent.preparing
+
+    def failed(self, sent: _Round) -> None:
+        self._sent_whole |= sent.preparing
+
+    def send_whole(self) -> None:
+        """Prepare and execute nothing from now on."""
+        self.is_own = False
+        self._lasting.clear()
 
 
 _sessions: WeakKeyDictionary[Connection[Any], _Session] = WeakKeyDictionary()
@@ -120,9 +139,12 @@ def run(
     parameters: Mapping[str, Any],
     *,
     first: str = "",
+    alone: str = "",
     using: str = DEFAULT_DB_ALIAS,
 ) -> list[Row | None]:
     """Run statements in one round trip, and return the first row of each, None where there is none.
+
+    Of a statement that returns no rows, such as an INSERT without RETURNING, return how many it has written, as a row.
 
     Outside a transaction they are one of their own. In READ COMMITTED each sees what others have committed by then:
     after a statement that waited for a lock, the next one sees what the lock's holder wrote. Only a cursor that binds
@@ -134,34 +156,33 @@ def run(
     Args:
         parameters: text, numbers, booleans, moments, None and lists of text.
         first: the first statement of a transaction, which is sent before them as it is.
+        alone: the same of the transaction that they are where none is open.
     """
     connection = connections[using]
     connection.close_if_health_check_failed()
-    connection.ensure_connection()
+    in_transaction = not connection.get_autocommit()  # which connects
     session = _sessions.get(connection.connection)
     if session is None:
         session = _sessions[connection.connection] = _Session(connection)
-    preparing = session.to_prepare(statements)
-    in_transaction = not connection.get_autocommit()
     is_checked = session.checked_in is connection.run_on_commit
     has_savepoint = bool(session.is_own and in_transaction and not first and not is_checked)
-    before, after = (_SAVEPOINT, _RELEASE) if has_savepoint else (first, "")
-    parts = session.parts(statements, preparing)
+    before = _SAVEPOINT if has_savepoint else first or ("" if in_transaction else alone)
+    sent = session.round(before, tuple(statements))
     try:
-        rows = _send(connection, [*_quiet(before), *parts, *_quiet(after)], parameters)
+        rows = _send(connection, sent, parameters)
     except BaseException as error:
-        session.sent_whole |= preparing
+        session.failed(sent)
         if not (session.is_own and isinstance(error.__cause__, _UNPREPARED)):
             raise
-        session.is_own = False
+        session.send_whole()
         if in_transaction and is_checked:
             raise
         if has_savepoint:
-            _send(connection, [_Part(_ROLLBACK)], {})
+            _send(connection, _TO_SAVEPOINT, {})
         elif in_transaction:
             connection.connection.rollback()  # psycopg begins the transaction again with the next statement
-        return run(statements, parameters, first=first, using=using)
-    session.prepared |= preparing
+        return run(statements, parameters, first=first, alone=alone, using=using)
+    session.succeeded(sent)
     if in_transaction:
         session.checked_in = connection.run_on_commit
     if session.is_own is None:
@@ -169,18 +190,14 @@ def run(
     return rows
 
 
-def _quiet(text: str) -> list[_Part]:
-    return [_Part(text)] if text else []
-
-
-def _send(connection: BaseDatabaseWrapper, parts: Sequence[_Part], parameters: Mapping[str, Any]) -> list[Row | None]:
+def _send(connection: BaseDatabaseWrapper, sent: _Round, parameters: Mapping[str, Any]) -> list[Row | None]:
     cursor = ClientCursor(connection.connection)
     # Django's cursor around it wraps errors, and lets the host's wrappers see the round.
-    connection._prepare_cursor(cursor).execute(";\n".join(part.text for part in parts), parameters)  # type: ignore[attr-defined]
+    connection._prepare_cursor(cursor).execute(sent.text, parameters)  # type: ignore[attr-defined]
     rows: list[Row | None] = []
-    for part in parts:
-        if part.answers:
+    for is_wanted in sent.answers:
+        if is_wanted:
             has_rows = cursor.pgresult is not None and cursor.pgresult.status == ExecStatus.TUPLES_OK
-            rows.append(cursor.fetchone() if has_rows else None)
+            rows.append(cursor.fetchone() if has_rows else (cursor.rowcount,))
         cursor.nextset()
     return rows

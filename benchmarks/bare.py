@@ -10,9 +10,10 @@ from django.http import HttpRequest, HttpResponse
 from django.urls import include, path
 from django.views.decorators.csrf import csrf_exempt
 
-from agentstate.isolation import one_round
+from agentstate.isolation import READ_COMMITTED
 from agentstate.models.fields import new_id
 from agentstate.recording import events
+from agentstate.rounds import run
 
 # What the API sent for one read of a state, and answered; set by the benchmark.
 STATEMENTS: list[tuple[str, Any]] = []
@@ -33,8 +34,14 @@ def read_state(request: HttpRequest) -> HttpResponse:
 def append_events(request: HttpRequest, run_id: str) -> HttpResponse:
     given = json.loads(request.body)["events"]
     ids = [new_id() for _ in given]
-    rows = [[each, event["type"], event["payload"]] for each, event in zip(ids, given, strict=True)]
-    one_round(events._NEW, {"run": run_id, "events": json.dumps(rows), "late": []})
+    rows = [[each, event["type"], event["payload"], None] for each, event in zip(ids, given, strict=True)]
+    if len(rows) == 1:
+        ((event_id, type_, payload, parent),) = rows
+        one = {"id": event_id, "type": type_, "payload": json.dumps(payload), "parent": parent}
+        run(events.NEW, {"run": run_id, "late": "{}", **one}, alone=READ_COMMITTED)
+    else:
+        given = {"run": run_id, "late": "{}", "events": json.dumps(rows)}
+        run(events.LISTED, given, alone=READ_COMMITTED)
     return HttpResponse(json.dumps({"ids": ids, "skipped": []}), content_type="application/json")
 
 

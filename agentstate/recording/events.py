@@ -10,17 +10,18 @@ from django.db.models import Value
 from django.db.models.functions import Coalesce, Left
 
 from agentstate.enclosing import enclosing_event
-from agentstate.isolation import one_round, read_committed
+from agentstate.isolation import READ_COMMITTED, read_committed
 from agentstate.models import AgentWorkflowRun
 from agentstate.models.fields import new_id
 from agentstate.models.runs import RunNotFound
 from agentstate.recording.errors import RowsDropped, RunCanceled, RunFinished
 from agentstate.recording.redaction import stored
 from agentstate.recording.storable import storable_text, weight
-from agentstate.state.homes import next_clock
+from agentstate.rounds import Statement, run
+from agentstate.state.homes import just_after
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 # Replay reads a project's state from these, so only a save writes them.
 SAVED_ONLY = "state.changed"
@@ -33,46 +34,50 @@ _TAKEN_LATE = {
     "tool.result": frozenset(["canceled"]),
     "model.usage": frozenset(["canceled", "failed", "succeeded"]),
 }
+_NOTHING: frozenset[str] = frozenset()
 
+_IS_UNFINISHED = "status IN ('pending', 'running')"
+_ACCEPTS = f"({_IS_UNFINISHED} OR closed_as_stale OR status = ANY (%(late)s::text[]))"
 
 # The lock and the insert are two statements of one transaction, sent in one round. In READ COMMITTED each has its own
 # snapshot: a single statement that waited for the lock would not see what the writer before it wrote, and would take
 # the time of an event that is there already.
-_LOCK = """SELECT FROM "AgentWorkflowRun" WHERE id = %(run)s FOR NO KEY UPDATE;"""
-_LAST = '(SELECT max(created_at) FROM "AgentWorkflowRunEvent" WHERE run_id = run.id)'
+_LOCK = Statement(f"""
+    SELECT status, {_ACCEPTS} FROM "AgentWorkflowRun" WHERE id = %(run)s FOR NO KEY UPDATE""")
+
+_ONE = """(
+        SELECT %(id)s::text AS id, %(type)s::text AS type, %(payload)s::jsonb AS payload, %(parent)s::text AS parent,
+            1 AS ordinal
+    )"""
+_LISTED = """(
+        SELECT event ->> 0 AS id, event ->> 1 AS type, event -> 2 AS payload, event ->> 3 AS parent, ordinal
+        FROM jsonb_array_elements(%(events)s::jsonb) WITH ORDINALITY listed (event, ordinal)
+    )"""
 
 
-def statements(on_conflict: str = "", then: str = "") -> str:
-    """Return the statements that write events.
-
-    Args:
-        then: a statement that changes something with the insert; ``written`` has a row for each event.
-    """
-    return f"""{_LOCK}
+def _insert(given: str, on_conflict: str = "") -> Statement:
+    return Statement(f"""
     WITH run AS MATERIALIZED (
-        SELECT id, status, status IN ('pending', 'running') AS is_unfinished,
-            status IN ('pending', 'running') OR closed_as_stale OR status = ANY (%(late)s::text[]) AS accepts,
-            greatest(started_at, {next_clock(_LAST)}) AS at
-        FROM "AgentWorkflowRun" run WHERE id = %(run)s
-    ), written AS (
-        INSERT INTO "AgentWorkflowRunEvent" AS event (id, run_id, type, payload, created_at, parent_id)
-        SELECT given.event ->> 0, run.id, given.event ->> 1,
-            CASE
-                WHEN is_unfinished THEN given.event -> 2
-                WHEN jsonb_typeof(given.event -> 2) = 'object' THEN given.event -> 2 || '{{"{LATE}": true}}'
-                ELSE jsonb_build_object('{LATE}', true, 'value', given.event -> 2)
-            END,
-            run.at + (given.ordinal - 1) * interval '1 microsecond', given.event ->> 3
-        FROM run CROSS JOIN jsonb_array_elements(%(events)s::jsonb) WITH ORDINALITY given (event, ordinal)
-        WHERE run.accepts
-        {on_conflict}
-        RETURNING 1
-    ){f", also AS ({then})" if then else ""}
-    SELECT status, accepts, (SELECT count(*) FROM written) FROM run"""
+        SELECT id, {_IS_UNFINISHED} AS is_unfinished, greatest(started_at, clock_timestamp(), (
+            SELECT {just_after("max(created_at)")} FROM "AgentWorkflowRunEvent" WHERE run_id = %(run)s
+        )) AS at
+        FROM "AgentWorkflowRun" WHERE id = %(run)s AND {_ACCEPTS}
+    )
+    INSERT INTO "AgentWorkflowRunEvent" (id, run_id, type, payload, created_at, parent_id)
+    SELECT given.id, run.id, type,
+        CASE
+            WHEN is_unfinished THEN payload
+            WHEN jsonb_typeof(payload) = 'object' THEN payload || '{{"{LATE}": true}}'
+            ELSE jsonb_build_object('{LATE}', true, 'value', payload)
+        END,
+        run.at + (ordinal - 1) * interval '1 microsecond', parent
+    FROM run CROSS JOIN {given} given
+    {on_conflict}""")
 
 
-_NEW = statements()
-_MOVED = statements("ON CONFLICT (id) DO UPDATE SET created_at = excluded.created_at")
+NEW = (_LOCK, _insert(_ONE))
+LISTED = (_LOCK, _insert(_LISTED))
+_MOVED = (_LOCK, _insert(_ONE, "ON CONFLICT (id) DO UPDATE SET created_at = excluded.created_at"))
 
 # A type and a payload, any value.
 NewEvent = tuple[str, object]
@@ -102,29 +107,34 @@ def append(
         RowsDropped: the database dropped one.
     """
     given = [
-        (event_id, storable_text(str(type_)), stored(type_, payload), parent)
-        for event_id, (type_, payload), parent in zip(
-            ids or iter(new_id, None), events, parents or repeat(enclosing_event(run_id)), strict=False
+        _event(event_id, type_, payload, parent)
+        for (type_, payload), event_id, parent in zip(
+            events, ids or iter(new_id, None), parents or repeat(enclosing_event(run_id)), strict=False
         )
     ]
-    for _, type_, _, _ in given:
-        if type_ == SAVED_ONLY:
-            raise ValueError(f"{SAVED_ONLY} is the event of a save: call save() with the documents.")
+    if len(given) == 1:
+        _write_one(NEW, run_id, given[0])
+        return [given[0][0]]
     parts = list(_parts(given))
     if len(parts) == 1:
-        _write(_NEW, run_id, given)
+        _write_listed(run_id, given)
     elif parts:
         with read_committed():
             for part in parts:
-                _write(_NEW, run_id, part)
+                _write_listed(run_id, part)
     return [event_id for event_id, *_ in given]
 
 
-def append_with(statements: str, run_id: str, event: NewEvent, **parameters: str) -> str:
-    """Write one event by other statements of :func:`statements`, and return its id; see :func:`append`."""
-    event_id, type_ = new_id(), event[0]
-    _write(statements, run_id, [(event_id, type_, stored(*event), enclosing_event(run_id))], **parameters)
-    return event_id
+def append_one(run_id: str, type_: str, payload: object, *then: Statement, **parameters: str) -> str:
+    """Write one event, and return its id; see :func:`append`.
+
+    Args:
+        then: what follows in the same transaction, also where the event, ``%(id)s``, was not written.
+        parameters: of ``then``.
+    """
+    event = _event(new_id(), type_, payload, enclosing_event(run_id))
+    _write_one((*NEW, *then), run_id, event, **parameters)
+    return event[0]
 
 
 def put(run_id: str, event_id: str, type_: str) -> None:
@@ -133,7 +143,7 @@ def put(run_id: str, event_id: str, type_: str) -> None:
     Raises:
         RunFinished, RunNotFound, RowsDropped: see :func:`append`.
     """
-    _write(_MOVED, run_id, [(event_id, type_, "{}", None)])
+    _write_one(_MOVED, run_id, (event_id, type_, "{}", None))
 
 
 def refusal(run_id: str, status: str) -> RunFinished:
@@ -143,6 +153,13 @@ def refusal(run_id: str, status: str) -> RunFinished:
     run = AgentWorkflowRun.objects.filter(pk=run_id)
     error = run.values_list(Left(Coalesce("error", Value("")), ERROR_SHOWN), flat=True).first()
     return RunCanceled(run_id, error or "")
+
+
+def _event(event_id: str, type_: str, payload: object, parent: str | None) -> Event:
+    type_ = storable_text(str(type_))
+    if type_ == SAVED_ONLY:
+        raise ValueError(f"{SAVED_ONLY} is the event of a save: call save() with the documents.")
+    return event_id, type_, stored(type_, payload), parent
 
 
 def _parts(events: Sequence[Event]) -> Iterator[list[Event]]:
@@ -159,17 +176,34 @@ def _parts(events: Sequence[Event]) -> Iterator[list[Event]]:
         yield part
 
 
-def _write(statements: str, run_id: str, events: Sequence[Event], **parameters: str) -> None:
+def _write_one(statements: tuple[Statement, ...], run_id: str, event: Event, **parameters: str) -> None:
+    event_id, type_, payload, parent = event
+    given = {"id": event_id, "type": type_, "payload": payload, "parent": parent}
+    _write(statements, run_id, 1, _TAKEN_LATE.get(type_, _NOTHING), {**given, **parameters})
+
+
+def _write_listed(run_id: str, events: Sequence[Event]) -> None:
     rows = ",".join(
         f'["{event_id}",{json.dumps(type_)},{payload},{json.dumps(parent)}]'
         for event_id, type_, payload, parent in events
     )
-    late = frozenset.intersection(*(_TAKEN_LATE.get(type_, frozenset()) for _, type_, _, _ in events))
-    row = one_round(statements, {"run": run_id, "events": f"[{rows}]", "late": sorted(late), **parameters})
-    if row is None:
+    late = frozenset.intersection(*(_TAKEN_LATE.get(type_, _NOTHING) for _, type_, _, _ in events))
+    _write(LISTED, run_id, len(events), late, {"events": f"[{rows}]"})
+
+
+def _write(
+    statements: tuple[Statement, ...],
+    run_id: str,
+    number: int,
+    late: Iterable[str],
+    parameters: Mapping[str, str | None],
+) -> None:
+    given = {"run": run_id, "late": f"{{{','.join(late)}}}", **parameters}
+    locked, inserted, *_ = run(statements, given, alone=READ_COMMITTED)
+    if locked is None or inserted is None:
         raise RunNotFound(run_id)
-    status, accepts, written = row
+    (status, accepts), (written,) = locked, inserted
     if not accepts:
         raise refusal(run_id, status)
-    if written != len(events):
-        raise RowsDropped("AgentWorkflowRunEvent", written, len(events))
+    if written != number:
+        raise RowsDropped("AgentWorkflowRunEvent", written, number)

@@ -74,8 +74,7 @@ class Recorder:
             ValueError: the type is ``state.changed``, which only :meth:`save` writes.
             RowsDropped: the database dropped the event without an error.
         """
-        (event_id,) = self.events([(type, payload)])
-        return event_id
+        return events.append_one(self.run_id, type, {} if payload is None else payload)
 
     def events(self, items: Iterable[tuple[str, object]]) -> list[str]:
         """Write events, each a type and a payload, in one transaction: all of them or none. Return their ids.

@@ -50,6 +50,7 @@ CUT_TO = 100_000
 # The bounds of PostgreSQL's numeric: digits before and after the decimal point.
 _DIGITS_BEFORE, _DIGITS_AFTER = 131072, 16383
 _SURROGATES = re.compile("[\ud800-\udfff]")
+_ENCODER = json.JSONEncoder(allow_nan=False, ensure_ascii=False, separators=(",", ":"))
 _ESCAPES = re.compile(r"\\(?:u[0-9a-f]{4}|.)")
 
 
@@ -139,7 +140,7 @@ def described(error: BaseException) -> str:
 def _plain(value: object, *, keeps_marks: bool = False) -> str | None:
     """Return the JSON text of a value that is JSON throughout, as most are; None for any other. Runs at C's speed."""
     try:
-        text = json.dumps(value, allow_nan=False, ensure_ascii=False, separators=(",", ":"))
+        text = _ENCODER.encode(value)
         if weight(text) > 1:
             return text  # to be cut
         # Comparing finds keys that became text. What looks like NUL may be a backslash and u0000: the writer decides.

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from agentstate.recording import events
 from agentstate.recording.prices import cost_of, is_amount
 from agentstate.recording.storable import storable, storable_text
+from agentstate.rounds import Statement
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -44,20 +45,18 @@ def _sum(total: str) -> str:
     return f"jsonb_build_object({members}) || CASE WHEN {has_cost} THEN {cost} ELSE '{{}}' END"
 
 
-# The lock of the statement before keeps concurrent additions apart.
-_ADD = events.statements(
-    then=f"""
+# The lock on the run, which the event's write took, keeps concurrent additions apart.
+_ADD = Statement(f"""
     UPDATE "AgentWorkflowRun" run
     SET usage = {_sum("run.usage")} || jsonb_build_object('models',
         coalesce(run.usage -> 'models', '{{}}')
         || jsonb_build_object(%(model)s::text, {_sum("(run.usage -> 'models' -> %(model)s::text)")}))
     FROM (SELECT %(spent)s::jsonb AS spent) given
-    WHERE run.id = %(run)s AND EXISTS (SELECT FROM written)"""
-)
+    WHERE run.id = %(run)s AND EXISTS (SELECT FROM "AgentWorkflowRunEvent" WHERE id = %(id)s)""")
 
 
 def add(run_id: str, model: str, counts: Mapping[str, int], cost_usd: object, more: dict[str, object]) -> str:
-    """Write the event and add to the run's totals, in one statement; return the event's id.
+    """Write the event and add to the run's totals, in one transaction; return the event's id.
 
     Raises:
         ValueError: a number is negative, or no whole number of tokens, or no amount of dollars.
@@ -73,10 +72,11 @@ def add(run_id: str, model: str, counts: Mapping[str, int], cost_usd: object, mo
     spent: dict[str, object] = {**counts, "unpriced_requests": counts["requests"] if cost is None else 0}
     if cost is not None:
         spent["cost_usd"] = cost
-    return events.append_with(
-        _ADD,
+    return events.append_one(
         run_id,
-        (USAGE, {**more, "model": model, **counts, "cost_usd": cost}),
+        USAGE,
+        {**more, "model": model, **counts, "cost_usd": cost},
+        _ADD,
         model=storable_text(model),
         spent=storable(spent),
     )

@@ -97,8 +97,12 @@ def next_clock(*clocks: str) -> str:
     Ignores NULLs and clocks that are not usable, so that it never fails. Only for rows that are locked: two callers
     would get the same value.
     """
-    later = (f"CASE WHEN {clock} < {_LATEST} THEN {clock} + interval '1 microsecond' END" for clock in clocks)
-    return f"greatest(clock_timestamp(), {', '.join(later)})"
+    return f"greatest(clock_timestamp(), {', '.join(map(just_after, clocks))})"
+
+
+def just_after(clock: str) -> str:
+    """Return the clock value that follows a clock, NULL where none can or there is no clock."""
+    return f"CASE WHEN {clock} < {_LATEST} THEN {clock} + interval '1 microsecond' END"
 
 
 def microseconds(moment: str) -> str:
