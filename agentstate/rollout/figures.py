@@ -46,13 +46,15 @@ class Figures:
     newest_bypassing_writes: list[BypassingWrite] = field(default_factory=list)
 
     @classmethod
-    def count(cls, claim: Callable[[CursorWrapper], None] = lambda _: None) -> Self:
+    def count(cls, claim: Callable[[CursorWrapper], None] | None = None) -> Self:
         """Count everything on the database for reading.
 
         See :func:`agentstate.backfill.verification.verify` for the claim and the errors.
         """
         using, history = read_alias(), FlagHistory.load()
-        if using == DEFAULT_DB_ALIAS:
+        if claim is None:
+            verification = verify(using=using)
+        elif using == DEFAULT_DB_ALIAS:
             verification = verify(claim=claim)
         else:
             # The claim is for all processes, so its lock is the primary's.

@@ -22,7 +22,7 @@ from agentstate.admin.shared.read_only import ReadOnlyAdmin
 from agentstate.admin.shared.reasons import ReasonField
 from agentstate.models import StepRequest
 from agentstate.rollout.counting import Counted
-from agentstate.rollout.requests import take_in_background
+from agentstate.rollout.requests import newest_request, take_in_background
 from agentstate.rollout.stages import READ_SHARES, Position, RolloutState, Stage, above, below, shown
 from agentstate.rollout.steps import unfinished_step
 
@@ -158,6 +158,9 @@ class StepPages(ReadOnlyAdmin):
         with acting_as(request.user.get_username()):
             asked = take_in_background(asked, WAIT)
         self.log_change(request, asked, f"{action.label} from {position}. {asked.reason}".strip())
+        newest = newest_request()
+        if asked.outcome == StepRequest.Outcome.REFUSED and newest != asked:  # the page shows the newest alone
+            self.message_user(request, f"{action.label} was refused: {asked.message}", messages.ERROR)
         return HttpResponseRedirect(reverse("admin:agentstate_rollout_changelist"))
 
 
