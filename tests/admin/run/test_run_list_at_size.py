@@ -69,10 +69,7 @@ def many(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
         scenes.run_sql('VACUUM ANALYZE "AgentWorkflowRunEvent"')
         scenes.run_sql('ANALYZE "Project", "AgentSession"')
         yield
-        scenes.run_sql("""DELETE FROM "AgentSession" WHERE id LIKE 'session%'""")
-        scenes.run_sql("""DELETE FROM "AgentWorkflowRunEvent" WHERE id LIKE 'many%'""")
-        scenes.run_sql("""DELETE FROM "AgentWorkflowRun" WHERE id LIKE 'many%'""")
-        scenes.run_sql("""DELETE FROM "Project" WHERE id LIKE 'many%'""")
+        scenes.run_sql('TRUNCATE "Project", "AgentWorkflowRun" CASCADE')
         tell_planner("AgentWorkflowRun", "AgentWorkflowRunEvent", "AgentSession", "Project")
 
 
