@@ -11,10 +11,12 @@ from django.template.defaultfilters import capfirst, striptags
 from django.template.loader import render_to_string
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
+from django.utils.text import Truncator
 
 from agentstate.admin.shared import formats
 from agentstate.admin.shared.filters import FormFilter
 from agentstate.admin.shared.links import link_to
+from agentstate.admin.shared.paging import KeysetChangeList
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -26,6 +28,8 @@ register = template.Library()
 
 # The filters of a list that are seen at once; the others are in a fold, unless they are set.
 FILTERS_AT_HAND = 4
+# An index holds no longer id. One within a document may be of any length.
+LONGEST_ID = 3_000
 # What a cell without a value shows: ours, and Django's.
 BLANK = ("", "\N{EN DASH}", "-")
 
@@ -66,6 +70,12 @@ def written_time(when: datetime, timespec: str = "seconds") -> dict[str, Any]:
 def labelled(rows: Iterable[Iterable[SafeString]], headers: Sequence[dict[str, Any]]) -> list[list[SafeString]]:
     """Return the cells of a list's rows, as Django renders them, marked with the header of the column, or as blank."""
     return [[_labelled(cell, header["text"]) for cell, header in zip(row, headers, strict=True)] for row in rows]
+
+
+@register.simple_tag
+def column_sorting(changelist: ChangeList, column: str) -> dict[str, str] | None:
+    """Return how a list is ordered by a column, None where it cannot be."""
+    return changelist.sorting(column) if isinstance(changelist, KeysetChangeList) else None
 
 
 @register.filter
@@ -120,6 +130,14 @@ def status(word: str) -> dict[str, str]:
 def folded_json(text: str, label: str = "JSON", is_open: bool = False) -> dict[str, Any]:
     """Show JSON text formatted and folded under its label."""
     return {"text": formats.indented(text), "label": label, "is_open": is_open}
+
+
+@register.inclusion_tag("admin/agentstate/includes/id.html")
+def shown_id(id: str, length: int, copies: bool = True, css_class: str = "") -> dict[str, Any]:  # noqa: A002
+    """Show an id, or its beginning and all of it on hover, with a button that copies it."""
+    id = str(id)  # noqa: A001
+    whole = id if len(id) <= LONGEST_ID else ""
+    return {"id": whole, "text": Truncator(id).chars(length), "copies": copies and whole, "css_class": css_class}
 
 
 @register.simple_tag(takes_context=True)

@@ -10,7 +10,7 @@ from django.db.models import Q
 
 from agentstate.admin.project import listing
 from agentstate.admin.shared.keyset import Keyset, KeysetPage, Walk
-from agentstate.admin.shared.paging import KeysetChangeList
+from agentstate.admin.shared.paging import NEWEST_FIRST, KeysetChangeList
 from agentstate.models import AgentWorkflowRun, KeptVerification, Project
 from agentstate.models.expressions import id_hash, is_snapshot_of_project
 from agentstate.state.standing import Standing
@@ -99,7 +99,7 @@ class ProjectChangeList(KeysetChangeList):
 
     @property
     def words(self) -> dict[str, str]:
-        return super().words if self._order is None else {"first": "Newest", "before": "Newer", "after": "Older"}
+        return super().words if self._order is None else NEWEST_FIRST
 
     @property
     def _order(self) -> str | None:

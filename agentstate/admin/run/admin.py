@@ -80,11 +80,14 @@ class AgentWorkflowRunAdmin(KeysetPages, ErrorPages, ComparisonPages, TimelinePa
         "project's name."
     )
     keyset = ("-started_at", "-id_hash")
+    column_orders = {
+        "started": (OrderFilter.parameter_name, None, OrderFilter.OLDEST),
+        "duration": (OrderFilter.parameter_name, OrderFilter.LONGEST, OrderFilter.SHORTEST),
+    }
     preserve_filters = True
 
     class Media:
         css = {"all": ["agentstate/run.css"]}
-        js = ["agentstate/copy.js"]
 
     def get_queryset(self, request: HttpRequest) -> Runs:
         # The list shows no document; one can be megabytes.
@@ -112,6 +115,7 @@ class AgentWorkflowRunAdmin(KeysetPages, ErrorPages, ComparisonPages, TimelinePa
         """Return what the list's address asks."""
         tool, times = changelist.spec(ToolFilter), changelist.spec(StartedFilter)
         since, until = times.bounds()
+        order = changelist.chosen(OrderFilter.parameter_name)
         return Question(
             term=changelist.query,
             status=changelist.chosen("status"),
@@ -119,7 +123,8 @@ class AgentWorkflowRunAdmin(KeysetPages, ErrorPages, ComparisonPages, TimelinePa
             snapshot=changelist.chosen("snapshot"),
             with_backfilled=changelist.chosen("backfilled") == BackfilledFilter.WITH,
             waits=changelist.chosen("approval") is not None,
-            by_duration=changelist.chosen("order") == OrderFilter.DURATION,
+            by_duration=order in (OrderFilter.LONGEST, OrderFilter.SHORTEST),
+            is_ascending=order in (OrderFilter.OLDEST, OrderFilter.SHORTEST),
             pattern=changelist.chosen("error"),
             tool=tool.value("tool"),
             only_failed_calls=tool.value("call") == "failed",

@@ -91,16 +91,18 @@ class ApprovalFilter(RunFilter):
 
 
 class OrderFilter(RunFilter):
+    """The order; by default the newest first."""
+
     title = "order"
     parameter_name = "order"
-    DURATION = "duration"
+    OLDEST, LONGEST, SHORTEST = "oldest", "duration", "shortest"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> Sequence[tuple[str, str]]:
-        return [(self.DURATION, "longest first")]
+        return [(self.OLDEST, "oldest first"), (self.LONGEST, "longest first"), (self.SHORTEST, "shortest first")]
 
     def choices(self, changelist: ChangeList) -> Iterator[Any]:
         newest, *others = super().choices(changelist)
-        yield {**newest, "display": "newest first", "selected": self.value() != self.DURATION}
+        yield {**newest, "display": "newest first", "selected": not any(each["selected"] for each in others)}
         yield from others
 
 

@@ -17,7 +17,7 @@ from django.db.models.lookups import Exact, GreaterThan
 from agentstate.admin.run.search import find_runs, workflow_parts
 from agentstate.admin.run.texts import has_text
 from agentstate.admin.shared.keyset import FIRST_LOOK, Walk
-from agentstate.admin.shared.paging import Listing
+from agentstate.admin.shared.paging import ANY_ORDER, NEWEST_FIRST, OLDEST_FIRST, Listing
 from agentstate.models import AgentWorkflowRun, AgentWorkflowRunEvent
 from agentstate.models.expressions import (
     BACKFILLED,
@@ -69,6 +69,7 @@ class Question:
     with_backfilled: bool = False
     waits: bool = False
     by_duration: bool = False
+    is_ascending: bool = False
     pattern: str | None = None
     tool: str | None = None
     only_failed_calls: bool = False
@@ -81,12 +82,13 @@ class Question:
     def listing(self) -> Listing:
         """Return the list that answers it."""
         if "\0" in f"{self.status}{self.workflow}{self.pattern}{self.tool}":
-            return Listing([], BY_START)  # no text in the database has it
+            return Listing([], self._order(BY_START))  # no text in the database has it
         if self.tool is not None:
             return self._by_call(self.tool)
         if self.by_duration:
             longer = Q(GreaterThan(duration(), self.longer)) if self.longer else Q()
-            notice = f"{self._found[1]} Runs that have ended, the longest first.".strip()
+            first = "shortest" if self.is_ascending else "longest"
+            notice = f"{self._found[1]} Runs that have ended, the {first} first.".strip()
             return self._listing([took_time() & longer], BY_DURATION, {"longer"}, notice)
         if self.term.strip():
             parts, notice = self._found
@@ -113,7 +115,8 @@ class Question:
             runs, served = runs.filter(self._between("started_at")), served | {"time"}
         others = [condition for name, condition in self._conditions.items() if name not in served]
         wanted = AgentWorkflowRun.objects.filter(*others)
-        return Listing([runs.filter(part) for part in parts], order, self._walk(wanted) if others else None, notice)
+        walk = self._walk(wanted) if others else None
+        return Listing([runs.filter(part) for part in parts], self._order(order), walk, notice, self._words(order))
 
     def _by_call(self, tool: str) -> Listing:
         """Return the list of runs that called a tool, each at the place of its newest call."""
@@ -131,7 +134,16 @@ class Question:
         others = [condition for name, condition in self._conditions.items() if name != "time"]
         if others:
             wanted = wanted.filter(Exists(AgentWorkflowRun.objects.filter(*others, pk=OuterRef("run"))))
-        return Listing([calls], BY_CALL, self._walk(wanted))
+        notice = "Runs that called a tool come by their newest call, not by duration." if self.by_duration else ""
+        return Listing([calls], self._order(BY_CALL), self._walk(wanted), notice, self._words(BY_CALL))
+
+    def _order(self, descending: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(name.removeprefix("-") for name in descending) if self.is_ascending else descending
+
+    def _words(self, order: tuple[str, ...]) -> dict[str, str]:
+        if order == BY_DURATION:
+            return ANY_ORDER
+        return OLDEST_FIRST if self.is_ascending else NEWEST_FIRST
 
     def _calls(self, tool: str) -> QuerySet[AgentWorkflowRunEvent]:
         kind = is_failed_call() if self.only_failed_calls else is_call()

@@ -32,6 +32,11 @@ Spec = TypeVar("Spec", bound="ListFilter")
 # The parameters of an address: the rows after, or before, a place.
 AFTER, BEFORE = "after", "before"
 
+# What the links to other pages say, by the order of the rows.
+NEWEST_FIRST = {"first": "Newest", "before": "Newer", "after": "Older"}
+OLDEST_FIRST = {"first": "Oldest", "before": "Older", "after": "Newer"}
+ANY_ORDER = {"first": "First", "before": "Previous", "after": "Next"}
+
 
 @dataclass(frozen=True)
 class Listing:
@@ -42,12 +47,14 @@ class Listing:
         order: see :class:`~agentstate.admin.shared.keyset.Keyset`.
         walk: chooses of their rows, where there are conditions that no index serves.
         notice: what the viewer should know.
+        words: what the links to its other pages say; by default, that of the model admin's order.
     """
 
     parts: Sequence[QuerySet[Any, Any]]
     order: tuple[str, ...]
     walk: Walk | None = None
     notice: str = ""
+    words: dict[str, str] | None = None
 
 
 class KeysetChangeList(ChangeList):
@@ -55,6 +62,7 @@ class KeysetChangeList(ChangeList):
 
     model_admin: KeysetPages
     page = KeysetPage([])
+    listing: Listing | None = None
     walk: Walk | None = None
     notices: tuple[str, ...] = ()
     filter_specs: list[ListFilter] = []  # until the filters have been asked
@@ -130,9 +138,19 @@ class KeysetChangeList(ChangeList):
     @property
     def words(self) -> dict[str, str]:
         """Return what the links to other pages say."""
-        if self.model_admin.keyset[0].startswith("-"):
-            return {"first": "Newest", "before": "Newer", "after": "Older"}
-        return {"first": "First", "before": "Previous", "after": "Next"}
+        if self.listing and self.listing.words:
+            return self.listing.words
+        return NEWEST_FIRST if self.model_admin.keyset[0].startswith("-") else ANY_ORDER
+
+    def sorting(self, column: str) -> dict[str, str] | None:
+        """Return how the list is ordered by a column, as ``aria-sort`` has it, and the address of the other order."""
+        if column not in self.model_admin.column_orders:
+            return None
+        parameter, descending, ascending = self.model_admin.column_orders[column]
+        chosen = self.chosen(parameter)
+        direction = {descending: "descending", ascending: "ascending"}.get(chosen, "")
+        other = ascending if direction == "descending" else descending
+        return {"direction": direction, "address": self.get_query_string({parameter: other})}
 
     @property
     def without_search_link(self) -> str:
@@ -140,7 +158,7 @@ class KeysetChangeList(ChangeList):
 
     def _find(self, request: HttpRequest) -> None:
         """Find the page's rows, and about how many there are."""
-        listing = self.model_admin.listing(self)
+        self.listing = listing = self.model_admin.listing(self)
         self._say(listing.notice)
         keyset, self.walk = Keyset(listing.order, self.list_per_page), listing.walk
         parts = listing.parts
@@ -181,12 +199,15 @@ class KeysetPages(ReadOnlyAdmin):
         keyset: the list's fixed order, see :class:`~agentstate.admin.shared.keyset.Keyset`. An index should have it
             too.
         seconds: how long each of the list's queries may take.
+        column_orders: the columns by which the list can be ordered, by their titles: the parameter of a filter, its
+            value for the descending order, and that for the ascending one. None is the default order.
 
     A row of the list has ``viewer``, the user who looks at it, so that a column may show each what they may see.
     """
 
     keyset: tuple[str, ...] = ("-id",)
     seconds: float = 5
+    column_orders: dict[str, tuple[str, str | None, str | None]] = {}
     change_list_template = "admin/agentstate/keyset_list.html"
     # The lists of large tables may be a little behind. What operators act on may not.
     reads_replica = True

@@ -137,6 +137,8 @@ FILTERS = {
     "failed on days without runs": {"status": "failed", "started_at-until": "2000-01-01"},
     "a project": {"q": "many77"},
     "a run": {"q": "many7777"},
+    "oldest first": {"order": "oldest"},
+    "a project's oldest runs": {"q": "many77", "order": "oldest"},
     "a project's canceled runs": {"q": "many77", "status": "canceled"},
 }
 
@@ -175,6 +177,11 @@ QUESTIONS = {
         "AgentWorkflowRunEvent_fail_idx",
     ),
     "one error": ({"error": "TimeoutError: call # of # took # s"}, "AgentWorkflowRun_error_idx"),
+    "oldest first": ({"order": "oldest"}, "AgentWorkflowRun_kind_idx"),
+    "oldest of a workflow": ({"order": "oldest", "workflow": "draft"}, "AgentWorkflowRun_workflow_idx"),
+    "oldest calls of a tool": ({"order": "oldest", "tool": "search"}, "AgentWorkflowRunEvent_call_idx"),
+    "shortest first": ({"order": "shortest"}, "AgentWorkflowRun_duration_idx"),
+    "shortest over a time": ({"order": "shortest", "longer": "500"}, "AgentWorkflowRun_duration_idx"),
     "longest first": ({"order": "duration"}, "AgentWorkflowRun_duration_idx"),
     "longer than": ({"order": "duration", "longer": "500", "backfilled": "with"}, "AgentWorkflowRun_duration_idx"),
     "a run's beginning": ({"q": "many5999"}, "AgentWorkflowRun_beginning_idx"),

@@ -137,7 +137,9 @@ def test_runs_are_filtered_and_ordered_by_duration() -> None:
     RunFactory(id="running", status="running", completed_at=None)
 
     assert shown(order="duration") == ["120 s", "60 s", "5 s"]
+    assert shown(order="shortest") == ["5 s", "60 s", "120 s"]
     assert shown(order="duration", longer="59.5") == ["120 s", "60 s"]
+    assert shown(order="shortest", longer="59.5") == ["60 s", "120 s"]
     assert set(shown(longer="5")) == {"120 s", "60 s"}
     assert shown(order="duration", status="failed") == []
     assert len(shown(longer="nonsense")) == len(shown(longer="-1")) == 5
@@ -176,13 +178,58 @@ def test_runs_are_found_by_how_ids_memories_and_workflows_begin() -> None:
     assert shown(q="normal") == [run.pk]
 
 
-def test_a_page_of_long_runs_leads_to_the_next() -> None:
-    for seconds in range(1, 61):
-        RunFactory(id=f"{seconds:02} s", started_at=MOMENT, completed_at=MOMENT + timedelta(seconds=seconds))
+@pytest.mark.parametrize(
+    ("order", "numbers", "words"),
+    [
+        ("newest", range(60, 0, -1), "Newer Older"),
+        ("oldest", range(1, 61), "Older Newer"),
+        ("duration", range(60, 0, -1), "Previous Next"),
+        ("shortest", range(1, 61), "Previous Next"),
+    ],
+)
+def test_pages_lead_to_each_other_in_each_order(order: str, numbers: range, words: str) -> None:
+    project = ProjectFactory()
+    for number in range(1, 61):
+        start = MOMENT + timedelta(minutes=number)
+        end = start + timedelta(seconds=number)
+        RunFactory(id=f"run {number:02}", project=project, started_at=start, completed_at=end)
     client = superuser()
-    first = client.get(LIST, {"order": "duration"}).context["cl"]
+    first = client.get(LIST, {"order": order}).context["cl"]
     second = client.get(LIST + first.older_link).context["cl"]
-    assert [run.pk for run in second.result_list] == [f"{seconds:02} s" for seconds in range(10, 0, -1)]
+    again = client.get(LIST + second.newer_link).context["cl"]
+    assert [run.pk for run in [*first.result_list, *second.result_list]] == [f"run {number:02}" for number in numbers]
+    assert again.result_list == first.result_list
+    assert f"{first.words['before']} {first.words['after']}" == words
+
+
+def test_the_titles_of_columns_lead_to_the_other_order() -> None:
+    run = RunFactory(started_at=MOMENT, completed_at=MOMENT + timedelta(seconds=5))
+
+    def sorting(page: str) -> dict[str, tuple[str, str]]:
+        heads = re.findall(r"<th .*?</th>", page, re.DOTALL)
+        found = [
+            re.search(r'column-(\w+)"(?: aria-sort="(\w+)")?>.*href="([^"]*)"', head, re.DOTALL) for head in heads
+        ]
+        return {each[1]: (each[2] or "", unescape(each[3])) for each in found if each}
+
+    assert sorting(opened(f"{LIST}?status={run.status}")) == {
+        "started": ("descending", f"?order=oldest&status={run.status}"),
+        "duration": ("", f"?order=duration&status={run.status}"),
+    }
+    assert sorting(opened(f"{LIST}?order=oldest"))["started"] == ("ascending", "?")
+    assert sorting(opened(f"{LIST}?order=duration")) == {
+        "started": ("", "?"),
+        "duration": ("descending", "?order=shortest"),
+    }
+
+
+def test_calls_of_a_tool_come_the_oldest_first_too() -> None:
+    for number in range(3):
+        call(RunFactory(id=f"run-{number}", started_at=MOMENT), "search", MOMENT + timedelta(minutes=number))
+    assert shown(tool="search", order="oldest") == ["run-0", "run-1", "run-2"]
+    page = superuser().get(LIST, {"tool": "search", "order": "duration"})
+    assert [run.pk for run in page.context["cl"].result_list] == ["run-2", "run-1", "run-0"]
+    assert "come by their newest call" in page.text
 
 
 def opened(address: str) -> str:
