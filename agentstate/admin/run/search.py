@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING
 from django.db.models import Q
 from django.db.models.lookups import Exact
 
-from agentstate.admin.shared.names import workflow_names
-from agentstate.admin.shared.search import MOST_PROJECTS, find_projects
+from agentstate.admin.shared.names import workflows_beginning
+from agentstate.admin.shared.search import found_projects, with_this_id
 from agentstate.models import AgentSession, AgentWorkflowRun, Project
 from agentstate.models.expressions import begins_with, lacks_snapshot, of_project, workflow_start
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-# Each workflow found is ten parts of the list; this many names are looked at.
-MOST_IDS, MOST_WORKFLOWS, LOOKED_AT = 20, 4, 2_000
+# Each workflow found is ten parts of the list.
+MOST_IDS, MOST_WORKFLOWS = 20, 4
 
 
 def find_runs(term: str) -> tuple[Sequence[Q], str]:
@@ -29,18 +29,16 @@ def find_runs(term: str) -> tuple[Sequence[Q], str]:
     Args:
         term: as it was given. Spaces around it may be part of an id.
     """
-    words = term.strip()
-    exact = set(AgentWorkflowRun.objects.filter(pk__in=[term, words]).values_list("pk", flat=True))
-    if exact:
-        return [Q(pk=term if term in exact else words)], ""
-    project = Project.objects.filter(pk__in=[term, words]).exists()
-    for find in () if project else (_by_beginning, _by_session, _by_workflow):
-        parts, notice = find(words)
+    this = with_this_id(AgentWorkflowRun, term)
+    if this is not None:
+        return [Q(pk=this)], ""
+    is_project = with_this_id(Project, term) is not None
+    for find in () if is_project else (_by_beginning, _by_session, _by_workflow):
+        parts, notice = find(term.strip())
         if parts:
             return parts, notice
-    projects = find_projects(term)
-    some = f"More than {MOST_PROJECTS} projects match. Rows of {MOST_PROJECTS} are shown: narrow it down."
-    return [of_project(each) for each in projects[:MOST_PROJECTS]], some if len(projects) > MOST_PROJECTS else ""
+    projects, notice = found_projects(term)
+    return [of_project(each) for each in projects], notice
 
 
 def workflow_parts(name: str, kinds: Sequence[tuple[str, int]]) -> list[Q]:
@@ -64,7 +62,7 @@ def _by_session(words: str) -> tuple[Sequence[Q], str]:
 
 
 def _by_workflow(words: str) -> tuple[Sequence[Q], str]:
-    found = [name for name in workflow_names(LOOKED_AT) if name.casefold().startswith(words.casefold())]
+    found = workflows_beginning(words)
     kinds = list(product(AgentWorkflowRun.Status.values, (0, 1)))
     parts = [part for name in found[:MOST_WORKFLOWS] for part in workflow_parts(name, kinds)]
     rest = f" More than {MOST_WORKFLOWS} workflows begin so: narrow it down." if len(found) > MOST_WORKFLOWS else ""

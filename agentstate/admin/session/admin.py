@@ -19,6 +19,7 @@ from django.utils.text import Truncator
 from django.utils.timezone import get_current_timezone
 
 from agentstate.admin.session import conversation
+from agentstate.admin.session.search import found_sessions
 from agentstate.admin.session.tool_calls import interleave
 from agentstate.admin.shared.filters import DateRangeFilter
 from agentstate.admin.shared.links import link_to, may_see
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     from django.db.models import QuerySet
     from django.http import HttpRequest
     from django.urls import URLPattern
+
+    from agentstate.admin.shared.paging import KeysetChangeList, Listing
 
 METADATA_CHARACTERS = 20_000
 ROLES = ("user", "assistant", "tool", "system", "developer", "unknown")
@@ -45,7 +48,10 @@ class AgentSessionAdmin(FoundByProject):
     list_display = ("session", "project_link", "run_link", "began", "last_written")
     list_display_links = ("session",)
     list_filter = (CreatedFilter,)
-    search_help_text = "A session's id, or a project's: its id, how that begins, or a part of its name."
+    search_help_text = (
+        "The beginning of a session's id or memory, of its run's id or workflow, or of a project's id; or a part of a "
+        "project's name."
+    )
     keyset = ("-created_at", "-id_hash")
 
     class Media:
@@ -54,6 +60,11 @@ class AgentSessionAdmin(FoundByProject):
     def get_queryset(self, request: HttpRequest) -> QuerySet[AgentSession]:
         # A list of sessions shows no transcript.
         return AgentSession.objects.defer("transcript_json", "metadata").alias(id_hash=id_hash())
+
+    def listing(self, changelist: KeysetChangeList) -> Listing:
+        if not changelist.query.strip():
+            return super().listing(changelist)
+        return found_sessions(changelist.query, changelist.queryset, self.keyset)
 
     def for_list(self, queryset: QuerySet[Any]) -> QuerySet[Any]:
         sessions: QuerySet[Any] = queryset.annotate(

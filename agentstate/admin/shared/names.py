@@ -6,7 +6,8 @@ from django.db import connection
 
 from agentstate.models.expressions import TOOL_LETTERS, WORKFLOW_LETTERS
 
-MOST_NAMES = 50
+# How many names are offered, and how many a search looks at.
+MOST_NAMES, LOOKED_AT = 50, 2_000
 
 
 def _loose_scan(name: str, rows: str) -> str:
@@ -30,6 +31,11 @@ TOOLS = _loose_scan(
 def workflow_names(most: int = MOST_NAMES) -> list[str]:
     """Return the beginnings of the workflows' names in alphabetical order, so many at most."""
     return _names(WORKFLOWS, most)
+
+
+def workflows_beginning(words: str) -> list[str]:
+    """Return the beginnings of the names of the workflows that begin so, in any case of the letters."""
+    return [name for name in workflow_names(LOOKED_AT) if name.casefold().startswith(words.casefold())]
 
 
 def tool_names(most: int = MOST_NAMES) -> list[str]:

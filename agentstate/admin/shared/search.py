@@ -30,29 +30,35 @@ class FoundByProject(KeysetPages):
         return queryset, False  # parts finds them
 
     def parts(self, term: str) -> tuple[Sequence[Q], str]:
-        ids = list(self.model._default_manager.filter(pk__in=[term, term.strip()]).values_list("pk", flat=True))
-        if ids:
-            return [Q(pk=term if term in ids else ids[0])], ""
-        projects = find_projects(term)
-        notice = ""
-        if len(projects) > MOST_PROJECTS:
-            notice = f"More than {MOST_PROJECTS} projects match. Rows of {MOST_PROJECTS} are shown: narrow it down."
-        return [self.of_project(project) for project in projects[:MOST_PROJECTS]], notice
+        this = with_this_id(self.model, term)
+        if this is not None:
+            return [Q(pk=this)], ""
+        projects, notice = found_projects(term)
+        return [self.of_project(project) for project in projects], notice
 
     def of_project(self, project_id: str) -> Q:
         """Return the condition that a row is a project's."""
         return Q(project=project_id)
 
 
-def find_projects(term: str) -> list[str]:
-    """Return the project with this id, or else projects whose id begins so or whose name has it, a few at most.
+def with_this_id(model: type[Model], term: str) -> str | None:
+    """Return the id of the row that a term names, None where there is none. An id may begin or end with spaces."""
+    words = term.strip()
+    ids = set(model._default_manager.filter(pk__in=[term, words]).values_list("pk", flat=True))
+    return None if not ids else term if term in ids else words
 
-    An id may begin or end with spaces. The second reads the table until it has found as many, so it belongs under a
-    time limit.
+
+def found_projects(term: str) -> tuple[list[str], str]:
+    """Return the ids of a few projects that a term finds, and a notice if there are more.
+
+    It is the project with this id, or else those whose id begins so or whose name has it. The second reads the table
+    until it has found as many, so it belongs under a time limit.
     """
     words = term.strip()
-    exact = set(Project.objects.filter(pk__in=[term, words]).values_list("pk", flat=True))
-    if exact:
-        return [term if term in exact else words]
+    exact = with_this_id(Project, term)
+    if exact is not None:
+        return [exact], ""
     alike = Project.objects.filter(Q(pk__startswith=words) | Q(name__icontains=words)).values_list("pk", flat=True)
-    return list(alike[: MOST_PROJECTS + 1])
+    projects = list(alike[: MOST_PROJECTS + 1])
+    some = f"More than {MOST_PROJECTS} projects match. Rows of {MOST_PROJECTS} are shown: narrow it down."
+    return projects[:MOST_PROJECTS], some if len(projects) > MOST_PROJECTS else ""

@@ -265,6 +265,16 @@ def test_a_session_is_found_by_its_id_or_its_project(term: str) -> None:
     assert shown(superuser(), q=term) == [session.pk]
 
 
+@pytest.mark.parametrize("term", ["sess-one_", "memory of", "run_4", "DRA", "Trail"])
+def test_sessions_are_found_by_how_ids_memories_runs_and_workflows_begin(term: str) -> None:
+    trails, other = ProjectFactory(id="p1", name="Trails"), ProjectFactory(id="q1", name="Else")
+    run = RunFactory(id="run_42", project=trails, workflow_id="draft")
+    session = SessionFactory(id="sess-one_1", project=trails, agent_run=run, memory_id="memory of Ada")
+    SessionFactory(id="sess-onex", project=other, agent_run=RunFactory(id="runx42", project=other, workflow_id="x"))
+    assert shown(superuser(), q=term) == [session.pk]
+    assert shown(superuser(), q=term, **{"created_at-until": "2000-01-01"}) == []
+
+
 def test_a_session_is_found_by_its_id_that_ends_in_a_space() -> None:
     spaced, plain = (SessionFactory(id=name) for name in ("s1 ", "s1"))
     assert shown(superuser(), q="s1 ") == [spaced.pk]
