@@ -22,6 +22,8 @@ _DEEPEST_INDENT = 40
 
 # Longer only where one of two times is wrong.
 _LONGEST = timedelta(days=100_000)
+# Between a number and its unit, which belong on one line.
+NO_BREAK = "\N{NO-BREAK SPACE}"
 # Seconds of each unit, the longest first.
 _UNITS = (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1))
 
@@ -87,20 +89,20 @@ def length_of_time(length: timedelta) -> str:
     if seconds < 0:
         return f"\N{MINUS SIGN}{length_of_time(-length)}"
     if 0 < seconds < 0.001:
-        return f"{seconds * 1_000_000:.0f} µs"
+        return f"{seconds * 1_000_000:.0f}{NO_BREAK}µs"
     if seconds < 1:
-        return f"{seconds * 1000:.0f} ms"
+        return f"{seconds * 1000:.0f}{NO_BREAK}ms"
     if seconds < 60:
-        return f"{seconds:.1f} s"
+        return f"{seconds:.1f}{NO_BREAK}s"
     if length > _LONGEST:
-        return f"over {_LONGEST.days:,} d"
+        return f"over {_LONGEST.days:,}{NO_BREAK}d"
     rest = round(seconds)
     parts: list[str] = []
     for unit, size in _UNITS:
         count, rest = divmod(rest, size)
         if count or parts:
-            parts.append(f"{count} {unit}")
-    return " ".join(part for part in parts[:2] if not part.startswith("0 "))
+            parts.append(f"{count}{NO_BREAK}{unit}")
+    return " ".join(part for part in parts[:2] if not part.startswith(f"0{NO_BREAK}"))
 
 
 def dollars(amount: float | Decimal) -> str:
@@ -128,7 +130,7 @@ def offset(length: timedelta) -> str:
     if length > _LONGEST:
         return f"+{length_of_time(length)}"
     if length < timedelta(seconds=59.995):
-        return f"+{length.total_seconds():.2f} s"
+        return f"+{length.total_seconds():.2f}{NO_BREAK}s"
     return f"+{clock(length, digits=1)}"
 
 
@@ -141,7 +143,7 @@ def tick(length: timedelta) -> str:
     if length < timedelta(seconds=1):
         return length_of_time(length)
     if length < timedelta(minutes=1):
-        return f"{length.total_seconds():.4g} s"
+        return f"{length.total_seconds():.4g}{NO_BREAK}s"
     return clock(length, digits=0 if length % timedelta(seconds=1) == timedelta(0) else 1)
 
 
@@ -154,5 +156,5 @@ def clock(length: timedelta, digits: int) -> str:
     days, hours = divmod(hours, 24)
     end = f"{seconds:02}" + (f".{fraction:0{digits}}" if digits else "")
     if days:
-        return f"{days:,} d {hours:02}:{minutes:02}:{end}"
+        return f"{days:,}{NO_BREAK}d{NO_BREAK}{hours:02}:{minutes:02}:{end}"
     return f"{hours}:{minutes:02}:{end}" if hours else f"{minutes}:{end}"

@@ -40,7 +40,7 @@ def shown(client: Client, **parameters: str) -> list[str]:
 def cell(page: str, column: str) -> str:
     """Return what stands in a column of the only row."""
     (found,) = re.findall(rf'<t[dh][^>]*class="field-{column}[^"]*"[^>]*>(.*?)</t[dh]>', page, re.DOTALL)
-    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", "", found)).strip()
+    return " ".join(re.sub(r"<[^>]+>", "", found).split())
 
 
 def text_of(client: Client, **parameters: str) -> str:

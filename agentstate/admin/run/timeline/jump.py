@@ -30,7 +30,7 @@ def moment_in(text: str, start: datetime) -> datetime | None:
 
     A time without a zone is in the current time zone.
     """
-    text = text.strip()
+    text = " ".join(text.split())  # the timeline's spaces do not break
     try:
         if (offset := _offset(text.removeprefix("+").strip())) is not None:
             return start + offset

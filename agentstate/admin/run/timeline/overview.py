@@ -1,7 +1,7 @@
 """The whole run in one strip: how many events happened when, where the failures are, and where a page is.
 
 It counts a run's events by their index alone. That takes a while for a very long run, so the page of the run does not
-wait for it: the browser fetches it afterwards.
+wait for it: the browser fetches it afterwards. Where there is not enough time to count, it estimates from samples.
 """
 
 from __future__ import annotations
@@ -17,13 +17,17 @@ from agentstate.recording.following import place_of
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-BUCKETS, SECONDS = 100, 2.0
+BUCKETS = 100
+# For the count, and for the estimate where that is not enough.
+SECONDS, ESTIMATE_SECONDS = 2.0, 2.0
+# The estimate reads so many events at the beginning of each part of a bucket.
+PARTS, SAMPLE = 4, 50
 # The height of the strip, of the band of failures at its top, and of the lowest bar.
 HEIGHT, BAND, LOWEST = 40, 10, 2
 
 # Times beyond these cannot be subtracted from each other. No run of ours has one.
 _DATED = "created_at BETWEEN '0002-01-01 00:00+00' AND '9998-01-01 00:00+00'"
-_BUCKETS = f"""
+_SPANS = f"""
     WITH ends AS MATERIALIZED (
         SELECT min(created_at) AS first, max(created_at) AS last FROM "AgentWorkflowRunEvent"
         WHERE run_id = %(run)s AND {_DATED}
@@ -32,15 +36,36 @@ _BUCKETS = f"""
             CASE n WHEN {BUCKETS} - 1 THEN last + interval '1 microsecond'
                    ELSE first + (n + 1) * (last - first) / {BUCKETS} END AS stop
         FROM ends, generate_series(0, {BUCKETS} - 1) n WHERE first IS NOT NULL
-    )
+    )"""
+_BUCKETS = f"""{_SPANS}
     SELECT start, stop,
         (SELECT count(*) FROM "AgentWorkflowRunEvent"
          WHERE run_id = %(run)s AND created_at >= start AND created_at < stop),
         (SELECT count(*) FROM "AgentWorkflowRunEvent"
          WHERE run_id = %(run)s AND created_at >= start AND created_at < stop AND {IS_FAILURE})
     FROM bucket ORDER BY start"""
+# As many events as a part would have if all of it were as dense as its beginning: the time that the sample takes.
+_SAMPLES = f"""{_SPANS}
+    SELECT start, stop, round(sum(CASE WHEN number < {SAMPLE} THEN number
+            ELSE number * (extract(epoch FROM ends - begins) / extract(epoch FROM last - begins)) END))::bigint,
+        (SELECT count(*) FROM (
+            SELECT FROM "AgentWorkflowRunEvent"
+            WHERE run_id = %(run)s AND created_at >= start AND created_at < stop AND {IS_FAILURE}
+            LIMIT {SAMPLE}) failed)
+    FROM bucket, generate_series(0, {PARTS} - 1) part,
+        LATERAL (SELECT start + part * (stop - start) / {PARTS} AS begins,
+                        start + (part + 1) * (stop - start) / {PARTS} AS ends) span,
+        LATERAL (SELECT count(*) AS number, max(created_at) AS last FROM (
+            SELECT created_at FROM "AgentWorkflowRunEvent"
+            WHERE run_id = %(run)s AND created_at >= begins AND created_at < ends
+            ORDER BY created_at LIMIT {SAMPLE}) sample) sample
+    GROUP BY start, stop ORDER BY start"""
 _BEFORE = """
     SELECT count(*) FROM "AgentWorkflowRunEvent" WHERE run_id = %(run)s AND created_at < %(first)s"""
+
+
+# A bucket's beginning and end, its events, and its failures.
+Counts = tuple[datetime, datetime, int, int]
 
 
 class Bucket(NamedTuple):
@@ -79,6 +104,7 @@ class Overview:
         first, last: the numbers of the page's first and last event; 0 if a filter picked its events.
         x, width: where the page is on the strip, in percent.
         start, end: the times that the strip shows.
+        is_estimate: there was not enough time to count; the numbers of events are estimates, and the page has none.
     """
 
     buckets: list[Bucket]
@@ -89,31 +115,55 @@ class Overview:
     width: str
     start: datetime
     end: datetime
+    is_estimate: bool = False
 
 
 def overview_of(run_id: str, window: Window | None) -> Overview | None:
-    """Return the strip of a run; None if it has no events, or there was not enough time to count them."""
+    """Return the strip of a run; None if it has no events, or there was not even enough time for an estimate."""
     try:
-        with time_limit(SECONDS) as cursor:
-            cursor.execute(_BUCKETS, {"run": run_id})
-            counts: list[tuple[datetime, datetime, int, int]] = cursor.fetchall()
-            before = 0
-            if window and window.number:
-                cursor.execute(_BEFORE, {"run": run_id, "first": window.first})
-                (before,) = cursor.fetchone()
+        return _counted(run_id, window)
+    except TookTooLong:
+        pass
+    try:
+        return _estimated(run_id, window)
     except TookTooLong:
         return None
+
+
+def _counted(run_id: str, window: Window | None) -> Overview | None:
+    with time_limit(SECONDS) as cursor:
+        cursor.execute(_BUCKETS, {"run": run_id})
+        counts: list[Counts] = cursor.fetchall()
+        before = 0
+        if window and window.number:
+            cursor.execute(_BEFORE, {"run": run_id, "first": window.first})
+            (before,) = cursor.fetchone()
+    total = sum(events for _, _, events, _ in counts)
+    numbers = (before + 1, min(before + window.number, total)) if window and window.number else (0, 0)
+    return _strip(counts, window, numbers)
+
+
+def _estimated(run_id: str, window: Window | None) -> Overview | None:
+    with time_limit(ESTIMATE_SECONDS) as cursor:
+        cursor.execute(_SAMPLES, {"run": run_id})
+        counts: list[Counts] = cursor.fetchall()
+    return _strip(counts, window, (0, 0), is_estimate=True)
+
+
+def _strip(
+    counts: Sequence[Counts], window: Window | None, numbers: tuple[int, int], *, is_estimate: bool = False
+) -> Overview | None:
     if not counts:
         return None
     total = sum(events for _, _, events, _ in counts)
-    first = before + 1 if window and window.number else 0
-    last = min(before + window.number, total) if window and window.number else 0
     start, end = counts[0][0], counts[-1][1]
     left, width = _span(start, end, window)
-    return Overview(_bars(counts), total, first, last, f"{left:.2f}%", f"{width:.2f}%", start, end)
+    return Overview(
+        _bars(counts), total, *numbers, f"{left:.2f}%", f"{width:.2f}%", start, end, is_estimate=is_estimate
+    )
 
 
-def _bars(counts: Sequence[tuple[datetime, datetime, int, int]]) -> list[Bucket]:
+def _bars(counts: Sequence[Counts]) -> list[Bucket]:
     most = max((events for _, _, events, _ in counts), default=0) or 1
     return [
         Bucket(start, events, failures, f"{place:.0f}%", max(LOWEST, round((HEIGHT - BAND) * events / most)))

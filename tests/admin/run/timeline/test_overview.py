@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime, timedelta
 
 import pytest
 
-from agentstate.admin.run.timeline import Window, moment_in, overview_of
+from agentstate.admin.run.timeline import Window, moment_in, overview, overview_of
 from tests.admin.run.run_pages import address, get, text_of
 from tests.admin.run.timeline.scenes import START, add_call, add_event, add_events, make_run, moment
 from tests.admin.viewers import superuser
@@ -35,6 +36,26 @@ def test_the_strip_of_one_moment_holds_all_its_events() -> None:
     assert overview_of(make_run().pk, None) is None
 
 
+def test_a_run_that_cannot_be_counted_in_time_is_estimated(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = make_run()
+    add_events(run, 4_000)
+    add_call(run, "a", 2_000.2, 2_000.4, status='"error"')
+    monkeypatch.setattr(overview, "_BUCKETS", "SELECT pg_sleep(60)")
+    monkeypatch.setattr(overview, "_SAMPLES", overview._SAMPLES.replace(str(overview.SAMPLE), "5"))
+    monkeypatch.setattr(overview, "SECONDS", 0.1)
+    monkeypatch.setattr(overview, "ESTIMATE_SECONDS", 60)
+    found = overview_of(run.pk, Window(moment(101), moment(200), 100))
+    assert found is not None
+    assert found.is_estimate
+    assert 3_600 < found.total < 4_600
+    assert [bucket.x for bucket in found.buckets if bucket.failures] == ["49%"]
+    assert {30 <= bucket.events <= 60 for bucket in found.buckets} == {True}
+    assert (found.first, found.last, found.x) == (0, 0, "2.50%")
+
+    page = text_of(superuser().get(address(run, "overview")))
+    assert re.search(r"About [34],\d\d\d events: estimated from samples, since counting takes longer than 2 s\.", page)
+
+
 def test_the_position_of_a_page_is_shown() -> None:
     run = make_run()
     add_events(run, 250)
@@ -59,6 +80,7 @@ def test_the_position_of_a_page_is_shown() -> None:
         ("+350 ms", 0.35),
         ("2.35 s", 2.35),
         ("3 min 5 s", 185),
+        ("+3\N{NO-BREAK SPACE}min 5\N{NO-BREAK SPACE}s", 185),
         ("2025-06-07 08:10:10", 60),
         ("2025-06-07T08:10:10Z", 60),
         ("2025-06-07 10:10:10+02:00", 60),
