@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from difflib import SequenceMatcher
-from itertools import islice, zip_longest
+from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from django.contrib.admin.utils import unquote
@@ -29,7 +29,7 @@ from agentstate.state.differences import differences
 from agentstate.state.documents import ABSENT, as_text, decode
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from django.db.models import QuerySet
     from django.http import HttpRequest, HttpResponse
@@ -151,15 +151,19 @@ def _duration(start: datetime, end: dict[str, Any] | None) -> timedelta | None:
 
 
 def aligned(left: Sequence[Call], right: Sequence[Call]) -> list[Pair]:
-    """Pair the calls of two runs: those of the same tools in the same order."""
-    matcher = SequenceMatcher(None, [call.tool for call in left], [call.tool for call in right], autojunk=False)
+    """Pair the calls of two runs in their order: first equal calls, and between these, calls of the same tool."""
+    return _paired(left, right, [lambda call: (call.tool, call.arguments), lambda call: call.tool])
+
+
+def _paired(left: Sequence[Call], right: Sequence[Call], keys: Sequence[Callable[[Call], object]]) -> list[Pair]:
+    if not keys:
+        return [*(Pair(call, None) for call in left), *(Pair(None, call) for call in right)]
+    key, *others = keys
+    matcher = SequenceMatcher(None, list(map(key, left)), list(map(key, right)), autojunk=False)
     pairs: list[Pair] = []
     for kind, from_left, to_left, from_right, to_right in matcher.get_opcodes():
         ours, theirs = left[from_left:to_left], right[from_right:to_right]
-        if kind == "equal":
-            pairs += (Pair(*both) for both in zip_longest(ours, theirs))
-        else:
-            pairs += [*(Pair(call, None) for call in ours), *(Pair(None, call) for call in theirs)]
+        pairs += map(Pair, ours, theirs) if kind == "equal" else _paired(ours, theirs, others)
     return pairs
 
 

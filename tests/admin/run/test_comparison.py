@@ -37,7 +37,11 @@ def test_documents_and_calls_of_two_runs_are_compared() -> None:
         id="left", state={"coverage": {"score": 0.5}, "facts": 1}, input={"a": [1, 2]}, started_at=MOMENT
     )
     right = RunFactory(
-        id="right", state={"coverage": {"score": 0.7}, "facts": 1}, input={"a": [1, 3]}, started_at=MOMENT
+        id="right",
+        state={"coverage": {"score": 0.7}, "facts": 1},
+        input={"a": [1, 3]},
+        started_at=MOMENT,
+        usage={"input_tokens": 1_200, "output_tokens": 34, "cost_usd": 0.25},
     )
     for number, tool in enumerate(("search", "read", "write")):
         call(left, number, tool, 2)
@@ -54,6 +58,7 @@ def test_documents_and_calls_of_two_runs_are_compared() -> None:
     assert pairs == [("search", "search"), ("read", None), ("write", "write")]
     assert [pair.longer for pair in response.context["pairs"]] == [timedelta(seconds=3), None, timedelta(seconds=-1)]
     assert 'data-status="failed">failed' in response.text
+    assert "<td>\N{EN DASH}</td><td>1,234 tokens, $0.25</td>" in response.text
 
 
 def test_without_another_run_those_of_its_workflow_are_offered() -> None:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from django.db import connection
 
-from agentstate.admin.run.timeline.usage import UsageLine, usage_lines
+from agentstate.admin.run.timeline.usage import UsageLine, usage_in_short, usage_lines
 from agentstate.models import AgentSession
 from agentstate.recording.following import PULSE
 from agentstate.state.documents import decode
@@ -73,6 +73,10 @@ class RunHeader:
     @property
     def usage_lines(self) -> list[UsageLine]:
         return [] if self.usage is None else usage_lines(decode(self.usage))
+
+    @property
+    def usage_in_short(self) -> str:
+        return "" if self.usage is None else usage_in_short(decode(self.usage))
 
     @property
     def is_running(self) -> bool:
