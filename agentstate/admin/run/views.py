@@ -22,7 +22,7 @@ from agentstate.admin.run.page_request import FEW_KINDS, PageRequest, page_reque
 from agentstate.admin.run.parts import PartPages
 from agentstate.admin.run.timeline.header import MOST_SESSIONS
 from agentstate.admin.shared.links import address_of
-from agentstate.models import AgentSession, Project
+from agentstate.models import AgentSession
 from agentstate.recording.following import pulses_of
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ class TimelinePages(ApprovalPages, ActionPages, PartPages):
         if pulses_of([run_id]).get(run_id, "gone") == request.GET.get("pulse"):
             return HttpResponse(status=204)
         run = self._run(run_id)
-        asked = PageRequest(timeline.PagePosition(is_last=True))
+        asked = PageRequest(timeline.PagePosition(is_last=True), came_from=came_from(request))
         failures = timeline.failures_of(run.id)
         context = {
             **self._context(request, run),
@@ -145,7 +145,8 @@ class TimelinePages(ApprovalPages, ActionPages, PartPages):
         if other is None:
             self.message_user(request, "The other half of this call was not found.", level="WARNING")
         address = reverse("admin:agentstate_agentworkflowrun_change", args=[quote(run_id)])
-        return HttpResponseRedirect(f"{address}?{urlencode({'event': other or _id(event_id)})}#chosen")
+        carried = PageRequest(came_from=came_from(request)).carried
+        return HttpResponseRedirect(f"{address}?{urlencode({'event': other or _id(event_id)})}{carried}#chosen")
 
     def download_view(self, request: HttpRequest, object_id: str) -> StreamingHttpResponse:
         """Stream a run with all its events as JSON."""
@@ -180,7 +181,6 @@ class TimelinePages(ApprovalPages, ActionPages, PartPages):
             "media": self.media,
             "title": f"{run.workflow_id} {run.id}",
             "run": run,
-            "project_url": run.project_id and address_of(Project, run.project_id, request.user),
         }
 
     def _surroundings(self, request: HttpRequest, run: timeline.RunHeader) -> dict[str, Any]:
@@ -213,7 +213,7 @@ class TimelinePages(ApprovalPages, ActionPages, PartPages):
             "page": page,
             "page_request": asked,
             "links": asked.links(page),
-            "live_url": self._address("live", run.id) if is_live else "",
+            "live_url": f"{self._address('live', run.id)}?{asked.carried.removeprefix('&')}" if is_live else "",
             "overview_url": (
                 f"{self._address('overview', run.id)}?{window_query(page.window)}{asked.carried}" if page.rows else ""
             ),

@@ -215,8 +215,9 @@
 
   const look = async () => {
     // Request everything from time to time, to refresh the times in the header.
-    const query = Date.now() - updated > OLD ? "" : `?pulse=${encodeURIComponent(events.dataset.pulse)}`;
-    const answer = await fetch(timeline.dataset.liveUrl + query, { redirect: "error" });
+    const address = new URL(timeline.dataset.liveUrl, location.href);
+    if (Date.now() - updated <= OLD) address.searchParams.set("pulse", events.dataset.pulse);
+    const answer = await fetch(address, { redirect: "error" });
     if (answer.status === 204) return true;
     if (!answer.ok) throw new Error(`the server answered ${answer.status}`);
     const fresh = document.createElement("div");

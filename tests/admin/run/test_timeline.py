@@ -287,6 +287,17 @@ def test_following_returns_only_new_events() -> None:
     assert 'data-status="succeeded"' in ended.content.decode()
 
 
+def test_following_keeps_the_filters_of_the_list() -> None:
+    run = make_run(status="running", error="no page 7")
+    add_event(run, "tool.error")
+    client = superuser()
+    page = client.get(address(run), {"_changelist_filters": "status=running"})
+    live = html.unescape(re.findall(r'data-live-url="([^"]*)"', page.text)[0])
+    links = re.findall(r'href="(\?event=[^"]*|\?failures=1[^"]*)"', client.get(live).text)
+    assert links
+    assert all("_changelist_filters=status%3Drunning" in link for link in links)
+
+
 # -- effort
 
 
