@@ -33,6 +33,10 @@ def address_of(model: type[Model], pk: Any, viewer: User | AnonymousUser) -> str
 
 
 def link_to(model: type[Model], pk: Any, text: str, viewer: User | AnonymousUser) -> str:
-    """Return a link to a row's page, or the text alone if the user may not view it."""
-    address = address_of(model, pk, viewer)
-    return render_to_string("admin/agentstate/includes/link.html", {"address": address, "text": text})
+    """Return a link to a row's page, or the text alone if the user may not view it. The id is whole on hover.
+
+    A text that is the id, or its beginning, has a button that copies the id.
+    """
+    copies = str(pk).startswith(str(text).removesuffix("…"))
+    context = {"address": address_of(model, pk, viewer), "text": text, "id": pk, "copies": copies}
+    return render_to_string("admin/agentstate/includes/link.html", context)
