@@ -35,7 +35,8 @@ def load() -> None:
     django.setup()
     for command, app in get_commands().items():
         load_command_class(app, command)
-    importlib.import_module(settings.ROOT_URLCONF)
+    for module in (settings.ROOT_URLCONF, "project.embedded.base"):
+        importlib.import_module(module)
     MigrationLoader(None)
     gc.collect()
     gc.freeze()
@@ -45,7 +46,7 @@ def forked(requests: socket.socket) -> dict[str, Any]:
     """Fork a process for each request, and return the request in that process."""
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     while True:
-        message, streams, *_ = socket.recv_fds(requests, LARGEST_REQUEST, 3)
+        message, streams, *_ = socket.recv_fds(requests, LARGEST_REQUEST, 4)
         if not message:
             requests.close()
             sys.exit()
@@ -56,14 +57,15 @@ def forked(requests: socket.socket) -> dict[str, Any]:
             os.close(stream)
 
 
-def _watched(request: dict[str, Any], status: int, stdout: int, stderr: int) -> dict[str, Any]:
+def _watched(request: dict[str, Any], status: int, stdin: int, stdout: int, stderr: int) -> dict[str, Any]:
     """Fork once more. The parent reports the id of the child and how it ended; return in the child."""
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     child = os.fork()
     if child == 0:
+        os.dup2(stdin, 0)
         os.dup2(stdout, 1)
         os.dup2(stderr, 2)
-    for stream in (stdout, stderr):
+    for stream in (stdin, stdout, stderr):
         os.close(stream)
     if child == 0:
         os.close(status)

@@ -56,6 +56,7 @@ class Forked:
         arguments: the command with its arguments.
         environment: all variables of its environment.
         program: Python code that it runs.
+        stdin: ``subprocess.PIPE``, or None for an empty one.
         stdout: ``subprocess.PIPE``, or a file descriptor.
         stderr: ``subprocess.PIPE``, or ``subprocess.STDOUT`` for both in one stream.
     """
@@ -65,6 +66,7 @@ class Forked:
         *arguments: str,
         environment: Mapping[str, str],
         program: str = MANAGE,
+        stdin: int | None = None,
         stdout: int = subprocess.PIPE,
         stderr: int = subprocess.PIPE,
     ) -> None:
@@ -72,12 +74,14 @@ class Forked:
         status, status_end = os.pipe()
         out, out_end = os.pipe() if stdout == subprocess.PIPE else (None, os.dup(stdout))
         err, err_end = (None, os.dup(out_end)) if stderr == subprocess.STDOUT else os.pipe()
+        in_end, into = os.pipe() if stdin == subprocess.PIPE else (os.open(os.devnull, os.O_RDONLY), None)
         request = {"arguments": arguments, "environment": dict(environment), "program": program}
-        theirs = [status_end, out_end, err_end]
+        theirs = [status_end, in_end, out_end, err_end]
         server = _fork_server(*(environment.get(name, "") for name in DECIDE_APPS))
         socket.send_fds(server, [json.dumps(request).encode()], theirs)
         for end in theirs:
             os.close(end)
+        self.stdin = None if into is None else os.fdopen(into, "w")
         self.stdout = None if out is None else os.fdopen(out)
         self.stderr = None if err is None else os.fdopen(err)
         self._status = os.fdopen(status)
@@ -104,7 +108,9 @@ class Forked:
         self.send_signal(signal.SIGKILL)
 
     def communicate(self, timeout: float = 60) -> tuple[str, str]:
-        """Wait for the end, and return what it wrote to each stream that is a pipe."""
+        """Close its input, wait for the end, and return what it wrote to each stream that is a pipe."""
+        if self.stdin is not None:
+            self.stdin.close()
         with ThreadPoolExecutor(2) as readers:
             reading = [readers.submit(_read, stream) for stream in (self.stdout, self.stderr)]
             if wait(reading, timeout).not_done:
@@ -116,7 +122,7 @@ class Forked:
 
 
 def _read(stream: TextIO | None) -> str:
-    if stream is None:
+    if stream is None or stream.closed:
         return ""
     with stream:
         return stream.read()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import signal
 import subprocess
-import sys
 import time
 from typing import TYPE_CHECKING
 
@@ -13,7 +12,8 @@ import pytest
 from agentstate.models import ReadCount
 from tests import scenes
 from tests.factories import ProjectFactory
-from tests.faults.processes import CLONE, database_url
+from tests.faults.processes import database_url
+from tests.forked import Forked
 from tests.project.processes import ENVIRONMENT
 
 if TYPE_CHECKING:
@@ -24,9 +24,6 @@ pytestmark = pytest.mark.django_db(transaction=True)
 # Reads as often as each line that it is told says; "fork" has a child read once and end.
 READER = """
 import os, sys
-os.environ["DJANGO_SETTINGS_MODULE"] = "project.settings"
-import django
-django.setup()
 from django.db import connection
 from agentstate import state
 
@@ -45,24 +42,19 @@ for line in sys.stdin:
 
 
 @pytest.fixture
-def reader() -> Iterator[subprocess.Popen[str]]:
+def reader() -> Iterator[Forked]:
     """A process that reads a project in sync with the gate of shadow reads on."""
     project = ProjectFactory(documents={"facts": "1"}).id
     scenes.forward(project)
     scenes.open_gates(agentkit_shadow_reads=True)
-    with subprocess.Popen(
-        [sys.executable, "-c", READER, project],
-        cwd=CLONE,
-        env={**ENVIRONMENT, "DATABASE_URL": database_url()},
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as process:
-        yield process
-        process.kill()
+    environment = {**ENVIRONMENT, "DATABASE_URL": database_url()}
+    process = Forked(project, environment=environment, program=READER, stdin=subprocess.PIPE)
+    yield process
+    process.kill()
+    process.communicate()
 
 
-def tell(process: subprocess.Popen[str], order: str) -> None:
+def tell(process: Forked, order: str) -> None:
     assert process.stdin
     assert process.stdout
     process.stdin.write(f"{order}\n")
@@ -74,13 +66,13 @@ def counted() -> int:
     return sum(ReadCount.objects.filter(finding="compared").values_list("count", flat=True))
 
 
-def test_a_process_that_exits_loses_no_count(reader: subprocess.Popen[str]) -> None:
+def test_a_process_that_exits_loses_no_count(reader: Forked) -> None:
     tell(reader, "3")
     reader.communicate(timeout=20)
     assert (reader.returncode, counted()) == (0, 3)
 
 
-def test_a_forked_process_counts_its_own_reads(reader: subprocess.Popen[str]) -> None:
+def test_a_forked_process_counts_its_own_reads(reader: Forked) -> None:
     tell(reader, "2")
     tell(reader, "fork")
     tell(reader, "1")
@@ -88,7 +80,7 @@ def test_a_forked_process_counts_its_own_reads(reader: subprocess.Popen[str]) ->
     assert (reader.returncode, counted()) == (0, 4)
 
 
-def test_a_killed_process_loses_at_most_the_last_second(reader: subprocess.Popen[str]) -> None:
+def test_a_killed_process_loses_at_most_the_last_second(reader: Forked) -> None:
     tell(reader, "7")
     give_up_at = time.monotonic() + 20
     while counted() < 7 and time.monotonic() < give_up_at:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -14,8 +12,9 @@ from django.db import connection
 from agentstate import gates
 from agentstate.actors import process_owner
 from agentstate.models import FlagChange
-from tests.faults.processes import CLONE, database_url, run
+from tests.faults.processes import database_url, run
 from tests.flags import turn
+from tests.forked import Forked
 from tests.project.processes import ENVIRONMENT
 
 if TYPE_CHECKING:
@@ -27,10 +26,7 @@ SECONDS = 2.0
 # Asks a gate all the time. A line for each answer that is another than before: the answer, when it was first given,
 # how often the gate was asked and how many queries that took since the line before.
 WATCH = """
-import os, sys, time
-os.environ["DJANGO_SETTINGS_MODULE"] = "project.settings"
-import django
-django.setup()
+import sys, time
 from django.db import connection
 from agentstate import gates
 
@@ -56,7 +52,7 @@ with connection.execute_wrapper(count):
 class Watcher:
     """A process that asks a gate all the time."""
 
-    def __init__(self, process: subprocess.Popen[str]) -> None:
+    def __init__(self, process: Forked) -> None:
         self.process = process
 
     def next(self) -> tuple[bool, float, int, int]:
@@ -68,13 +64,8 @@ class Watcher:
 
 @contextmanager
 def watching(gate: str) -> Iterator[Watcher]:
-    process = subprocess.Popen(
-        [sys.executable, "-c", WATCH, gate],
-        cwd=CLONE,
-        stdout=subprocess.PIPE,
-        text=True,
-        env={**ENVIRONMENT, "DATABASE_URL": database_url(), "SECRET_KEY": "a key for tests only"},
-    )
+    environment = {**ENVIRONMENT, "DATABASE_URL": database_url(), "SECRET_KEY": "a key for tests only"}
+    process = Forked(gate, environment=environment, program=WATCH)
     try:
         yield Watcher(process)
     finally:

@@ -14,7 +14,8 @@ import pytest
 
 from project.embedded.folders import open_folders_above
 from project.embedded.postgres import PROGRAMS
-from tests.project.processes import CLONE, ENVIRONMENT, Manage, is_gone
+from tests.forked import Forked
+from tests.project.processes import CLONE, ENVIRONMENT, Manage, ask, is_gone
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,16 +34,50 @@ def scratch() -> Iterator[Path]:
     shutil.rmtree(folder)
 
 
-@pytest.fixture
-def data_dir(scratch: Path) -> Path:
+def new_folder(scratch: Path) -> Path:
     folder = Path(tempfile.mkdtemp(dir=scratch))
     folder.chmod(0o755)
     return folder / "data"
 
 
 @pytest.fixture
+def data_dir(scratch: Path) -> Path:
+    return new_folder(scratch)
+
+
+@pytest.fixture(scope="session")
+def made_before(scratch: Path) -> Path:
+    """The data folder of a server that was made and has ended."""
+    folder = new_folder(scratch)
+    ask(manage_in(folder))
+    assert is_gone(folder)
+    return folder
+
+
+@pytest.fixture
+def made(data_dir: Path, made_before: Path) -> None:
+    """A server in the test's folder that need not be made. Making one takes a second."""
+    subprocess.run(["cp", "-a", made_before, data_dir], check=True)
+
+
+@pytest.fixture
 def manage(data_dir: Path) -> Manage:
-    """Run `manage.py` to its end."""
+    """Run `manage.py` to its end, in a process that need not import everything."""
+    return manage_in(data_dir)
+
+
+def manage_in(data_dir: Path) -> Manage:
+    def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        process = Forked(*arguments, environment={**ENVIRONMENT, "AGENTSTATE_DATA_DIR": str(data_dir), **environment})
+        out, err = process.communicate()
+        return subprocess.CompletedProcess(arguments, process.wait(), out, err)
+
+    return run
+
+
+@pytest.fixture
+def new_python(data_dir: Path) -> Manage:
+    """Run `manage.py` to its end in a Python that reads the settings for the first time."""
 
     def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import os
-import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import psutil
 
 if TYPE_CHECKING:
+    import subprocess
     from collections.abc import Callable
 
 CLONE = Path(__file__).parents[2]
@@ -42,65 +40,10 @@ def server():
         return cursor.fetchone()
 """
 ASK = f"{SERVER}\nprint(*server())"
-# Answers a line with a line, for as long as it is asked.
-STAY = f"""
-import signal, sys
-{SERVER}
-signal.signal(signal.SIGINT, signal.default_int_handler)  # which a shell's background jobs ignore
-print(*server(), flush=True)
-for line in sys.stdin:
-    connection.close()
-    print(*server(), flush=True)
-"""
 
 
 class Manage(Protocol):
     def __call__(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]: ...
-
-
-class Session:
-    """A `manage.py` that stays connected until it is told to go."""
-
-    def __init__(self, data_dir: Path) -> None:
-        self.process = subprocess.Popen(
-            [sys.executable, CLONE / "manage.py", "shell", "-v0", "-c", STAY],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
-            env={**ENVIRONMENT, "AGENTSTATE_DATA_DIR": str(data_dir)},
-        )
-        self.server = self._answer()
-
-    def ask(self) -> str:
-        stdin = self._open(self.process.stdin)
-        stdin.write("\n")
-        stdin.flush()
-        return self._answer()
-
-    def leave(self) -> None:
-        self._open(self.process.stdin).close()
-        self._end()
-
-    def interrupt(self) -> None:
-        os.killpg(self.process.pid, signal.SIGINT)
-        self._end()
-
-    def kill(self) -> None:
-        self.process.kill()
-        self._end()
-
-    def _answer(self) -> str:
-        return self._open(self.process.stdout).readline().strip()
-
-    def _end(self) -> None:
-        self.process.wait(timeout=10)
-        for stream in (self.process.stdin, self.process.stdout):
-            self._open(stream).close()
-
-    def _open(self, stream: IO[str] | None) -> IO[str]:
-        assert stream
-        return stream
 
 
 def ask(manage: Manage) -> str:

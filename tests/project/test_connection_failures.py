@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.project.processes import CLONE, ENVIRONMENT, Manage, Session
+from tests.project.processes import CLONE, ENVIRONMENT, Manage
+from tests.project.sessions import Session
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,8 +23,8 @@ def failure(manage: Manage, url: str) -> str:
     return result.stderr
 
 
-def test_a_bad_url_is_reported(manage: Manage) -> None:
-    assert failure(manage, "mysql://u:hidden@h/db") == (
+def test_a_bad_url_is_reported(new_python: Manage) -> None:
+    assert failure(new_python, "mysql://u:hidden@h/db") == (
         "DATABASE_URL does not start with postgres:// or postgresql://, "
         "as postgres://user:password@host:5432/name does.\n"
     )
@@ -48,7 +49,7 @@ def test_an_unknown_host_is_reported(manage: Manage) -> None:
 
 
 @pytest.fixture
-def socket_folder(manage: Manage, data_dir: Path) -> Iterator[Path]:
+def socket_folder(manage: Manage, data_dir: Path, made: None) -> Iterator[Path]:
     """A server that asks one of its users for a password, at its socket."""
     sql = """
         CREATE ROLE guarded LOGIN PASSWORD 'right';
@@ -84,6 +85,7 @@ def test_a_servers_refusal_is_reported(manage: Manage, socket_folder: Path) -> N
     assert tables.returncode == 0
 
 
+@pytest.mark.usefixtures("made")
 def test_an_error_of_a_query_keeps_its_traceback(manage: Manage) -> None:
     query = (
         "from django.db import connection as c; c.cursor().execute('SELECT pg_terminate_backend(pg_backend_pid())')"

@@ -11,23 +11,27 @@ import subprocess
 import sys
 from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from project.embedded.postgres import server_account, socket_folder_for
+from tests.forked import Forked
 from tests.project.processes import (
     ASK,
     CLONE,
     ENVIRONMENT,
     SERVER,
     Manage,
-    Session,
     ask,
     is_gone,
     processes_of,
     wait_until,
 )
+from tests.project.sessions import Session
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 def pid_of_server(data_dir: Path) -> int:
@@ -36,6 +40,19 @@ def pid_of_server(data_dir: Path) -> int:
 
 def keepers_of(data_dir: Path) -> list[int]:
     return [process.pid for process in processes_of(data_dir) if "project.embedded.keeper" in process.cmdline()]
+
+
+@pytest.fixture(scope="module")
+def folders_of_the_gone() -> Iterator[list[Path]]:
+    folders: list[Path] = []
+    yield folders
+    assert [folder for folder in folders if not is_gone(folder)] == []
+
+
+@pytest.fixture
+def gone_later(data_dir: Path, folders_of_the_gone: list[Path]) -> None:
+    """Expect this test's server to end, while other tests run."""
+    folders_of_the_gone.append(data_dir)
 
 
 def test_starts_nothing_for_a_command_without_a_database(manage: Manage, data_dir: Path) -> None:
@@ -50,6 +67,7 @@ def test_is_made_on_the_first_connection_and_gone_soon_after_the_last_process(ma
     assert (data_dir / "postgres" / "PG_VERSION").exists()
 
 
+@pytest.mark.usefixtures("made", "gone_later")
 def test_is_shared_and_survives_the_exit_of_one_process(manage: Manage, data_dir: Path) -> None:
     first, second = Session(data_dir), Session(data_dir)
     assert first.server == second.server == ask(manage)
@@ -57,48 +75,49 @@ def test_is_shared_and_survives_the_exit_of_one_process(manage: Manage, data_dir
     assert not wait_until(lambda: not processes_of(data_dir), seconds=2.5)
     assert first.ask() == first.server
     first.leave()
-    assert is_gone(data_dir)
 
 
+@pytest.mark.usefixtures("made")
 def test_is_gone_after_its_only_process_is_killed(data_dir: Path) -> None:
     Session(data_dir).kill()
     assert is_gone(data_dir)
 
 
+@pytest.mark.usefixtures("made", "gone_later")
 def test_survives_the_killing_of_one_process(data_dir: Path) -> None:
     first, second = Session(data_dir), Session(data_dir)
     first.kill()
     assert not wait_until(lambda: not processes_of(data_dir), seconds=2.5)
     assert second.ask() == second.server
     second.leave()
-    assert is_gone(data_dir)
 
 
+@pytest.mark.usefixtures("made", "gone_later")
 def test_survives_ctrl_c_in_the_terminal_of_the_process_that_started_it(data_dir: Path) -> None:
     first, second = Session(data_dir), Session(data_dir)
     first.interrupt()
     assert second.ask() == second.server
     second.leave()
-    assert is_gone(data_dir)
 
 
+@pytest.mark.usefixtures("made", "gone_later")
 def test_has_a_new_keeper_after_the_killing_of_the_old_one(manage: Manage, data_dir: Path) -> None:
     session = Session(data_dir)
     [keeper] = keepers_of(data_dir)
     os.kill(keeper, signal.SIGKILL)
     session.leave()
     assert ask(manage) == session.server
-    assert is_gone(data_dir)
 
 
+@pytest.mark.usefixtures("made", "gone_later")
 def test_starts_again_after_the_server_was_killed(manage: Manage, data_dir: Path) -> None:
     session = Session(data_dir)
     os.kill(pid_of_server(data_dir), signal.SIGKILL)
     session.leave()
     assert ask(manage) not in ("", session.server)
-    assert is_gone(data_dir)
 
 
+@pytest.mark.usefixtures("made")
 def test_starts_after_a_power_cut_when_its_process_id_is_used_again(manage: Manage, data_dir: Path) -> None:
     ask(manage)
     pid_file = data_dir / "postgres" / "postmaster.pid"
@@ -115,9 +134,8 @@ def test_starts_after_a_power_cut_when_its_process_id_is_used_again(manage: Mana
 
 
 def test_is_made_once_by_processes_that_start_together(data_dir: Path) -> None:
-    arguments = [sys.executable, str(CLONE / "manage.py"), "shell", "-v0", "-c", ASK]
     environment = {**ENVIRONMENT, "AGENTSTATE_DATA_DIR": str(data_dir)}
-    together = [subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True, env=environment) for _ in range(4)]
+    together = [Forked("shell", "-v0", "-c", ASK, environment=environment) for _ in range(4)]
     answers = {process.communicate(timeout=60)[0] for process in together}
     assert len(answers) == 1
     assert answers.pop().startswith("agentstate ")
@@ -143,6 +161,7 @@ def test_works_in_a_folder_whose_path_is_odd_or_too_long_for_a_socket(
     assert not socket_folder.exists()
 
 
+@pytest.mark.usefixtures("made")
 def test_works_in_a_folder_that_was_moved(manage: Manage, data_dir: Path) -> None:
     ask(manage)
     assert is_gone(data_dir)
@@ -151,6 +170,7 @@ def test_works_in_a_folder_that_was_moved(manage: Manage, data_dir: Path) -> Non
     assert manage("shell", "-v0", "-c", ASK, AGENTSTATE_DATA_DIR=str(moved)).stdout.startswith("agentstate ")
 
 
+@pytest.mark.usefixtures("made")
 def test_a_copy_of_the_folder_is_not_taken_for_the_running_original(manage: Manage, data_dir: Path) -> None:
     session = Session(data_dir)
     copy = data_dir.with_name("copy")
@@ -160,6 +180,7 @@ def test_a_copy_of_the_folder_is_not_taken_for_the_running_original(manage: Mana
     session.leave()
 
 
+@pytest.mark.usefixtures("made", "gone_later")
 def test_a_forked_child_may_outlive_its_parent(manage: Manage, data_dir: Path) -> None:
     result = manage(
         "shell",
@@ -176,9 +197,9 @@ if os.fork() == 0:
 """,
     )
     assert (result.stdout[:11], result.stderr, result.returncode) == ("agentstate ", "", 0)
-    assert is_gone(data_dir)
 
 
+@pytest.mark.usefixtures("made")
 def test_opens_a_database_shell(manage: Manage) -> None:
     result = manage("dbshell", "--", "-Atc", "SELECT 6 * 7, current_database()")
     assert (result.stdout, result.stderr, result.returncode) == ("42|agentstate\n", "", 0)
@@ -235,6 +256,7 @@ def as_plain_user(uid: int) -> dict[str, Any]:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="all these tests run as a plain user already")
+@pytest.mark.usefixtures("gone_later")
 def test_works_for_a_plain_user(data_dir: Path) -> None:
     nobody = pwd.getpwnam("nobody").pw_uid
     python = python_for(nobody)
@@ -244,4 +266,3 @@ def test_works_for_a_plain_user(data_dir: Path) -> None:
     result = subprocess.run([python, CLONE / "manage.py", "shell", "-v0", "-c", ASK], check=False, **options)
     assert (result.stdout[:11], result.stderr, result.returncode) == ("agentstate ", "", 0)
     assert {process.uids().effective for process in processes_of(data_dir)} == {nobody}
-    assert is_gone(data_dir)

@@ -1,0 +1,65 @@
+"""A process of `manage.py` that stays connected."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from typing import IO, TYPE_CHECKING
+
+from tests.forked import Forked
+from tests.project.processes import ENVIRONMENT, SERVER
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+# Answers a line with a line, for as long as it is asked.
+STAY = f"""
+import os, signal, sys
+{SERVER}
+os.setsid()
+signal.signal(signal.SIGINT, signal.default_int_handler)  # which a shell's background jobs ignore
+print(*server(), flush=True)
+for line in sys.stdin:
+    connection.close()
+    print(*server(), flush=True)
+"""
+
+
+class Session:
+    """A `manage.py` that stays connected until it is told to go."""
+
+    def __init__(self, data_dir: Path) -> None:
+        environment = {**ENVIRONMENT, "AGENTSTATE_DATA_DIR": str(data_dir)}
+        self.process = Forked("shell", "-v0", "-c", STAY, environment=environment, stdin=subprocess.PIPE)
+        self.server = self._answer()
+
+    def ask(self) -> str:
+        stdin = self._open(self.process.stdin)
+        stdin.write("\n")
+        stdin.flush()
+        return self._answer()
+
+    def leave(self) -> None:
+        self._open(self.process.stdin).close()
+        self._end()
+
+    def interrupt(self) -> None:
+        os.killpg(self.process.pid, signal.SIGINT)
+        self._end()
+
+    def kill(self) -> None:
+        self.process.kill()
+        self._end()
+
+    def _answer(self) -> str:
+        return self._open(self.process.stdout).readline().strip()
+
+    def _end(self) -> None:
+        self.process.wait(timeout=10)
+        for stream in (self.process.stdin, self.process.stdout, self.process.stderr):
+            self._open(stream).close()
+
+    def _open(self, stream: IO[str] | None) -> IO[str]:
+        assert stream
+        return stream
