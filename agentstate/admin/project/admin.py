@@ -26,7 +26,7 @@ from agentstate.admin.project.changelist import (
     ProjectChangeList,
     StandingFilter,
 )
-from agentstate.admin.project.context import UNEQUAL, StandingSummary, differing, panels_at, standing_summary
+from agentstate.admin.project.context import EMPTIED, UNEQUAL, StandingSummary, differing, panels_at, standing_summary
 from agentstate.admin.project.decisions import CHANGE, DecisionPages, can_decide
 from agentstate.admin.project.documents import LARGEST, document_text, read_documents
 from agentstate.admin.project.history import HistoryPages
@@ -252,7 +252,8 @@ def _dispute(request: HttpRequest, project: Project, documents: ProjectDocuments
     if dispute is None or not dispute.kind:
         return {}
     return {
-        **({"where": StandingSummary(UNEQUAL, documents)} if dispute.kind == UNEQUAL else {}),
+        # More than the clocks say.
+        **({"where": StandingSummary(dispute.kind, documents)} if dispute.kind in (UNEQUAL, EMPTIED) else {}),
         "dispute": dispute,
         "dispute_why": why(dispute),
         "offers": offers(project.pk, dispute, request.user),

@@ -25,12 +25,13 @@ if TYPE_CHECKING:
 
 # How many paths at which the homes differ a page lists.
 PATHS = 100
-UNEQUAL, COLUMNS_DROPPED = "unequal", "columns_dropped"
+UNEQUAL, EMPTIED, COLUMNS_DROPPED = "unequal", "emptied", "columns_dropped"
 
 EXPLANATIONS: dict[str, str] = {
     **{standing.value: meaning for standing, meaning in STANDINGS.items()},
     UNEQUAL: "The clocks say in sync, but the documents differ: a write bypassed the trigger. "
     "No command repairs this unless an operator names the home that is right.",
+    EMPTIED: "All five columns became SQL NULL over a snapshot with content. Every pass leaves this project aside.",
     COLUMNS_DROPPED: "The legacy columns have been dropped. The newest snapshot is the project's state.",
 }
 SOURCES = {"agentkit": "newest snapshot", "legacy": "legacy columns", "none": "neither home holds anything"}
@@ -61,7 +62,7 @@ class StandingSummary(NamedTuple):
 
     @property
     def is_bad(self) -> bool:
-        return self.word in ("forked", UNEQUAL)
+        return self.word in ("forked", UNEQUAL, EMPTIED)
 
     @property
     def name(self) -> str:

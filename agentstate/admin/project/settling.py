@@ -105,8 +105,8 @@ def loses(project_id: str, dispute: Dispute, choice: Choice, as_of: datetime | N
     """Spell out what a decision replaces in the present state. The history keeps all of it."""
     if choice == Choice.RESTORE:
         return [
-            f"{each.key}: {_bytes(each.columns)} in the columns and {_bytes(each.snapshot)} in the newest snapshot "
-            f"give way to {_bytes(each.restored)}."
+            f"{each.key}: the columns hold {_bytes(each.columns)}, the newest snapshot {_bytes(each.snapshot)}; "
+            f"afterwards both hold {_bytes(each.restored)}."
             for each in replaced_by_restoring(project_id, as_of)
         ]
     keeps_columns = choice == Choice.COLUMNS

@@ -114,7 +114,8 @@ def test_an_emptied_project_offers_the_snapshots_state() -> None:
     text = text_of(page_of(superuser(), emptied()))
     assert "every pass leaves this project aside" in text
     assert "Restore the snapshot&#x27;s state" in text
-    assert "coverage: nothing in the columns and 1 byte in the newest snapshot give way to 1 byte." in text
+    assert "coverage: the columns hold nothing, the newest snapshot 1 byte; afterwards both hold 1 byte." in text
+    assert 'data-standing="emptied">emptied<' in text
     assert "coverage: removed. It is absent in the columns; 1 byte of the newest snapshot give way." in text
 
 
@@ -166,7 +167,7 @@ def test_the_state_of_any_moment_can_be_restored() -> None:
     address_ = page.context["restore_url"]
     text = text_of(client.get(address_))
     assert "--as-of" in text
-    assert "coverage: 1 byte in the columns and 1 byte in the newest snapshot give way to 1 byte." in text
+    assert "coverage: the columns hold 1 byte, the newest snapshot 1 byte; afterwards both hold 1 byte." in text
     client.post(address_, {"seen": seen(project), "reason": "As it was"})
     assert coverage_of(project) == 1
     assert "restore_url" not in page_of(client, project).context
