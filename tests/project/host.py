@@ -45,15 +45,22 @@ def _readme() -> str:
     return "".join(page.read_text() for page in (CLONE / "README.md", *sorted((CLONE / "docs").glob("*.md"))))
 
 
-class Host:
-    """A project made by ``django-admin startproject`` that has the wheel and its dependencies, and nothing else."""
+def install(folder: Path, wheel: Path) -> Path:
+    """Make an environment that has the wheel and its dependencies, and nothing else; return its Python."""
+    python = folder / "venv" / "bin" / "python"
+    venv.create(folder / "venv", symlinks=True, with_pip=False)
+    _pip("--python", str(python), "install", "--quiet", "--no-deps", "--no-index", str(wheel))
+    [packages] = (folder / "venv" / "lib").glob("python*/site-packages")
+    _bring_dependencies(packages)
+    return python
 
-    def __init__(self, folder: Path, wheel: Path) -> None:
+
+class Host:
+    """A project made by ``django-admin startproject``."""
+
+    def __init__(self, folder: Path, python: Path) -> None:
         self.folder = folder / "site"
-        self.python = folder / "venv" / "bin" / "python"
-        venv.create(folder / "venv", symlinks=True, with_pip=False)
-        _pip("--python", str(self.python), "install", "--quiet", "--no-deps", "--no-index", str(wheel))
-        self._bring_dependencies()
+        self.python = python
         self.folder.mkdir()
         self.run("-m", "django", "startproject", "host", ".")
         self.settings = self.folder / "host" / "settings.py"
@@ -81,15 +88,15 @@ class Host:
         assert not check or result.returncode == 0, result.stdout + result.stderr
         return result
 
-    def _bring_dependencies(self) -> None:
-        """Link what the wheel requires, and no more, from the environment of the tests: this needs no network."""
-        [packages] = (self.python.parents[1] / "lib").glob("python*/site-packages")
-        [installed] = packages.glob("agentstate-*.dist-info")
-        for dependency in _closure(Distribution.at(installed).requires or ()):
-            for name in _top_level(dependency):
-                source, target = Path(str(dependency.locate_file(name))), packages / name
-                if source.exists() and not target.exists():
-                    target.symlink_to(source)
+
+def _bring_dependencies(packages: Path) -> None:
+    """Link what the wheel requires, and no more, from the environment of the tests: this needs no network."""
+    [installed] = packages.glob("agentstate-*.dist-info")
+    for dependency in _closure(Distribution.at(installed).requires or ()):
+        for name in _top_level(dependency):
+            source, target = Path(str(dependency.locate_file(name))), packages / name
+            if source.exists() and not target.exists():
+                target.symlink_to(source)
 
 
 def _closure(requirements: Iterable[str]) -> Iterator[Distribution]:

@@ -11,7 +11,7 @@ import pytest
 from psycopg import IsolationLevel
 
 from tests.migrations.databases import Database, new_database, server
-from tests.project.host import CRAWL, Host, build_wheel, lines_of_the_readme, statements_of_the_readme
+from tests.project.host import CRAWL, Host, build_wheel, install, lines_of_the_readme, statements_of_the_readme
 from tests.project.processes import CLONE
 
 if TYPE_CHECKING:
@@ -39,6 +39,11 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return build_wheel(tmp_path_factory.mktemp("wheel"))
 
 
+@pytest.fixture(scope="session")
+def python(tmp_path_factory: pytest.TempPathFactory, wheel: Path) -> Path:
+    return install(tmp_path_factory.mktemp("environment"), wheel)
+
+
 @pytest.fixture
 def database() -> Iterator[Database]:
     with new_database() as database:
@@ -47,9 +52,9 @@ def database() -> Iterator[Database]:
 
 
 @pytest.fixture
-def host(tmp_path: Path, wheel: Path, database: Database) -> Host:
+def host(tmp_path: Path, python: Path, database: Database) -> Host:
     """A bare project on a database of the legacy application."""
-    host = Host(tmp_path, wheel)
+    host = Host(tmp_path, python)
     host.use_database(parameters_of(database))
     return host
 
