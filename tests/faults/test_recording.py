@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 import threading
 import time
 from datetime import timedelta
@@ -15,16 +13,13 @@ from django.db import OperationalError, connection
 
 from agentstate.models import AgentWorkflowRun
 from agentstate.recording import close_stale_runs, record
-from tests.faults.processes import CLONE, database_url, others_on_the_server, run, wait_until
+from tests.faults.processes import database_url, others_on_the_server, run, wait_until
+from tests.forked import Forked
 from tests.sql import scalar, sql
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 AGENT = """
-import os
-import django
-os.environ["DJANGO_SETTINGS_MODULE"] = "project.settings"
-django.setup()
 from agentstate.recording import record
 
 with record("agent") as recorder:
@@ -34,11 +29,10 @@ with record("agent") as recorder:
 """
 
 ASYNCHRONOUS_AGENT = """
-import asyncio, os
-import django
-os.environ["DJANGO_SETTINGS_MODULE"] = "project.settings"
-django.setup()
+import asyncio, warnings
 from agentstate.recording import arecord
+
+warnings.simplefilter("ignore", ResourceWarning)  # as Python does by itself
 
 async def work():
     async with arecord("agent") as recorder:
@@ -54,14 +48,12 @@ class Agent:
     """A process that records a run without end."""
 
     def __init__(self, program: str) -> None:
-        self.process = subprocess.Popen(
-            [sys.executable, "-c", program],
-            cwd=CLONE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env={"PATH": os.environ["PATH"], "DATABASE_URL": database_url(), "SECRET_KEY": "a key for tests only"},
-        )
+        environment = {
+            "PATH": os.environ["PATH"],
+            "DATABASE_URL": database_url(),
+            "SECRET_KEY": "a key for tests only",
+        }
+        self.process = Forked(environment=environment, program=program)
 
     def signal(self, number: signal.Signals) -> str:
         """Send a signal once it has recorded something, wait for the end, and return its errors."""
