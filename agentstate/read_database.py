@@ -3,7 +3,15 @@
 from __future__ import annotations
 
 from django.conf import settings
-from django.db import DEFAULT_DB_ALIAS
+from django.db import DEFAULT_DB_ALIAS, connections
+
+# Without a receiver, or while it replays nothing, a replica knows only how old the newest commit is that it has.
+_BEHIND = """
+    SELECT CASE
+        WHEN NOT pg_is_in_recovery() THEN 0
+        WHEN pg_last_wal_receive_lsn() <= pg_last_wal_replay_lsn() AND EXISTS (SELECT FROM pg_stat_wal_receiver) THEN 0
+        ELSE greatest(0, extract(epoch FROM clock_timestamp() - pg_last_xact_replay_timestamp()))
+    END"""
 
 
 def read_alias() -> str:
@@ -12,3 +20,13 @@ def read_alias() -> str:
     What decides something, such as a step of the rollout, reads the primary: a replica is always a little behind.
     """
     return getattr(settings, "AGENTSTATE_READ_DATABASE", "") or DEFAULT_DB_ALIAS
+
+
+def seconds_behind(using: str) -> float:
+    """Return how far a database is behind: 0 for the primary, and for a replica that replayed all it received."""
+    if using == DEFAULT_DB_ALIAS:
+        return 0.0
+    with connections[using].cursor() as cursor:
+        cursor.execute(_BEHIND)
+        (seconds,) = cursor.fetchone()
+    return float(seconds or 0)

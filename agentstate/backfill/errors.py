@@ -27,13 +27,13 @@ class UnknownProjects(BackfillError):
     """No project has one of the named ids."""
 
 
-def refuse_unknown(projects: Collection[str]) -> None:
+def refuse_unknown(projects: Collection[str], using: str = DEFAULT_DB_ALIAS) -> None:
     """Check that each id is a project's.
 
     Raises:
         UnknownProjects: names the ids that no project has.
     """
-    unknown = Project.objects.unknown(projects)
+    unknown = Project.objects.using(using).unknown(projects)
     if unknown:
         raise UnknownProjects(f"No project has the id {', '.join(map(shlex.quote, unknown))}. Nothing was done.")
 

@@ -6,13 +6,13 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from django.db import DEFAULT_DB_ALIAS, connection, connections, transaction
+from django.db import DEFAULT_DB_ALIAS, connections, transaction
 
 from agentstate.backfill.acceptance import valid_acceptances
 from agentstate.backfill.chats import CHATS, DIGEST, UNMADE
 from agentstate.backfill.errors import refuse_foreign_changes, refuse_unknown
 from agentstate.backfill.options import SELECTED, Selection
-from agentstate.backfill.transactions import TUNE, pass_transaction
+from agentstate.backfill.transactions import TUNE
 from agentstate.row_security import SHOW_EVERY_ROW, refuse_hidden_rows
 from agentstate.state.acceptance import COLUMNS_ARE_GIVEN_UP, is_given_up
 from agentstate.state.columns import legacy_columns_are_there
@@ -139,7 +139,7 @@ def verify(
     """
     refuse_foreign_changes(using)
     refuse_hidden_rows(using)
-    refuse_unknown(projects)
+    refuse_unknown(projects, using)
     found = Verification()
     parameters: dict[str, Any] = {**Selection(projects).parameters, "named": NAMED}
     with transaction.atomic(using, durable=True), connections[using].cursor() as cursor:
@@ -169,7 +169,7 @@ def _count_rows(cursor: CursorWrapper, parameters: dict[str, Any], found: Verifi
 
 def _compare_homes(cursor: CursorWrapper, parameters: dict[str, Any], found: Verification) -> None:
     """Count standings and, where the clocks say in sync, compare the whole state; its keys only where that differs."""
-    found.has_columns = legacy_columns_are_there()
+    found.has_columns = legacy_columns_are_there(cursor.db.alias)
     differing = ", ".join(
         f'CASE WHEN unequal THEN "{key.column}" IS DISTINCT FROM '
         f"result -> 'state' -> '{key.name}' ELSE false END AS differs_{place}"
@@ -311,9 +311,14 @@ class Audit(NamedTuple):
     more: bool
 
 
-def audit(projects: tuple[str, ...] = ()) -> list[Audit]:
-    """Run the plan's auditing queries: the runs of each project, and the events of one legacy snapshot."""
-    with pass_transaction() as cursor:
+def audit(projects: tuple[str, ...] = (), *, using: str = DEFAULT_DB_ALIAS) -> list[Audit]:
+    """Run the plan's auditing queries: the runs of each project, and the events of one legacy snapshot.
+
+    Args:
+        using: the database to read, which may be a replica: what is shown is as old as what ``verify`` reads there.
+    """
+    with transaction.atomic(using), connections[using].cursor() as cursor:
+        cursor.execute(SHOW_EVERY_ROW)
         cursor.execute(
             f"""
             SELECT t.id, quote_literal(t.id) FROM "AgentWorkflowRun" t
@@ -324,12 +329,13 @@ def audit(projects: tuple[str, ...] = ()) -> list[Audit]:
             {"projects": list(projects) or None},
         )
         newest = cursor.fetchone()
-        return [_run(AUDIT_RUNS), *([_run(AUDIT_EVENTS.format(run_id=newest[1]))] if newest else [])]
+        queries = [AUDIT_RUNS, *([AUDIT_EVENTS.format(run_id=newest[1])] if newest else [])]
+        return [_run(sql, using) for sql in queries]
 
 
-def _run(sql: str) -> Audit:
+def _run(sql: str, using: str) -> Audit:
     # On the server's side, since only the first rows are shown and a live database has millions.
-    with connection.chunked_cursor() as cursor:
+    with connections[using].chunked_cursor() as cursor:
         cursor.execute(sql)
         rows = cursor.fetchmany(NAMED + 1)
         columns = [column.name for column in cursor.description or ()]

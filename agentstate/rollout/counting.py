@@ -80,6 +80,11 @@ class Counted:
         )
 
     @property
+    def behind(self) -> timedelta:
+        """How far the replica was behind that was counted on; nothing for the primary."""
+        return timedelta(seconds=self.figures.seconds_behind if self.figures else 0)
+
+    @property
     def is_due(self) -> bool:
         """Whether a new count is needed: the kept one is too old, or what it depends on changed after it."""
         if self.running:

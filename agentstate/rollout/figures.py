@@ -10,7 +10,7 @@ from django.db import DEFAULT_DB_ALIAS, connection, connections, transaction
 
 from agentstate.backfill.verification import Offender, Verification, verify
 from agentstate.distant_times import DistantTime
-from agentstate.read_database import read_alias
+from agentstate.read_database import read_alias, seconds_behind
 from agentstate.rollout import thresholds
 from agentstate.rollout.bypassing_writes import (
     BypassingWrite,
@@ -38,12 +38,14 @@ class Figures:
     Attributes:
         legacy_ahead_too_long: how many projects have columns that waited too long to be taken in.
         newest_bypassing_writes: the newest of them, the newest first.
+        seconds_behind: how far the replica was behind that they were counted on, if they were.
     """
 
     verification: Verification
     legacy_ahead_too_long: int = 0
     bypassing_writes: BypassingWriteCounts = field(default_factory=BypassingWriteCounts)
     newest_bypassing_writes: list[BypassingWrite] = field(default_factory=list)
+    seconds_behind: float = 0.0
 
     @classmethod
     def count(cls, claim: Callable[[CursorWrapper], None] | None = None) -> Self:
@@ -52,6 +54,7 @@ class Figures:
         See :func:`agentstate.backfill.verification.verify` for the claim and the errors.
         """
         using, history = read_alias(), FlagHistory.load()
+        behind = seconds_behind(using)
         if claim is None:
             verification = verify(using=using)
         elif using == DEFAULT_DB_ALIAS:
@@ -63,7 +66,7 @@ class Figures:
                 verification = verify(using=using)
         bypassing_writes = count_bypassing_writes(history, using)
         newest = newest_bypassing_writes(LISTED, history, using) if bypassing_writes.count else []
-        return cls(verification, count_legacy_ahead_too_long(using), bypassing_writes, newest)
+        return cls(verification, count_legacy_ahead_too_long(using), bypassing_writes, newest, behind)
 
     def as_json(self) -> dict[str, Any]:
         """Return the figures without the ids of the unequal projects, which have a table."""
@@ -90,6 +93,7 @@ class Figures:
             stored["legacy_ahead_too_long"],
             BypassingWriteCounts(count, still_open, newest and _moment(newest)),
             [BypassingWrite(project, _moment(at), kind) for project, at, kind in stored["newest_bypassing_writes"]],
+            float(stored.get("seconds_behind", 0)),
         )
 
 

@@ -48,6 +48,11 @@ def test_another_flag_model_is_refused(settings: SettingsWrapper) -> None:
     assert "E002" in reported()
 
 
+def test_a_database_for_reading_that_is_not_there_is_reported(settings: SettingsWrapper) -> None:
+    settings.AGENTSTATE_READ_DATABASE = "nowhere"
+    assert reported() == {"E015": "AGENTSTATE_READ_DATABASE is 'nowhere', and DATABASES has no such alias."}
+
+
 def test_missing_apps_are_named(settings: SettingsWrapper) -> None:
     settings.INSTALLED_APPS = [name for name in settings.INSTALLED_APPS if name != "django.contrib.humanize"]
     assert reported()["E003"].startswith("INSTALLED_APPS lacks django.contrib.humanize, ")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from django.contrib.admin.options import ShowFacets
@@ -12,10 +12,11 @@ from django.db import DataError
 from django.db.models import Q
 from django.utils.text import capfirst
 
+from agentstate.admin.shared.formats import length_of_time
 from agentstate.admin.shared.keyset import BadCursor, Keyset, KeysetPage, Walk, estimated_rows, in_round_figures
 from agentstate.admin.shared.read_only import ReadOnlyAdmin
 from agentstate.admin.shared.time_limit import TookTooLong, list_time_limit
-from agentstate.read_database import read_alias
+from agentstate.read_database import read_alias, seconds_behind
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 Spec = TypeVar("Spec", bound="ListFilter")
 
+SHOWS = 2  # seconds that a replica may be behind without a word
 # The parameters of an address: the rows after, or before, a place.
 AFTER, BEFORE = "after", "before"
 
@@ -65,6 +67,7 @@ class KeysetChangeList(ChangeList):
     listing: Listing | None = None
     walk: Walk | None = None
     notices: tuple[str, ...] = ()
+    behind = ""
     filter_specs: list[ListFilter] = []  # until the filters have been asked
 
     def get_queryset(
@@ -92,6 +95,7 @@ class KeysetChangeList(ChangeList):
             if not self.notices:  # else a filter took too long
                 with list_time_limit(self.model_admin.seconds):
                     self._find(request)
+                    self.behind = self._behind()
         except TookTooLong as error:
             self._say(_too_long(error))
         except DataError:
@@ -170,6 +174,13 @@ class KeysetChangeList(ChangeList):
         for row in self.result_list:
             row.viewer = request.user
         self.total = self._total(parts)
+
+    def _behind(self) -> str:
+        """Say how far the replica is behind that the list comes from, if that may show."""
+        behind = seconds_behind(read_alias()) if self.model_admin.reads_replica else 0
+        if behind < SHOWS:
+            return ""
+        return f"This list is from a replica that is {length_of_time(timedelta(seconds=behind))} behind."
 
     def _cursor(self, keyset: Keyset, rows: QuerySet[Any, Any]) -> Cursor | None:
         for name in (BEFORE, AFTER):

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import shlex
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.core.management.base import CommandParser
+from django.db import DEFAULT_DB_ALIAS
 
 from agentstate.backfill import verification
 from agentstate.backfill.verification import Audit, Verification
@@ -15,7 +16,7 @@ from agentstate.management.base import OperatorCommand
 from agentstate.management.errors import operator_errors
 from agentstate.management.rollout import bypassing_writes_in_words
 from agentstate.management.text import print_table, stream_of
-from agentstate.read_database import read_alias
+from agentstate.read_database import read_alias, seconds_behind
 from agentstate.rollout.bypassing_writes import BypassingWriteCounts
 from agentstate.rollout.counting import keep
 from agentstate.rollout.figures import Figures
@@ -32,6 +33,13 @@ ADVICE = {
     "missing_project": 'runs or sessions name projects that this "Project" does not have: complete that table',
     "left_aside": "run manage.py agentkit_left_aside list for the errors, then fix and retry, or accept",
 }
+
+
+class Replica(NamedTuple):
+    """The database that was read instead of the primary, and how far it was behind before."""
+
+    alias: str
+    seconds_behind: float
 
 
 class Command(OperatorCommand):
@@ -55,19 +63,22 @@ class Command(OperatorCommand):
         )
 
     def handle(self, *, projects: list[str] | None, output: str, audit: bool, **_: Any) -> None:
-        selected = tuple(projects or ())
+        selected, using = tuple(projects or ()), read_alias()
         with operator_errors():
-            figures = Figures(verification.verify(selected, using=read_alias())) if selected else _count_all()
+            figures = _verify(selected, using) if selected else _count_all()
             found, bypassed = figures.verification, figures.bypassing_writes
-            audits = verification.audit(selected) if audit else None
+            audits = verification.audit(selected, using=using) if audit else None
+        replica = None if using == DEFAULT_DB_ALIAS else Replica(using, round(figures.seconds_behind, 1))
         if output == "json":
-            self.stdout.write(json.dumps(as_json(found, audits, bypassed), default=str))
+            self.stdout.write(json.dumps(as_json(found, audits, bypassed, replica), default=str))
         else:
-            self._write(found, audits or [], bypassed)
+            self._write(found, audits or [], bypassed, replica)
         if not found.clean:
             raise SystemExit(1)
 
-    def _write(self, found: Verification, audits: list[Audit], bypassed: BypassingWriteCounts) -> None:
+    def _write(
+        self, found: Verification, audits: list[Audit], bypassed: BypassingWriteCounts, replica: Replica | None
+    ) -> None:
         stream = stream_of(self.stdout)
         unequal = [("unequal", found.unequal)] if found.unequal else []
         print_table(stream, "Standing", ["standing", "projects"], [*found.standing.items(), *unequal])
@@ -99,6 +110,8 @@ class Command(OperatorCommand):
             self.stdout.write(
                 f"{bypassing_writes_in_words(bypassed)}. Run manage.py agentkit_rollout for the details."
             )
+        if replica:
+            self.stdout.write(f"Read from the replica {replica.alias!r}, which was {replica.seconds_behind} s behind.")
         self._write_verdict(found)
 
     def _write_verdict(self, found: Verification) -> None:
@@ -120,6 +133,11 @@ class Command(OperatorCommand):
                 self.stdout.write(f"  {count:,} {kind}: {ADVICE[kind]}")
 
 
+def _verify(projects: tuple[str, ...], using: str) -> Figures:
+    behind = seconds_behind(using)
+    return Figures(verification.verify(projects, using=using), seconds_behind=behind)
+
+
 def _count_all() -> Figures:
     """Verify all projects, and keep that for the rollout's page: it shows the last verification, whoever ran it."""
     started_at = server_time()
@@ -128,7 +146,9 @@ def _count_all() -> Figures:
     return figures
 
 
-def as_json(found: Verification, audits: list[Audit] | None, bypassed: BypassingWriteCounts) -> dict[str, Any]:
+def as_json(
+    found: Verification, audits: list[Audit] | None, bypassed: BypassingWriteCounts, replica: Replica | None = None
+) -> dict[str, Any]:
     """Return the findings as the one object that ``--format json`` prints."""
     result: dict[str, Any] = {
         "clean": found.clean,
@@ -138,6 +158,8 @@ def as_json(found: Verification, audits: list[Audit] | None, bypassed: Bypassing
         "tables": found.tables,
         "offenders": [each._asdict() for each in found.offenders],
     }
+    if replica:
+        result["replica"] = replica._asdict()
     if found.accepted:
         result["accepted"] = found.accepted
     if bypassed.count:

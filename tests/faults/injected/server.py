@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -24,22 +25,41 @@ MAX_CONNECTIONS = 20
 
 
 class Server:
-    """A PostgreSQL in a folder.
-
-    Args:
-        pgdata: the folder, which is made.
-    """
+    """A PostgreSQL in a folder."""
 
     def __init__(self, pgdata: Path) -> None:
         self.pgdata = pgdata
         self.account = postgres.server_account()
         self._numbers = 0
         self.start()
+
+    @classmethod
+    def make(cls, pgdata: Path) -> Server:
+        """Make and start a server with a role for the commands."""
+        server = cls(pgdata)
         for setting in ("fsync = off", f"max_connections = {MAX_CONNECTIONS}", "superuser_reserved_connections = 3"):
-            self.execute(f"ALTER SYSTEM SET {setting}")
-        self.execute(f"CREATE ROLE {ROLE} LOGIN")
-        self.stop("fast")
-        self.start()
+            server.execute(f"ALTER SYSTEM SET {setting}")
+        server.execute(f"CREATE ROLE {ROLE} LOGIN")
+        server.execute(f"GRANT pg_read_all_stats TO {ROLE}")  # for --max-lag
+        server.stop("fast")
+        server.start()
+        return server
+
+    def standby(self, pgdata: Path) -> Server:
+        """Make and start a streaming standby of this server."""
+        pgdata.mkdir(mode=0o700)
+        os.chown(pgdata, self.account.uid, self.account.gid)
+        source = ["-h", str(postgres.socket_folder_for(self.pgdata)), "-p", postgres.PORT, "-U", postgres.SUPERUSER]
+        subprocess.run(
+            [postgres.PROGRAMS / "pg_basebackup", *source, "-D", pgdata, "-R", "-c", "fast", "--no-sync"],
+            check=True,
+            capture_output=True,
+            cwd="/",
+            **self.account.subprocess_options(),
+        )
+        # A copy of the running server's, whose socket is in its folder.
+        (pgdata / f".s.PGSQL.{postgres.PORT}.lock").unlink(missing_ok=True)
+        return Server(pgdata)
 
     def start(self) -> None:
         postgres.start(self.pgdata, self.account)
@@ -80,13 +100,17 @@ class Database:
     def __init__(self, server: Server, name: str) -> None:
         self.server, self.name = server, name
 
-    def start(self, *arguments: str) -> Forked:
+    @property
+    def url(self) -> str:
         folder = quote(str(postgres.socket_folder_for(self.server.pgdata)), safe="")
-        url = f"postgres://{ROLE}@/{self.name}?host={folder}&port={postgres.PORT}"
-        return Forked(*arguments, environment={**ENVIRONMENT, "SECRET_KEY": "for tests", "DATABASE_URL": url})
+        return f"postgres://{ROLE}@/{self.name}?host={folder}&port={postgres.PORT}"
 
-    def manage(self, *arguments: str) -> Result:
-        return Result.of(self.start(*arguments))
+    def start(self, *arguments: str, **settings: str) -> Forked:
+        environment = {**ENVIRONMENT, "SECRET_KEY": "for tests", "DATABASE_URL": self.url, **settings}
+        return Forked(*arguments, environment=environment)
+
+    def manage(self, *arguments: str, **settings: str) -> Result:
+        return Result.of(self.start(*arguments, **settings))
 
     def rows(self, query: str) -> list[tuple[Any, ...]]:
         with self.server.connect(self.name) as connection:

@@ -1,0 +1,139 @@
+"""A streaming standby that falls behind: what reads it says so, what decides does not read it, and a pass waits."""
+
+from __future__ import annotations
+
+import json
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+import pytest
+
+from tests.faults.injected.server import Database
+from tests.faults.processes import FORWARD, VERIFY, wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from tests.faults.injected.scene import Scene
+    from tests.faults.injected.server import Server
+    from tests.faults.storms.conftest import Profile
+    from tests.migrations.databases import Result
+
+# How a standby is held back, and let go on.
+WAYS = {
+    "replay paused": ("SELECT pg_wal_replay_pause()", "SELECT pg_wal_replay_resume()"),
+    "replay delayed": (
+        "ALTER SYSTEM SET recovery_min_apply_delay = '1h'",
+        "ALTER SYSTEM RESET recovery_min_apply_delay",
+    ),
+}
+READ = """
+from django.contrib.auth.models import User
+from django.db import connections
+from django.test import Client
+from django.urls import reverse
+from agentstate.rollout.evidence import Evidence
+from agentstate.rollout.figures import Figures
+client = Client(SERVER_NAME="localhost")
+client.force_login(User.objects.create_superuser("root"))
+for name in ("project", "agentworkflowrun", "agentsession", "backfillpass"):
+    asked = []
+    def note(execute, sql, *rest):
+        asked.append(sql)
+        return execute(sql, *rest)
+    with connections["replica"].execute_wrapper(note):
+        answer = client.get(reverse(f"admin:agentstate_{name}_changelist"))
+    reads = any('FROM "Agent' in sql or 'FROM "Project' in sql for sql in asked)
+    print(name, answer.status_code, reads, "This list is from a replica that is" in answer.content.decode())
+counted = Figures.count()
+print("counted", counted.verification.standing["legacy_ahead"], counted.seconds_behind > 0)
+print("decides", Evidence().verification.standing["legacy_ahead"])
+"""
+
+
+@pytest.fixture(scope="module")
+def standby(scene: Scene, scratch: Path) -> Iterator[Server]:
+    server = scene.server.standby(scratch / "standby")
+    try:
+        yield server
+    finally:
+        server.stop("immediate")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    is_long = metafunc.config.getoption("storms") == "long"
+    metafunc.parametrize("way", [*WAYS] if is_long else [*WAYS][:1])
+
+
+def test_a_replica_that_falls_behind(scene: Scene, standby: Server, way: str, profile: Profile) -> None:
+    with scene.copy(scene.base) as primary:
+        replica = Database(standby, primary.name)
+        reading = {"AGENTSTATE_READ_DATABASE_URL": replica.url}
+
+        def verified(**settings: str) -> dict[str, Any]:
+            found = primary.manage(VERIFY, "--audit", "--format", "json", **settings)
+            assert found.out, found.err
+            return dict(json.loads(found.out))
+
+        wait_until(lambda: has_projects(replica), seconds=120)
+        ahead = verified()["standing"]["legacy_ahead"]
+        with held_back(replica, way):
+            assert primary.manage(FORWARD, "--limit", "1").code == 0
+            wait_until(lambda: seconds_behind(replica) > 2, seconds=120)
+            now, there = verified(), verified(**reading)
+            assert ("replica" in now, there["replica"]["alias"]) == (False, "replica")
+            assert there["replica"]["seconds_behind"] >= 2
+            assert [each["standing"]["legacy_ahead"] for each in (now, there)] == [ahead - 1, ahead]
+            assert [len(each["audit"][0]["rows"]) for each in (now, there)] == [1, 0]
+            assert "Read from the replica 'replica', which was " in primary.manage(VERIFY, **reading).out
+            assert read(primary.manage("shell", "-v0", "-c", READ, **reading)) == [
+                "project 200 True True", "agentworkflowrun 200 True True", "agentsession 200 True True",
+                "backfillpass 200 False False", f"counted {ahead} True", f"decides {ahead - 1}",
+            ]  # fmt: skip
+            checked = primary.manage("check", "--database", "default", "--database", "replica", **reading)
+            assert (checked.code, "no issues" in checked.out) == (0, True), checked.err
+
+            waiting = primary.start(FORWARD, "--batch-size", "5", "--max-lag", "0.3")
+            wait_until(lambda: "s behind, more than 0.3 s" in held(primary), seconds=120)
+            assert waiting.poll() is None
+        _, errors = waiting.communicate(120)
+        assert waiting.returncode == 0, errors
+        wait_until(lambda: verified(**reading)["standing"] == verified()["standing"], seconds=120)
+        profile.report({f"faults: {way}": 1})
+
+
+@contextmanager
+def held_back(replica: Database, way: str) -> Iterator[None]:
+    """Let a standby receive what the primary writes, and replay none of it until the end of the block."""
+    stop, go_on = WAYS[way]
+    try:
+        replica.execute(stop)
+        replica.execute("SELECT pg_reload_conf()")
+        yield
+    finally:
+        replica.execute(go_on)
+        replica.execute("SELECT pg_reload_conf()")
+
+
+def has_projects(replica: Database) -> bool:
+    try:
+        return bool(replica.rows('SELECT FROM "Project" LIMIT 1'))
+    except psycopg.OperationalError:  # the database has not arrived
+        return False
+
+
+def seconds_behind(replica: Database) -> float:
+    ((seconds,),) = replica.rows("SELECT extract(epoch FROM clock_timestamp() - pg_last_xact_replay_timestamp())")
+    return float(seconds)
+
+
+def held(primary: Database) -> str:
+    listed = primary.manage("agentkit_pass", "list", "--format", "json")
+    return str(json.loads(read(listed)[0])[0]["held"])
+
+
+def read(result: Result) -> list[str]:
+    assert result.code == 0, result.err
+    return result.out.splitlines()
