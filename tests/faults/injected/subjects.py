@@ -54,7 +54,7 @@ WAIT_FOR_DECIDED_CALLS = """
 from agentstate.approvals import decide
 from agentstate.integrations.agents import run_workflow_sync
 from tests.integrations.agents.mailing import mailing_agent
-for number in range(8):
+for number in range(3):
     run = run_workflow_sync(mailing_agent(sent=[]), "Mail them.", workflow_id="mailing")
     decide(run.run_id, "c2", approved=True, by="ada")
     decide(run.run_id, "c3", approved=False, message="Not to Bob.", by="eve")
