@@ -53,6 +53,12 @@ def test_each_row_belongs_to_its_statement() -> None:
     assert rounds == [[(1,), None, (5, "%", "")]] * 3
 
 
+def test_a_statement_that_returns_no_rows_answers_with_how_many_it_has_written() -> None:
+    ProjectFactory.create_batch(2)
+    rename = Statement('UPDATE "Project" SET name = %(name)s')
+    assert [run([rename], {"name": f"name {number}"}) for number in range(3)] == [[(2,)]] * 3
+
+
 def test_a_round_that_fails_while_it_prepares_can_be_sent_again() -> None:
     halve(2)
     for _ in range(2):
