@@ -148,10 +148,13 @@ class KeysetChangeList(ChangeList):
 
     def sorting(self, column: str) -> dict[str, str] | None:
         """Return how the list is ordered by a column, as ``aria-sort`` has it, and the address of the other order."""
-        if column not in self.model_admin.column_orders:
+        orders = self.model_admin.column_orders
+        if column not in orders:
             return None
-        parameter, descending, ascending = self.model_admin.column_orders[column]
+        parameter, descending, ascending = orders[column]
         chosen = self.chosen(parameter)
+        if not any(chosen in values for _, *values in orders.values()):
+            chosen = None  # another value is the default order too
         direction = {descending: "descending", ascending: "ascending"}.get(chosen, "")
         other = ascending if direction == "descending" else descending
         return {"direction": direction, "address": self.get_query_string({parameter: other})}

@@ -216,6 +216,7 @@ def test_the_titles_of_columns_lead_to_the_other_order() -> None:
         "started": ("descending", f"?order=oldest&status={run.status}"),
         "duration": ("", f"?order=duration&status={run.status}"),
     }
+    assert sorting(opened(f"{LIST}?order=newest"))["started"] == ("descending", "?order=oldest")
     assert sorting(opened(f"{LIST}?order=oldest"))["started"] == ("ascending", "?")
     assert sorting(opened(f"{LIST}?order=duration")) == {
         "started": ("", "?"),
