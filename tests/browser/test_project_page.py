@@ -13,15 +13,16 @@ from django.utils import timezone
 from playwright.sync_api import expect
 
 from tests import scenes
-from tests.browser.conftest import at_each_size, fits
+from tests.browser.conftest import DESKTOP, at_each_size, fits, log_in, own_page
 from tests.factories import ProjectFactory
 from tests.worked_example import ODD, REQUIREMENTS, USUAL, WorkedExample, worked_example
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from typing import Any
 
-    from playwright.sync_api import Locator, Page, Route
+    from playwright.sync_api import Browser, Locator, Page, Route
+    from pytest_django.live_server_helper import LiveServer
 
 
 def open_page(page: Page, project: str, query: str = "") -> None:
@@ -99,9 +100,17 @@ def test_the_slider_goes_through_the_history(page: Page, documents: dict[str, li
     page.wait_for_url("**/change/")
 
 
-def test_an_answer_that_comes_late_does_not_move_the_slider_under_the_hand(page: Page) -> None:
-    example = worked_example()
-    page.clock.install()
+@pytest.fixture
+def page_with_a_clock(browser: Browser, live_server: LiveServer, transactional_db: None) -> Iterator[Page]:
+    """A page whose clock the test stops, which nothing sets going again."""
+    with own_page(browser, live_server, viewport=DESKTOP) as page:
+        log_in(page, live_server)
+        page.clock.install()
+        yield page
+
+
+def test_an_answer_that_comes_late_does_not_move_the_slider_under_the_hand(page_with_a_clock: Page) -> None:
+    page, example = page_with_a_clock, worked_example()
     open_page(page, example.project)
     page.clock.pause_at(timezone.now() + timedelta(hours=1))
     held: list[Route] = []

@@ -9,7 +9,7 @@ import pytest
 from django.urls import reverse as url_of
 from playwright.sync_api import expect
 
-from tests.browser.conftest import DESKTOP, PATIENCE, log_in
+from tests.browser.conftest import DESKTOP, log_in, own_page
 from tests.factories import RunFactory
 
 if TYPE_CHECKING:
@@ -25,11 +25,9 @@ IN_UTC, IN_TEHRAN = "2024-05-01 22:00:00 UTC", "2024-05-02 01:30:00 +03:30"
 @pytest.fixture
 def page(browser: Browser, live_server: LiveServer, transactional_db: None) -> Iterator[Page]:
     """A page whose browser is in a zone that differs from UTC by more than whole hours."""
-    context = browser.new_context(base_url=live_server.url, viewport=DESKTOP, timezone_id="Asia/Tehran")
-    context.set_default_timeout(PATIENCE)
-    context.add_cookies([log_in(live_server)])
-    yield context.new_page()
-    context.close()
+    with own_page(browser, live_server, viewport=DESKTOP, timezone_id="Asia/Tehran") as page:
+        log_in(page, live_server)
+        yield page
 
 
 def test_the_switch_shows_all_times_in_the_browsers_zone_and_is_remembered(page: Page) -> None:
