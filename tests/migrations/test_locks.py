@@ -10,8 +10,7 @@ from tests.migrations.live import CHANGE, READ, LegacyApplication, held
 from tests.migrations.test_adoption import MIGRATIONS
 
 if TYPE_CHECKING:
-    import subprocess
-
+    from tests.forked import Forked
     from tests.migrations.databases import Database
 
 # Records the locks that our migrations hold on the legacy table after each of their statements.
@@ -32,11 +31,11 @@ SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = '"Project"'::regc
 """
 
 
-def count_waits(database: Database, process: subprocess.Popen[str]) -> int:
-    """Return the number of times that the process began to wait for the legacy table."""
+def count_waits(database: Database, process: Forked, enough: int = 10) -> int:
+    """Return how often the process began to wait for the legacy table, until its end or until that is enough."""
     waits, was_waiting = 0, False
     with database.connect() as connection:
-        while process.poll() is None:
+        while process.poll() is None and waits < enough:
             [waiting] = connection.execute(WAITING).fetchone()
             waits += bool(waiting) and not was_waiting
             was_waiting = bool(waiting)
@@ -125,16 +124,16 @@ def test_waiting_for_a_lock_does_not_block_the_legacy_application_for_long(prism
     with LegacyApplication(prisma, READ) as reader:
         with held(prisma, "ACCESS SHARE"), LegacyApplication(prisma, CHANGE, READ) as writer:
             process = prisma.start("migrate", "-v0")
-            with prisma.connect() as connection:
-                while process.poll() is None and not connection.execute(WAITING).fetchone()[0]:
-                    time.sleep(0.005)
-            time.sleep(2.5)
+            waits = count_waits(prisma, process, enough=2)
+            while process.poll() is None and min(writer.rounds, reader.rounds) <= 10:
+                time.sleep(0.005)
             rounds = writer.rounds, reader.rounds
         result = Result.of(process)
 
     assert (result.code, result.err) == (0, "")
     assert prisma.applied() == MIGRATIONS
     assert (writer.error, reader.error) == (None, None)
+    assert waits == 2
     assert min(rounds) > 10
     # A migration waits half a second at a time, so others wait behind it no longer than that.
     assert max(writer.longest, reader.longest) < 2

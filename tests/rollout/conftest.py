@@ -18,6 +18,7 @@ def impatient(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     settings.AGENTSTATE_ROLLOUT_HOURS = 0
     settings.AGENTSTATE_ROLLOUT_COMPARED = 0
     monkeypatch.setattr(waiting, "SECONDS_UNTIL_SEEN", 0.05)
+    monkeypatch.setattr(waiting, "LOOK_EVERY", 0.01)
 
 
 @pytest.fixture

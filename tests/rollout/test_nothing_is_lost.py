@@ -205,14 +205,12 @@ starts = st.sampled_from(["legacy", "dual_write", "shadow_read", "agentkit_read"
 
 @contextmanager
 def quick_toggles() -> Iterator[None]:
-    caches, seconds = deepcopy(settings.CACHES), waiting.SECONDS_UNTIL_SEEN
+    caches = deepcopy(settings.CACHES)
     caches["flags"]["TIMEOUT"] = SECONDS_IN_CACHE
-    waiting.SECONDS_UNTIL_SEEN = SECONDS_UNTIL_SEEN
-    try:
-        with override_settings(CACHES=caches):
-            yield
-    finally:
-        waiting.SECONDS_UNTIL_SEEN = seconds
+    with override_settings(CACHES=caches), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(waiting, "SECONDS_UNTIL_SEEN", SECONDS_UNTIL_SEEN)
+        patch.setattr(waiting, "LOOK_EVERY", 0.01)
+        yield
 
 
 @pytest.mark.django_db(transaction=True)
