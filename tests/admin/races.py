@@ -34,6 +34,6 @@ def at_once(lock: str, *acts: Callable[[], Answer]) -> list[Answer]:
         with other.transaction():
             other.execute(lock)
             answers = [threads.submit(closing, act) for act in acts]
-            wait_until(lambda: len(sql(WAITING_FOR_LOCKS)) == len(acts) or any(each.done() for each in answers))
+            wait_until(lambda: len(sql(WAITING_FOR_LOCKS)) == len(acts) or any(each.done() for each in answers), 120)
             assert not any(each.done() for each in answers), [each.result() for each in answers if each.done()]
         return [each.result() for each in answers]

@@ -26,6 +26,12 @@ pytestmark = pytest.mark.django_db(transaction=True)
 LOCK = 'SELECT FROM "AgentStateFlag" FOR UPDATE'
 
 
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let each wait for the lock until the other does, however busy the machine is."""
+    monkeypatch.setattr(flag_lock, "TIMEOUT", "120s")
+
+
 def opened_by(user: str, name: str) -> Callable[..., str]:
     """Open a flag's form as a user, and return a function that submits it with other settings."""
     client = Client()

@@ -14,6 +14,7 @@ from django.test import Client
 from django.urls import reverse as url_of
 from django.utils import timezone
 
+from agentstate.backfill import batches
 from agentstate.backfill.given_up import given_up
 from agentstate.lock_spaces import PASSES
 from agentstate.models import BackfillPass, LeftAside
@@ -34,6 +35,12 @@ LOCK_PASS = 'SELECT FROM "AgentStatePass" FOR UPDATE'
 LOCK_ENTRY = 'SELECT FROM "AgentStateLeftAside" FOR UPDATE'
 PACING = {"target_seconds": "0.5", "sleep_ratio": "2"}
 DONE = {"pause": "The pass waits", "resume": "The pass continues", "cancel": "The pass ends", "set": "The new pacing"}
+
+
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let each wait for the lock until the other does, however busy the machine is."""
+    monkeypatch.setattr(batches, "LOCK_TIMEOUT", "SET LOCAL lock_timeout = '120s'")
 
 
 @pytest.fixture
