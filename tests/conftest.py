@@ -57,11 +57,15 @@ def is_embedded() -> bool:
 def django_db_modify_db_settings(
     django_db_modify_db_settings: None, django_db_blocker: pytest_django.DjangoDbBlocker
 ) -> None:
-    """Let the tests' own server never wait for the disk. Dropping a database would wait for seconds."""
+    """Let the tests' own server never wait for the disk. Dropping a database would wait for seconds.
+
+    Whoever waits for an autovacuum's lock tells it to stop after ``deadlock_timeout``, which by default is as long as
+    the passes wait for a lock.
+    """
     if is_embedded():
         with django_db_blocker.unblock(), connection._nodb_cursor() as cursor:
-            for setting in ("fsync", "full_page_writes"):
-                cursor.execute(f"ALTER SYSTEM SET {setting} = off")
+            for setting in ("fsync = off", "full_page_writes = off", "deadlock_timeout = '50ms'"):
+                cursor.execute(f"ALTER SYSTEM SET {setting}")
             cursor.execute("SELECT pg_reload_conf()")
 
 

@@ -81,10 +81,8 @@ TURNS_THE_CLOCK = """NEW."stateUpdatedAt" := NEW."stateUpdatedAt" - interval '1 
 
 
 def add_trigger(body: str, *, name: str = "archived", when: str = "BEFORE UPDATE") -> None:
-    # A pass has set a short timeout for this transaction, and autovacuum gives a table up after a second.
     scenes.run_sql(
         f"""
-        SET LOCAL lock_timeout = '10s';
         CREATE FUNCTION {name}() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN {body} END $$;
         CREATE TRIGGER {name} {when} ON "Project" FOR EACH ROW EXECUTE FUNCTION {name}()
         """
