@@ -21,7 +21,9 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 @pytest.fixture(autouse=True)
-def atomic_requests() -> Iterator[None]:
+def atomic_requests(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr("agentstate.admin.rollout.admin.WAIT", 30)
+    monkeypatch.setattr("agentstate.admin.rollout.actions.WAIT", 30)
     cache.clear()
     connection.settings_dict["ATOMIC_REQUESTS"] = True
     yield
