@@ -87,6 +87,7 @@ def test_each_operation_does_what_the_sdks_own_session_does(size: int) -> None:
         await compare()
 
     async_to_sync(act)()
+    theirs.close()
 
 
 def test_the_settings_give_the_default_limit() -> None:
