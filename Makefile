@@ -35,8 +35,9 @@ run: $(INSTALLED)
 	@echo "Open http://$(ADDRESS)/ (Ctrl-C ends it)."
 	@$(PY) manage.py runserver --noreload --insecure $(ADDRESS)
 
-# On the embedded PostgreSQL, whatever .env says.
+# On the embedded PostgreSQL, whatever .env says; with modules compiled once rather than in each process.
 test: export DATABASE_URL :=
+test: export PYTHONDONTWRITEBYTECODE :=
 test: lint types
 	$(PY) manage.py check --fail-level WARNING
 	$(PY) manage.py makemigrations --check --dry-run
