@@ -39,6 +39,7 @@ def many(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
             """
             INSERT INTO "Project" (id, "userId", name)
             SELECT 'many' || i, 'u', 'Project ' || i FROM generate_series(0, 599) i;
+            ANALYZE "Project";  -- so that no foreign key is checked by a plan from when the table was empty
             INSERT INTO "AgentWorkflowRun" (id, workflow_id, project_id, status, started_at, result, snapshot_at,
                                             legacy_at, completed_at, error)
             SELECT 'many' || i,
@@ -52,6 +53,7 @@ def many(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
                 CASE WHEN i % 500 = 2
                     THEN 'TimeoutError: call ' || i || ' of ' || gen_random_uuid() || ' took 30.5 s' END
             FROM generate_series(1, 60000) i;
+            ANALYZE "AgentWorkflowRun";
             INSERT INTO "AgentWorkflowRunEvent" (id, run_id, type, created_at, payload)
             SELECT 'many' || i || kind, 'many' || i, 'tool.' || kind, now() - i * interval '1 minute' + at,
                 jsonb_build_object('tool', CASE WHEN i % 6000 = 3 THEN 'rare' ELSE 'search' END,
