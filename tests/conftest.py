@@ -57,16 +57,25 @@ def is_embedded() -> bool:
 def django_db_modify_db_settings(
     django_db_modify_db_settings: None, django_db_blocker: pytest_django.DjangoDbBlocker
 ) -> None:
-    """Let the tests' own server never wait for the disk. Dropping a database would wait for seconds.
-
-    Whoever waits for an autovacuum's lock tells it to stop after ``deadlock_timeout``, which by default is as long as
-    the passes wait for a lock.
-    """
+    """Let the tests' own server never wait for the disk. Dropping a database would wait for seconds."""
     if is_embedded():
         with django_db_blocker.unblock(), connection._nodb_cursor() as cursor:
-            for setting in ("fsync = off", "full_page_writes = off", "deadlock_timeout = '50ms'"):
-                cursor.execute(f"ALTER SYSTEM SET {setting}")
+            for setting in ("fsync", "full_page_writes"):
+                cursor.execute(f"ALTER SYSTEM SET {setting} = off")
             cursor.execute("SELECT pg_reload_conf()")
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(django_db_setup: None, django_db_blocker: pytest_django.DjangoDbBlocker) -> None:
+    """Let autovacuum give way in the tests' database sooner than a pass gives up a lock, which is within a second.
+
+    Whoever waits for a lock of autovacuum tells it to stop after ``deadlock_timeout``, a second by default.
+    """
+    if is_embedded():
+        with django_db_blocker.unblock(), connection.cursor() as cursor:
+            name = connection.ops.quote_name(connection.settings_dict["NAME"])
+            cursor.execute(f"ALTER DATABASE {name} SET deadlock_timeout = '100ms'")
+            connection.close()
 
 
 def delete_rows(test: TransactionTestCase) -> None:
