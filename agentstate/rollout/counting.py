@@ -162,8 +162,10 @@ def _is_counting() -> bool:
 
 
 def _keep(row: KeptVerification, figures: Figures) -> None:
-    """Store the figures, and remove what they replace."""
+    """Store the figures, and remove what they replace. A count that was replaced while it was made stores nothing."""
     with transaction.atomic():
+        if not KeptVerification.objects.filter(pk=row.pk).update(ended_at=ClockTimestamp(), figures=figures.as_json()):
+            return
         UnequalProject.objects.bulk_create(
             (
                 UnequalProject(verification=row, project_id=project)
@@ -171,7 +173,6 @@ def _keep(row: KeptVerification, figures: Figures) -> None:
             ),
             batch_size=UNEQUAL_AT_ONCE,
         )
-        KeptVerification.objects.filter(pk=row.pk).update(ended_at=ClockTimestamp(), figures=figures.as_json())
         replaced = KeptVerification.objects.filter(started_at__lt=row.started_at)
         UnequalProject.objects.filter(verification__in=replaced).delete()
         replaced.delete()

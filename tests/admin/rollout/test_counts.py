@@ -15,6 +15,7 @@ from django.utils import timezone
 from agentstate.admin.project.admin import ProjectAdmin
 from agentstate.models import KeptVerification, UnequalProject
 from agentstate.rollout import counting
+from agentstate.rollout.figures import Figures
 from tests import scenes
 from tests.admin.viewers import superuser
 from tests.factories import ProjectFactory, write_columns
@@ -144,6 +145,18 @@ class TestNumbersThatAreKept:
         assert "Not open: 1 of 3 conditions not met." in text_of(response)
         assert standings(response) == {"in_sync": 1, "unequal": 1}
         assert [each.project_id for each in UnequalProject.objects.all()] == ["unequal"]
+
+    def test_a_count_that_a_later_verification_replaced_stores_nothing(self) -> None:
+        ProjectFactory(id="unequal", documents={"facts": "1"})
+        scenes.forward()
+        scenes.damage("unequal", facts="2")
+        earlier = KeptVerification.objects.create(started_at=timezone.now(), requested_by="ada")
+        figures = Figures.count()
+        with pytest.raises(SystemExit):
+            call_command("verify_agentkit_state", stdout=StringIO())
+        counting._keep(earlier, figures)
+
+        assert UnequalProject.objects.get().verification == KeptVerification.objects.get()
 
     def test_while_it_goes_on_the_last_figures_stay(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("agentstate.admin.rollout.admin.WAIT", 0.2)
