@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
     Sessions = QuerySet[AgentSession]
 
-MOST_IDS = 20
+# The notice names so many workflows.
+MOST_IDS, MOST_NAMED = 20, 10
 
 
 def found_sessions(term: str, sessions: Sessions, order: tuple[str, ...]) -> Listing:
@@ -44,8 +45,7 @@ def found_sessions(term: str, sessions: Sessions, order: tuple[str, ...]) -> Lis
             if condition:
                 return Listing([sessions.filter(condition)], order, notice=notice)
         if workflows := workflows_beginning(words):
-            notice = f"These are sessions whose last run is of: {', '.join(name[:60] for name in workflows)}."
-            return Listing([sessions], order, Walk(_of_workflows(workflows)), notice)
+            return Listing([sessions], order, Walk(_of_workflows(workflows)), _of(workflows))
     projects, notice = found_projects(term)
     return Listing([sessions.filter(project=each) for each in projects], order, notice=notice)
 
@@ -77,6 +77,11 @@ def _of_workflows(names: Sequence[str]) -> Any:
         return set(sessions.filter(workflow__in=names).values_list("pk", flat=True))
 
     return matching
+
+
+def _of(workflows: Sequence[str]) -> str:
+    more = f" and {len(workflows) - MOST_NAMED:,} more" if len(workflows) > MOST_NAMED else ""
+    return f"These are sessions whose last run is of: {', '.join(name[:60] for name in workflows[:MOST_NAMED])}{more}."
 
 
 def _notice(found: Sequence[Any], what: str) -> str:

@@ -275,6 +275,14 @@ def test_sessions_are_found_by_how_ids_memories_runs_and_workflows_begin(term: s
     assert shown(superuser(), q=term, **{"created_at-until": "2000-01-01"}) == []
 
 
+def test_of_many_workflows_that_begin_so_a_few_are_named() -> None:
+    runs = [RunFactory(workflow_id=f"draft {number:02}") for number in range(12)]
+    session = SessionFactory(project=runs[-1].project, agent_run=runs[-1])
+    page = superuser().get(LIST, {"q": "draft"})
+    assert [row.pk for row in page.context["cl"].result_list] == [session.pk]
+    assert "draft 08, draft 09 and 2 more." in page.content.decode()
+
+
 def test_a_session_is_found_by_its_id_that_ends_in_a_space() -> None:
     spaced, plain = (SessionFactory(id=name) for name in ("s1 ", "s1"))
     assert shown(superuser(), q="s1 ") == [spaced.pk]
