@@ -153,7 +153,7 @@ class FlagForm(FlagModelForm):
         """Name the newest changes of this flag and of the gates that the page was not shown with."""
         seen = self.cleaned_data.get("seen", "")
         newer = FlagChange.objects.filter(
-            flag__in=[*GATES, self.instance.name], pk__gt=int(seen) if seen.isdecimal() else 0
+            flag__in=[*GATES, self.instance.name], pk__gt=int(seen) if seen.isdecimal() and len(seen) < 20 else 0
         )
         return [
             f"{change.changed_by} changed {change.flag} after this page was shown: {change.summary}."

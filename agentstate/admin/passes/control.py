@@ -88,7 +88,7 @@ class ControlPages(KeysetPages):
         if request.method != "POST" or (form and not form.is_valid()):
             return self._show(request, entry, what, form)
         by, shown = request.user.get_username(), request.POST.get("seen", "")
-        seen = int(shown) if shown.isdecimal() else -1
+        seen = int(shown) if shown.isdecimal() and len(shown) < 10 else -1
         try:
             if form:
                 set_pacing(entry, by, seen, **{name: form.cleaned_data[name] for name in now})

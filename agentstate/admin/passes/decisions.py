@@ -124,7 +124,7 @@ class DecisionPages(ReadOnlyAdmin):
             try:
                 # Accept the version that the page showed.
                 version, shown = request.POST.get("version", ""), request.POST.get("seen", "")
-                seen = int(shown) if shown.isdecimal() else -1
+                seen = int(shown) if shown.isdecimal() and len(shown) < 10 else -1
                 accept(entry, form.cleaned_data["note"], by=request.user.get_username(), version=version, seen=seen)
             except (CannotAccept, RowsHidden) as error:
                 form.add_error(None, str(error))

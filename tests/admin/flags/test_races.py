@@ -93,6 +93,13 @@ def test_a_tick_is_not_taken_for_consequences_that_came_later() -> None:
     assert Flag.objects.get(name="legacy_writes").everyone is True
 
 
+def test_a_change_that_no_page_showed_counts_as_none() -> None:
+    stand_at("dual_write")
+    refused = opened_by("ada", "agentkit_shadow_reads")(everyone="true", seen="9" * 5000)
+
+    assert "after this page was shown" in refused
+
+
 def test_a_step_and_the_form_do_not_undo_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(waiting, "SECONDS_UNTIL_SEEN", 0)
     stand_at("legacy")

@@ -114,10 +114,10 @@ def test_a_request_that_is_sent_twice_at_once_is_recorded_once(entry: BackfillPa
     assert [each["by"] for each in entry.requests] == ["ada"]
 
 
-def accepting(client: Client, entry: LeftAside, note: str) -> str:
+def accepting(client: Client, entry: LeftAside, note: str, seen: str = "0") -> str:
     """Submit an acceptance from a page that was shown before any decision."""
     address = url_of("admin:agentstate_leftaside_accept", args=[entry.pk])
-    values = {"note": note, "version": given_up(entry).version, "seen": "0"}
+    values = {"note": note, "version": given_up(entry).version, "seen": seen}
     return messages_of(client.post(address, values, follow=True))
 
 
@@ -133,6 +133,15 @@ def test_of_two_acceptances_at_once_one_is_recorded(left_aside: LeftAside, ada: 
     assert "Accepted. The content below is given up." in answers[winner]
     assert "was accepted or retried after the page was shown. Nothing was recorded." in answers[1 - winner]
     assert accepting(ada, left_aside, "Again").count("after the page was shown") == 1
+
+
+@pytest.mark.parametrize("seen", ["", "x", "9" * 5000], ids=["nothing", "no number", "too long"])
+def test_a_number_of_requests_or_decisions_that_no_page_showed_is_refused(
+    entry: BackfillPass, left_aside: LeftAside, ada: Client, seen: str
+) -> None:
+    address = url_of("admin:agentstate_backfillpass_pause", args=[entry.pk])
+    assert "Nothing was changed." in messages_of(ada.post(address, {"seen": seen}, follow=True))
+    assert "Nothing was recorded." in accepting(ada, left_aside, "Not needed", seen=seen)
 
 
 def test_a_retry_that_fails_does_not_take_back_what_was_accepted_meanwhile(
