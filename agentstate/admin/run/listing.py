@@ -135,7 +135,8 @@ class Question:
         if others:
             wanted = wanted.filter(Exists(AgentWorkflowRun.objects.filter(*others, pk=OuterRef("run"))))
         notice = "Runs that called a tool come by their newest call, not by duration." if self.by_duration else ""
-        return Listing([calls], self._order(BY_CALL), self._walk(wanted), notice, self._words(BY_CALL))
+        walk, words = self._walk(wanted), self._words(BY_CALL)
+        return Listing([calls], self._order(BY_CALL), walk, notice, words, is_by_column=False)
 
     def _order(self, descending: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(name.removeprefix("-") for name in descending) if self.is_ascending else descending

@@ -50,6 +50,7 @@ class Listing:
         walk: chooses of their rows, where there are conditions that no index serves.
         notice: what the viewer should know.
         words: what the links to its other pages say; by default, that of the model admin's order.
+        is_by_column: whether the order is that of a column of the list.
     """
 
     parts: Sequence[QuerySet[Any, Any]]
@@ -57,6 +58,7 @@ class Listing:
     walk: Walk | None = None
     notice: str = ""
     words: dict[str, str] | None = None
+    is_by_column: bool = True
 
 
 class KeysetChangeList(ChangeList):
@@ -157,6 +159,8 @@ class KeysetChangeList(ChangeList):
             chosen = None  # another value is the default order too
         direction = {descending: "descending", ascending: "ascending"}.get(chosen, "")
         other = ascending if direction == "descending" else descending
+        if self.listing and not self.listing.is_by_column:
+            direction = ""
         return {"direction": direction, "address": self.get_query_string({parameter: other})}
 
     @property

@@ -231,6 +231,7 @@ def test_calls_of_a_tool_come_the_oldest_first_too() -> None:
     page = superuser().get(LIST, {"tool": "search", "order": "duration"})
     assert [run.pk for run in page.context["cl"].result_list] == ["run-2", "run-1", "run-0"]
     assert "come by their newest call" in page.text
+    assert "aria-sort" not in page.text
 
 
 def opened(address: str) -> str:
