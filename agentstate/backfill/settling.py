@@ -10,7 +10,8 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
-from django.db import connection
+from django.db import OperationalError, connection
+from psycopg.errors import LockNotAvailable, QueryCanceled
 
 from agentstate.backfill.errors import BackfillError
 from agentstate.backfill.locks import release
@@ -172,11 +173,21 @@ def _one_after_the_other(project_id: str) -> Iterator[None]:
     """Let decisions about one project wait for each other. Each sees what those before it did.
 
     Two that need passes of opposite directions would otherwise refuse each other.
+
+    Raises:
+        CannotSettle: another one took longer than the host's limit for locks or statements.
     """
     refuse_transaction_pooling()
     key = (DECISIONS, zlib.crc32(project_id.encode()) - 2**31)
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_advisory_lock(%s, %s)", key)
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_advisory_lock(%s, %s)", key)
+    except OperationalError as error:
+        if not isinstance(error.__cause__, LockNotAvailable | QueryCanceled):
+            raise
+        raise CannotSettle(
+            "Nothing was changed: another decision about this project is being carried out. Try again after it."
+        ) from error
     try:
         yield
     finally:

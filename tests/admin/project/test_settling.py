@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from django.contrib.auth.models import Permission, User
+from django.db import connection
 from django.test import Client
 from django.urls import reverse as url_of
 
@@ -22,6 +23,7 @@ from tests.admin.project.project_pages import address, page_of, text_of
 from tests.admin.races import at_once
 from tests.admin.viewers import superuser
 from tests.factories import ProjectFactory
+from tests.sql import second_connection
 
 if TYPE_CHECKING:
     from django.http import HttpResponse
@@ -276,6 +278,32 @@ def test_of_two_opposite_decisions_at_once_one_is_carried_out(make: Any, choices
     scenes.open_gates(agentkit_reads=True)
     assert coverage_of(project) == choices[done_choice]
     assert sum(entry.written + entry.merged > 0 for entry in BackfillPass.objects.filter(options__reason=REASON)) == 1
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("limit", ["lock_timeout", "statement_timeout"])
+def test_a_decision_does_not_wait_longer_than_the_host_lets_it(limit: str) -> None:
+    project, client = forked(), superuser()
+    shown = seen(project)
+    with second_connection() as other, other.transaction():
+        other.execute(lock_of(project))
+        with connection.execute_wrapper(_limited(limit)):
+            page = decide(client, project, "columns", shown)
+    assert "another decision about this project is being carried out" in text_of(page)
+    assert scenes.standing_of(project) == "forked"
+
+
+def _limited(limit: str) -> Any:
+    def execute(execute: Any, sql: str, *rest: Any) -> Any:
+        if "pg_advisory_lock" not in sql:
+            return execute(sql, *rest)
+        connection.connection.execute(f"SET {limit} = '100ms'")
+        try:
+            return execute(sql, *rest)
+        finally:
+            connection.connection.execute(f"RESET {limit}")
+
+    return execute
 
 
 def test_the_ledger_shows_the_reason() -> None:
