@@ -34,4 +34,5 @@ def afterwards(expected: Expectation, made: Made, *, is_shared: bool = False) ->
 
 
 def _bytes(size: int) -> str:
-    return f"{size / 1e9:,.1f} GB" if size >= 1e9 else f"{size / 1e6:,.1f} MB"
+    """Return a size in the units of the admin's pages, which are those of Django's ``filesizeformat``."""
+    return f"{size / 2**30:,.1f} GB" if size >= 2**30 else f"{size / 2**20:,.1f} MB"

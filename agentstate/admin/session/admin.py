@@ -39,7 +39,7 @@ ROLES = ("user", "assistant", "tool", "system", "developer", "unknown")
 
 
 class CreatedFilter(DateRangeFilter):
-    title = "day it began"
+    title = "began"
     field = "created_at"
 
 

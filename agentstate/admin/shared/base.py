@@ -13,6 +13,7 @@ from django.forms import Script
 from django.http import Http404
 from django.template.response import SimpleTemplateResponse
 from django.urls import URLPattern
+from django.utils.text import capfirst
 
 from agentstate.admin.shared.refused import refused, turned_away
 from agentstate.distant_times import distant_times
@@ -21,7 +22,7 @@ from agentstate.row_security import RowsHidden
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from django.http import HttpRequest
+    from django.http import HttpRequest, HttpResponse
     from django.http.response import HttpResponseBase
 
     ModelAdmin = admin.ModelAdmin[models.Model]
@@ -66,6 +67,10 @@ class BaseAdmin(ModelAdmin):
                 return response
 
         return answer
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        title = capfirst(self.opts.verbose_name_plural)
+        return super().changelist_view(request, {"title": title, **(extra_context or {})})
 
     def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
         # PostgreSQL refuses NUL in a text, even to compare it.

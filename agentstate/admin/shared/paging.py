@@ -10,7 +10,6 @@ from django.contrib.admin.options import ShowFacets
 from django.contrib.admin.views.main import ALL_VAR, ORDER_VAR, SEARCH_VAR, ChangeList
 from django.db import DataError
 from django.db.models import Q
-from django.utils.text import capfirst
 
 from agentstate.admin.shared.formats import length_of_time
 from agentstate.admin.shared.keyset import BadCursor, Keyset, KeysetPage, Walk, estimated_rows, in_round_figures
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
     from django.contrib.admin import ListFilter
     from django.db.models import Model, QuerySet
     from django.db.models.expressions import Combinable
-    from django.http import HttpRequest, HttpResponse
+    from django.http import HttpRequest
 
     from agentstate.admin.shared.keyset import Cursor
 
@@ -235,10 +234,6 @@ class KeysetPages(ReadOnlyAdmin):
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         return KeysetChangeList
-
-    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
-        title = capfirst(self.opts.verbose_name_plural)
-        return super().changelist_view(request, {"title": title, **(extra_context or {})})
 
     def all_parts(self, changelist: KeysetChangeList) -> Sequence[Q]:
         """Return conditions of which each row of the list meets one and no other.
