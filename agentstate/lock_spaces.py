@@ -9,6 +9,7 @@ PASSES = DIRECTIONS + 1
 RANGES = DIRECTIONS + 5
 # The second number is 0.
 STEPS = DIRECTIONS + 2
+# The second number is 0 for a count, 1 while its figures are kept.
 COUNTS = DIRECTIONS + 3
 # The second number is the id of the requested step.
 REQUESTS = DIRECTIONS + 4

@@ -13,11 +13,12 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from django.db import DatabaseError, connection, transaction
+from django.db import DatabaseError, connection
 from psycopg import errors
 
 from agentstate.actors import actor
 from agentstate.background import in_background
+from agentstate.isolation import read_committed
 from agentstate.lock_spaces import COUNTS
 from agentstate.models import BackfillPass, FlagChange, KeptVerification, StepRequest, UnequalProject
 from agentstate.models.runs import ClockTimestamp
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_LOCK = (COUNTS, 0)
+_LOCK, _KEEPING = (COUNTS, 0), (COUNTS, 1)
 # A count is repeated after this time, or after ten times what it took.
 FRESH, TIMES_AS_LONG = timedelta(minutes=5), 10
 RETRY_AFTER = timedelta(minutes=1)  # where the last count failed
@@ -135,7 +136,7 @@ def count_now() -> bool:
 def keep(figures: Figures, started_at: datetime) -> None:
     """Keep figures that another count made, for the page of the rollout. A role that may only read keeps none."""
     try:
-        with transaction.atomic():
+        with read_committed():
             _keep(KeptVerification.objects.create(started_at=started_at, requested_by=actor()), figures)
     except DatabaseError as error:
         if not isinstance(error.__cause__, _MAY_ONLY_READ):
@@ -163,7 +164,9 @@ def _is_counting() -> bool:
 
 def _keep(row: KeptVerification, figures: Figures) -> None:
     """Store the figures, and remove what they replace. A count that was replaced while it was made stores nothing."""
-    with transaction.atomic():
+    with read_committed(), connection.cursor() as cursor:
+        # Two that keep their figures at once would wait for each other's rows.
+        cursor.execute("SELECT pg_advisory_xact_lock(%s, %s)", _KEEPING)
         if not KeptVerification.objects.filter(pk=row.pk).update(ended_at=ClockTimestamp(), figures=figures.as_json()):
             return
         UnequalProject.objects.bulk_create(

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import re
 import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from datetime import timedelta
 from io import StringIO
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from django.core.management import call_command
+from django.db import connection
 from django.utils import timezone
 
 from agentstate.admin.project.admin import ProjectAdmin
 from agentstate.models import KeptVerification, UnequalProject
 from agentstate.rollout import counting
 from agentstate.rollout.figures import Figures
+from agentstate.rollout.waiting import server_time
 from tests import scenes
 from tests.admin.viewers import superuser
 from tests.factories import ProjectFactory, write_columns
@@ -157,6 +161,23 @@ class TestNumbersThatAreKept:
         counting._keep(earlier, figures)
 
         assert UnequalProject.objects.get().verification == KeptVerification.objects.get()
+
+    def test_verifications_that_are_kept_at_once_do_not_get_in_each_others_way(self) -> None:
+        figures = Figures.count()
+        figures.verification.unequal_projects = ["p1", "p2"]
+
+        def keep(_: int) -> None:
+            with closing(connection):
+                for _ in range(10):
+                    counting.keep(figures, server_time())
+
+        with ThreadPoolExecutor(4) as threads:
+            list(threads.map(keep, range(4)))
+
+        newest = KeptVerification.objects.newest()
+        assert newest
+        assert newest.unequal_projects.count() == 2
+        assert not UnequalProject.objects.exclude(verification__in=KeptVerification.objects.all()).exists()
 
     def test_while_it_goes_on_the_last_figures_stay(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("agentstate.admin.rollout.admin.WAIT", 0.2)
