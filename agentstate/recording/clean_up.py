@@ -40,10 +40,16 @@ def logged(run_id: str) -> Iterator[None]:
     except (IllegalStatusChange, RunFinished) as refusal:
         logger.warning("The end of run %s was not recorded: %s", run_id, refusal)
     except (InterfaceError, OperationalError) as failure:
-        fact = str(failure).strip().splitlines()[0]
-        logger.error("The end of run %s could not be recorded: %s. close_stale_runs closes it.", run_id, fact)
+        logger.error(
+            "The end of run %s could not be recorded: %s. close_stale_runs closes it.", run_id, cause(failure)
+        )
     except Exception:
         logger.exception("The end of run %s could not be recorded", run_id)
+
+
+def cause(failure: InterfaceError | OperationalError) -> str:
+    """Return the first line of what the database said."""
+    return str(failure).strip().partition("\n")[0]
 
 
 def drop_broken_connection() -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, ParamSpec, Self, TypeVar
 
 from agents import RunHooks
 from django.db import Error as DatabaseError
+from django.db import InterfaceError, OperationalError
 
 from agentstate.enclosing import enclosing_event, found_by
 from agentstate.integrations.agents.event_tree import EventTree
@@ -21,7 +22,7 @@ from agentstate.integrations.agents.tokens import UsageOfRun
 from agentstate.integrations.agents.tool_errors import OpenCall, error_in, failed_call
 from agentstate.models import AgentWorkflowRun
 from agentstate.recording import AsyncRecorder, RunFinished, RunNotFound
-from agentstate.recording.clean_up import drop_broken_connection
+from agentstate.recording.clean_up import cause, drop_broken_connection
 from agentstate.recording.events import refusal
 from agentstate.recording.storable import described
 from agentstate.threads import in_database_thread
@@ -239,6 +240,9 @@ class RunEventHooks(RunHooks[Any]):
             yield
         except (RunFinished, RunNotFound) as error:
             self._end_elsewhere(error)
+        except (InterfaceError, OperationalError) as failure:
+            self.lost_events += events
+            logger.error("Run %s goes on without %s: %s", self.recorder.run_id, what, cause(failure))
         except Exception:
             self.lost_events += events
             logger.exception("Run %s goes on without %s", self.recorder.run_id, what)
