@@ -17,7 +17,7 @@ from agentstate.recording import record
 
 # Of everything that differs from one run to the next.
 _VARIES = re.compile(
-    r"(?<=disk: )[^;]*|(?<=time: ).*"
+    r"(?<=\bdisk)[: ][^;]*|(?<=; time)[: ].*"
     r"|\d+\.\d s|[\d,]+/s|\d{4}-\d{2}-\d{2}[T ][\d:.]+(?:\+00(?::00)?| UTC)?|\b\d+ [sdh]\b|now\b"
 )
 
