@@ -71,3 +71,17 @@ def test_the_admin_shows_tokens_and_changes_none() -> None:
     assert not any(token.digest in answer.content.decode() for answer in pages)
     assert client.post(page, {"name": "other"}).status_code == 403
     assert viewer().get(page).status_code == 403
+
+
+def test_the_admin_lists_tokens_by_whether_they_are_in_use() -> None:
+    for name in ("frontend", "worker"):
+        call(TOKEN, "create", name, "--scope", "read")
+    call(TOKEN, "revoke", "worker")
+    client = viewer("apitoken")
+
+    def listed(query: str) -> list[str]:
+        answer = client.get(f"/admin/agentstate/apitoken/{query}")
+        return sorted(token.name for token in answer.context["cl"].result_list)
+
+    shown = [listed(query) for query in ("", "?status=in_use", "?status=revoked", "?status=lost")]
+    assert shown == [["frontend", "worker"], ["frontend"], ["worker"], ["frontend", "worker"]]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin
 from django.template.loader import render_to_string
@@ -13,11 +13,27 @@ from agentstate.models import ApiToken
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from django.db.models import QuerySet
+    from django.http import HttpRequest
+
+
+class StatusFilter(admin.SimpleListFilter):
+    title = "status"
+    parameter_name = "status"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [("in_use", "in use"), ("revoked", "revoked")]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[ApiToken]) -> QuerySet[ApiToken] | None:
+        in_use = {"in_use": True, "revoked": False}.get(self.value() or "")
+        return None if in_use is None else queryset.filter(revoked_at__isnull=in_use)
+
 
 @admin.register(ApiToken)
 class ApiTokenAdmin(ReadOnlyAdmin):
     list_display = ("name", "allowed", "created", "last_seen", "revoked")
-    list_filter = (("revoked_at", admin.EmptyFieldListFilter),)
+    list_filter = (StatusFilter,)
+    show_full_result_count = True  # without it, Django offers "Show all" where all are shown
     search_fields = ("name",)
     ordering = ("-created_at", "-pk")
     fields = readonly_fields = ("name", "allowed", "created_at", "last_seen_at", "revoked_at")
