@@ -50,7 +50,10 @@ class Share(NamedTuple):
     named: Collection[str] = ()
 
     def has(self, project_id: str) -> bool:
-        return project_id in self.named or bucket(project_id) in self.buckets
+        # Most shares are everything or nothing, for which no id is hashed.
+        if self.is_everything:
+            return True
+        return project_id in self.named or (bool(self.buckets) and bucket(project_id) in self.buckets)
 
     @property
     def is_everything(self) -> bool:
