@@ -140,6 +140,7 @@ class _Intake:
         self._names, self._stack, self._model, self._at = names, stack, model, timezone.now()
         self._run: Recorder | None = None
         self._reading: ToolCall | None = None
+        self._reading_block = ExitStack()
 
     @property
     def run_id(self) -> str | None:
@@ -158,7 +159,8 @@ class _Intake:
         """Use a run that has begun, and begin the call of the tool that reads, unless a model makes it."""
         self._run = run
         if self._model is None:
-            self._reading = self._stack.enter_context(run.tool(READ_TOOL, {"documents": self._names}))
+            self._stack.enter_context(self._reading_block)
+            self._reading = self._reading_block.enter_context(run.tool(READ_TOOL, {"documents": self._names}))
         return run
 
     def take(self, file: ReadFile) -> None:
@@ -195,7 +197,8 @@ class _Intake:
         """Take the steps in their order, each as a call of a tool. Reading is one with the step that classifies."""
         for step in findings.missing:
             if self._reading is not None and step.name == READ_TOOL:
-                run.settle(self._reading, output=findings.take(step))
+                self._reading.output = findings.take(step)
+                self._reading_block.close()  # what follows is not inside the call
                 self._reading = None
             else:
                 with run.tool(step.name, step.arguments(findings)) as call:

@@ -58,6 +58,7 @@ def test_one_intake_is_one_run_with_a_call_for_each_step() -> None:
     calls = events(run.pk, "tool.invocation", "tool.result")
     assert [event.payload["tool"] for event in calls] == [step for step in STEPS for _ in range(2)]
     assert {event.payload["status"] for event in calls if event.type == "tool.result"} == {"ok"}
+    assert set(run.events.values_list("parent_id", flat=True)) == {None}  # one after the other
     assert len(events(run.pk, "state.changed")) == 1
     assert len(events(run.pk, "conflict.found")) == len(conflicts()) == 2
     assert len(events(run.pk, "eligibility.flag")) == len(state.load(PROJECT).eligibility["items"])
