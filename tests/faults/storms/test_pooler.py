@@ -20,7 +20,8 @@ pytestmark = [pytest.mark.django_db, needs_pooler]
 ACTS = ("save", "save", "record", "append", "write", "browse")
 # What a session would carry into those of others: settings of its own, and locks.
 LEFT_BEHIND = """
-    SELECT name, setting FROM pg_settings WHERE source = 'session' AND name NOT LIKE 'transaction_%'
+    SELECT name, setting FROM pg_settings
+    WHERE source = 'session' AND setting IS DISTINCT FROM reset_val AND name NOT LIKE 'transaction_%'
     UNION ALL
     SELECT locktype, mode FROM pg_locks WHERE pid = pg_backend_pid() AND locktype = 'advisory'
     ORDER BY 1, 2"""
