@@ -21,7 +21,8 @@ ACTS = ("save", "save", "record", "append", "write", "browse")
 # What a session would carry into those of others: settings of its own, and locks.
 LEFT_BEHIND = """
     SELECT name, setting FROM pg_settings
-    WHERE source = 'session' AND setting IS DISTINCT FROM reset_val AND name NOT LIKE 'transaction_%'
+    WHERE source = 'session' AND name NOT LIKE 'transaction_%'
+        AND NOT (name = 'TimeZone' AND setting = reset_val)  -- the pooler sets it, to the server's own
     UNION ALL
     SELECT locktype, mode FROM pg_locks WHERE pid = pg_backend_pid() AND locktype = 'advisory'
     ORDER BY 1, 2"""
