@@ -23,7 +23,7 @@ PAUSE, RESUME, CANCEL = "pause", "resume", "cancel"
 
 
 class CannotAsk(BackfillError):
-    """The pass does not exist, has ended or is lost, or somebody else was first. Nothing was changed."""
+    """The pass does not exist, has ended or is lost, or another operator was first. Nothing was changed."""
 
 
 def find_pass(number: int) -> BackfillPass:

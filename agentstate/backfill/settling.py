@@ -157,7 +157,7 @@ def settle_project(project_id: str, choice: Choice, *, reason: str, seen: str, a
 
 
 def newest_decision(project_id: str) -> str:
-    """Say who decided about a project last, when and why; empty if nobody did."""
+    """Say who decided about a project last, when and why; empty before the first decision."""
     decided = BackfillPass.objects.filter(
         options__selection__projects=[project_id], options__has_key="reason", outcome=BackfillPass.Outcome.FINISHED
     )

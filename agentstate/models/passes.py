@@ -69,7 +69,7 @@ PRUNING = "prune"
 
 
 class PassEnded(Exception):
-    """The pass has ended or is to end, or somebody else asked something of it first. Nothing was written."""
+    """The pass has ended or is to end, or another operator asked something of it first. Nothing was written."""
 
 
 class BackfillPassQuerySet(models.QuerySet["BackfillPass"]):
@@ -276,7 +276,7 @@ class PassRange(models.Model):
 
 
 class EntryClosed(Exception):
-    """A pass closed the entry first, or somebody else decided about it. Nothing was written."""
+    """A pass closed the entry first, or another operator decided about it. Nothing was written."""
 
 
 class LeftAsideQuerySet(models.QuerySet["LeftAside"]):

@@ -27,7 +27,7 @@ for line in sys.stdin:
 
 
 class Session:
-    """A `manage.py` that stays connected until it is told to go."""
+    """A `manage.py` that stays connected until a test ends it."""
 
     def __init__(self, data_dir: Path) -> None:
         environment = {**ENVIRONMENT, "AGENTSTATE_DATA_DIR": str(data_dir)}
