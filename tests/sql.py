@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -60,6 +61,22 @@ def tell_planner(*tables: str) -> None:
     for table in tables:
         sql(f'REINDEX TABLE "{table}"')
         sql(f'ANALYZE "{table}"')
+
+
+def explained(query: str, parameters: Any = None, *options: str) -> list[dict[str, Any]]:
+    """Return the nodes of a query's plan, the topmost first. With the option ANALYZE, the query runs."""
+    with connection.cursor() as cursor:
+        cursor.execute(f"EXPLAIN ({', '.join(('FORMAT JSON', *options))}) {query}", parameters)
+        ((plan,),) = cursor.fetchall()
+    return nodes_of(json.loads(plan) if isinstance(plan, str) else plan)  # Django's cursors leave jsonb as text
+
+
+def nodes_of(plan: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the nodes of a plan from EXPLAIN (FORMAT JSON), the topmost first."""
+    nodes = [plan[0]["Plan"]]
+    for node in nodes:
+        nodes += node.get("Plans", [])
+    return nodes
 
 
 @contextmanager

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from tests.sql import nodes_of
 
+if TYPE_CHECKING:
     from tests.migrations.databases import Database
 
 COLLATE_C = 'DROP VIEW IF EXISTS "RecentProject"; ALTER TABLE "Project" ALTER COLUMN "id" TYPE {} COLLATE "C"'
@@ -44,13 +44,7 @@ def indexes_used(database: Database, query: str) -> set[str]:
     with database.connect() as connection:
         connection.execute("SET enable_seqscan = off; SET enable_hashjoin = off; SET enable_mergejoin = off")
         [(plan,)] = connection.execute(f"EXPLAIN (FORMAT JSON) {query}").fetchall()
-    return {node["Index Name"] for node in nodes(plan[0]["Plan"]) if "Index Cond" in node}
-
-
-def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    yield plan
-    for part in plan.get("Plans", []):
-        yield from nodes(part)
+    return {node["Index Name"] for node in nodes_of(plan) if "Index Cond" in node}
 
 
 @pytest.mark.parametrize("kind", ["text", "varchar(40)"])

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from typing import Any
-
 import pytest
-from django.db import connection
 
 from agentstate import state
 from agentstate.gates import AGENTKIT_WRITES
@@ -24,7 +20,7 @@ from tests.asking import BY_BUCKET
 from tests.factories import ProjectFactory, RunFactory, write_columns
 from tests.flags import turn
 from tests.rollout.ladder import stand_at
-from tests.sql import tell_planner
+from tests.sql import explained, tell_planner
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -249,19 +245,6 @@ def test_a_deleted_project_has_none() -> None:
 # -- how it is found
 
 
-def explained(query: str, parameters: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return the nodes of a query's plan as it was carried out."""
-    with connection.cursor() as cursor:
-        cursor.execute(f"EXPLAIN (ANALYZE, FORMAT JSON) {query}", parameters)
-        (plan,) = cursor.fetchone()
-    nodes, waiting = [], [(json.loads(plan) if isinstance(plan, str) else plan)[0]["Plan"]]
-    while waiting:
-        node = waiting.pop()
-        nodes.append(node)
-        waiting += node.get("Plans", [])
-    return nodes
-
-
 def test_a_hundred_thousand_runs_are_not_scanned() -> None:
     scenes.run_sql(
         """
@@ -283,7 +266,7 @@ def test_a_hundred_thousand_runs_are_not_scanned() -> None:
         write_columns(project, {"facts": "2"})
     scenes.forward()
 
-    nodes = explained(*_query(FlagHistory.load().reached(AGENTKIT_WRITES)))
+    nodes = explained(*_query(FlagHistory.load().reached(AGENTKIT_WRITES)), "ANALYZE")
 
     assert found() == (3, 0)
     read = [node for node in nodes if node.get("Relation Name", "").startswith("AgentWorkflowRun")]

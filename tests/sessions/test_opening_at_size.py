@@ -8,7 +8,7 @@ from django.test.utils import CaptureQueriesContext
 
 from agentstate import sessions
 from tests.factories import ProjectFactory
-from tests.sql import scalar, sql, tell_planner
+from tests.sql import explained, sql, tell_planner
 
 pytestmark = pytest.mark.django_db
 
@@ -29,10 +29,5 @@ def test_a_projects_other_sessions_are_not_read(memory: str) -> None:
         assert sessions.open_for(project, memory) == session
 
     (query,) = [each["sql"] for each in captured if "AgentSession" in each["sql"]]
-    plan = scalar(f"EXPLAIN (ANALYZE, FORMAT json, TIMING off) {query.replace('%', '%%')}")[0]["Plan"]
-    rows = []
-    nodes = [plan]
-    for node in nodes:
-        nodes += node.get("Plans", [])
-        rows.append(node["Actual Rows"] + node.get("Rows Removed by Filter", 0))
-    assert max(rows) == 1
+    nodes = explained(query, None, "ANALYZE")
+    assert max(node["Actual Rows"] + node.get("Rows Removed by Filter", 0) for node in nodes) == 1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 from django.db import connection
@@ -15,10 +15,10 @@ from agentstate.state.history import around
 from agentstate.state.scores import scores
 from tests import scenes
 from tests.factories import ProjectFactory
-from tests.sql import tell_planner
+from tests.sql import explained, tell_planner
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
 OTHER_EVENTS = 10_000
 READERS: dict[str, Callable[[str], object]] = {
@@ -27,12 +27,6 @@ READERS: dict[str, Callable[[str], object]] = {
     "around": around,
     "scores": scores,
 }
-
-
-def nodes_of(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    yield plan
-    for child in plan.get("Plans", []):
-        yield from nodes_of(child)
 
 
 @pytest.mark.django_db
@@ -51,9 +45,9 @@ def test_no_other_event_is_read(reader: str) -> None:
         READERS[reader](project)
 
     (sql,) = [query["sql"] for query in queries if "AgentWorkflowRunEvent" in query["sql"]]
-    ((plan,),) = scenes.rows(f"EXPLAIN (ANALYZE, FORMAT json, TIMING off) {sql.replace('%', '%%')}")
+    nodes = explained(sql, None, "ANALYZE")
 
-    events = [node for node in nodes_of(plan[0]["Plan"]) if node.get("Relation Name") == "AgentWorkflowRunEvent"]
+    events = [node for node in nodes if node.get("Relation Name") == "AgentWorkflowRunEvent"]
     read = [node["Actual Rows"] + node.get("Rows Removed by Filter", 0) for node in events]
     assert "AgentWorkflowRunEvent_save_idx" in {node.get("Index Name") for node in events}
     assert sum(read) <= 10

@@ -6,14 +6,13 @@ from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import pytest
-from django.db import connection
 
 from agentstate import gates, state
 from agentstate.models import Project
 from agentstate.state.loading import LOAD, LOAD_SNAPSHOT
 from tests import scenes
 from tests.factories import RunFactory
-from tests.sql import tell_planner
+from tests.sql import explained, tell_planner
 from tests.state.loads import (
     STANDINGS,
     project_that_is,
@@ -125,7 +124,8 @@ def test_ten_thousand_runs_cost_one_index_row(reads_agentkit: bool, each_other_h
     )
     tell_planner("Project", "AgentWorkflowRun")
 
-    plan = explain(project, reads_agentkit)
+    statement = LOAD_SNAPSHOT if reads_agentkit else LOAD
+    plan = explained(statement.sql, {"id": project, "asked": reads_agentkit, "shadowed": False}, "ANALYZE")
 
     (runs,) = [node for node in plan if node.get("Relation Name") == "AgentWorkflowRun"]
     assert runs["Node Type"] == "Index Scan"
@@ -134,18 +134,3 @@ def test_ten_thousand_runs_cost_one_index_row(reads_agentkit: bool, each_other_h
     (projects,) = [node for node in plan if node.get("Relation Name") == "Project"]
     assert projects["Node Type"] == "Index Scan"
     assert projects["Actual Rows"] * projects["Actual Loops"] == 1
-
-
-def explain(project: str, asked: bool) -> list[dict[str, Any]]:
-    """Return the nodes of the plan by which a project is loaded."""
-    with connection.cursor() as cursor:
-        cursor.execute(
-            f"EXPLAIN (ANALYZE, FORMAT json, TIMING off) {(LOAD_SNAPSHOT if asked else LOAD).sql}",
-            {"id": project, "asked": asked, "shadowed": False},
-        )
-        waiting = [cursor.fetchone()[0][0]["Plan"]]
-    nodes = []
-    while waiting:
-        nodes.append(waiting.pop())
-        waiting += nodes[-1].get("Plans", [])
-    return nodes
