@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import statistics
 import threading
 import time
@@ -23,6 +24,7 @@ WRITERS = 4
 A_SECOND = 25  # writes of each writer
 MEASURED = 20.0  # seconds
 THROTTLED = Pacing(target_seconds=0.1, sleep_ratio=2)
+FORK = multiprocessing.get_context("fork")
 
 
 def run(count: int, rounds: int, out: TextIO) -> None:
@@ -56,27 +58,30 @@ def measure(pacing: Pacing | None) -> tuple[float, float]:
     """Return the median and the 99th percentile of the writes' latencies beside a pass, or without one."""
     empty_tables()
     execute("CHECKPOINT")
+    connection.close()  # a forked process would share it
     latencies: list[float] = []
-    ended, stop = threading.Event(), threading.Event()
+    ended = threading.Event()
+    mover = FORK.Process(target=move, args=(pacing,)) if pacing else None
+    if mover:
+        mover.start()
     threads = [threading.Thread(target=write, args=(number, latencies, ended)) for number in range(WRITERS)]
-    if pacing:
-        threads.append(threading.Thread(target=move, args=(pacing, stop)))
     for thread in threads:
         thread.start()
     time.sleep(MEASURED)
     ended.set()
-    stop.set()
     for thread in threads:
         thread.join()
+    if mover:
+        if not mover.is_alive():
+            raise RuntimeError("The pass ended before the measurement: take more projects with --count.")
+        mover.terminate()
+        mover.join()
     return statistics.median(latencies), statistics.quantiles(latencies, n=100)[98]
 
 
-def move(pacing: Pacing, stop: threading.Event) -> None:
-    """Run a forward pass until it is stopped."""
-    try:
-        run_pass(PassOptions(Direction.FORWARD, sessions=False, pacing=pacing), stop=stop)
-    finally:
-        connection.close()
+def move(pacing: Pacing) -> None:
+    """Run a forward pass, in a process of its own as an operator does."""
+    run_pass(PassOptions(Direction.FORWARD, sessions=False, pacing=pacing))
 
 
 def write(number: int, latencies: list[float], ended: threading.Event) -> None:
