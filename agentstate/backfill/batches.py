@@ -55,7 +55,7 @@ class Mover:
         self.progress = progress
         self.stop = stop
         self.throttle = throttle
-        self._size = BatchSize(step.options.batch_size)
+        self._size = BatchSize(step.options.batch_size, throttle.pacing.target_seconds)
         self._waiting = Waiting([], self._cut)
         self._failed = threading.Event()
         self._reporting = threading.Lock()

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from agentstate.backfill.batch import Batch
 
+# Of a batch that should take a second or more; one that should take less begins with less.
 FIRST_BATCH = 500
 FIRST_WEIGHT = 16 * 2**20
 GROWTH = 1.25
@@ -35,10 +36,11 @@ class BatchSize:
     A bound grows only where it was what held a batch back.
     """
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, most: int, target: float) -> None:
+        share = min(1.0, target)
         self.most = most
-        self.size = min(most, FIRST_BATCH)
-        self.weight = FIRST_WEIGHT
+        self.size = min(most, max(1, int(FIRST_BATCH * share)))
+        self.weight = max(1, int(FIRST_WEIGHT * share))
 
     def has_room_for(self, batch: Batch) -> bool:
         return batch.size <= self.size and batch.weight <= self.weight

@@ -25,7 +25,7 @@ MEBIBYTE = 2**20
 
 
 def test_batches_grow_slowly_while_they_are_quick_and_halve_at_once() -> None:
-    wanted, sizes = BatchSize(5000), []
+    wanted, sizes = BatchSize(5000, target=1), []
     for seconds in (0.1, 0.1, 0.9, 1.1, 0.1):
         wanted.learn(Batch(None, "p", wanted.size), seconds, target=1)
         sizes.append(wanted.size)
@@ -35,8 +35,18 @@ def test_batches_grow_slowly_while_they_are_quick_and_halve_at_once() -> None:
     assert wanted.size == 5000
 
 
+@pytest.mark.parametrize(
+    ("target", "projects", "bytes_"),
+    [(30, 500, 16 * MEBIBYTE), (1, 500, 16 * MEBIBYTE), (0.1, 50, 1_677_721), (0.000_000_01, 1, 1)],
+)
+def test_the_first_batch_is_small_where_the_target_is(target: float, projects: int, bytes_: int) -> None:
+    first = BatchSize(5000, target)
+    assert (first.size, first.weight) == (projects, bytes_)
+    assert BatchSize(7, target).size == min(7, projects)
+
+
 def test_bytes_bound_a_batch_as_its_count_does() -> None:
-    wanted = BatchSize(5000)
+    wanted = BatchSize(5000, target=1)
     heavy = Batch(None, "p", 100, 50 * MEBIBYTE)
     assert not wanted.has_room_for(heavy)
     assert wanted.part_of(heavy) == 32
