@@ -16,7 +16,7 @@ from agentstate.backfill.errors import BackfillError
 from agentstate.backfill.given_up import GivenUp, given_up
 from agentstate.backfill.transactions import pass_transaction
 from agentstate.models import LeftAside
-from agentstate.models.passes import EntryClosed
+from agentstate.models.left_aside import EntryClosed
 from agentstate.row_security import refuse_hidden_rows
 from agentstate.state.acceptance import IS_ACCEPTED, state_clock, state_is_left
 from agentstate.state.homes import NEWEST, PROJECTS

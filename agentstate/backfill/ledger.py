@@ -20,7 +20,8 @@ from agentstate.backfill.locks import release
 from agentstate.backfill.options import Pacing
 from agentstate.backfill.transactions import pass_transaction
 from agentstate.lock_spaces import PASSES
-from agentstate.models.passes import BackfillPass, LeftAside
+from agentstate.models.left_aside import LeftAside
+from agentstate.models.passes import BackfillPass
 from agentstate.models.runs import ClockTimestamp
 from agentstate.state.columns import legacy_columns_are_there
 

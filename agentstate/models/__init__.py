@@ -4,8 +4,9 @@ from agentstate.models.attachments import AgentAttachment
 from agentstate.models.documents import AgentDocument
 from agentstate.models.flags import Flag, FlagChange
 from agentstate.models.incoming import IncomingFile
+from agentstate.models.left_aside import LeftAside
 from agentstate.models.pages import Storage, Usage
-from agentstate.models.passes import BackfillPass, LeftAside, PassRange
+from agentstate.models.passes import BackfillPass, PassRange
 from agentstate.models.projects import LegacyState, Project
 from agentstate.models.reads import ReadCount, ReadDifference
 from agentstate.models.rollout import Rollout, RolloutStep, StepRequest
