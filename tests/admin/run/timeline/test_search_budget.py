@@ -20,11 +20,13 @@ HEAVY = "jsonb_build_object('text', repeat('straw ', 200000), 'n', n)"
 
 
 def too_little_time(run: str) -> float:
-    """Return a fifth of the seconds that looking through a run takes here and now."""
-    for _ in range(2):  # the first time may find nothing in memory yet
+    """Return a fifth of the seconds that looking through a run takes here and now, if nothing interrupts it."""
+    times = []
+    for _ in range(4):
         began = time.monotonic()
         search(run, NEEDLE, start=None, limit=100)
-    return (time.monotonic() - began) / 5
+        times.append(time.monotonic() - began)
+    return min(times) / 5
 
 
 def test_it_reaches_the_end_in_steps() -> None:
