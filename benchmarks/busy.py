@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import os
 import random
 import statistics
 import threading
@@ -87,7 +88,20 @@ def measure(pacing: Pacing | None) -> tuple[float, float]:
 
 def move(pacing: Pacing) -> None:
     """Run a forward pass, in a process of its own as an operator does."""
+    keep_to(max(os.sched_getaffinity(0)))
     run_pass(PassOptions(Direction.FORWARD, sessions=False, pacing=pacing))
+
+
+def keep_to(core: int) -> None:
+    """Keep this thread, and the process of a local server that works for it, to one core.
+
+    A server with cores to spare runs a write at once. On two cores it waits now and then until the kernel interrupts
+    the pass, which would hide what the pass itself does to it.
+    """
+    connection.ensure_connection()
+    os.sched_setaffinity(0, {core})
+    if connection.connection.info.host.startswith("/"):
+        os.sched_setaffinity(connection.connection.info.backend_pid, {core})
 
 
 def write(number: int, latencies: list[float], ended: threading.Event) -> None:
@@ -96,6 +110,7 @@ def write(number: int, latencies: list[float], ended: threading.Event) -> None:
     They are due at random moments, as `pgbench --rate` does it: writers that keep step would wait for each other.
     """
     try:
+        keep_to(min(os.sched_getaffinity(0)))
         with connection.cursor() as cursor:
             cursor.execute('SELECT id FROM "Project" WHERE hashtext(id) %% 97 = %s ORDER BY md5(id)', [number])
             projects = [project for (project,) in cursor.fetchall()]
