@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING
 from django.core.management.base import CommandError
 from django.db import DatabaseError, InterfaceError, InternalError, OperationalError, ProgrammingError
 from psycopg import OperationalError as ConnectionFailed
-from psycopg.errors import InsufficientPrivilege, ReadOnlySqlTransaction, UndefinedColumn, UndefinedTable
+from psycopg.errors import (
+    InsufficientPrivilege,
+    QueryCanceled,
+    ReadOnlySqlTransaction,
+    UndefinedColumn,
+    UndefinedTable,
+)
 
 from agentstate.backfill import BackfillError
 from agentstate.management.interrupts import INTERRUPTED
@@ -54,6 +60,12 @@ def _sentence(error: DatabaseError | InterfaceError | ConnectionFailed) -> str |
             )
         case ReadOnlySqlTransaction():
             return f"This database is read-only ({fact}). Name the primary server in DATABASE_URL."
+        case QueryCanceled():
+            return (
+                f"The server canceled a statement ({fact}). Projects that were moved stay moved. If statement_timeout "
+                "of this role is too short for it, raise it with ALTER ROLE … SET statement_timeout. Then run the "
+                "command again."
+            )
     # Statements on psycopg's own connection, beside Django's cursors, raise psycopg's own errors.
     if isinstance(error, OperationalError | InterfaceError | ConnectionFailed):
         return (

@@ -16,7 +16,7 @@ from django.utils import timezone
 from tests.faults.processes import CLONE, database_url, run
 from tests.management.commands import FORWARD, REVERSE, call
 from tests.scenes import change_columns, empty_columns, make_fork, make_project, save_in_agentkit
-from tests.sql import count, scalar, sql
+from tests.sql import count, scalar, second_connection, sql
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -338,6 +338,15 @@ class TestTrouble:
         assert (ended.process.returncode, ended.stdout) == (1, "")
         assert ended.stderr.startswith("CommandError: This role lacks a privilege (permission denied ")
         assert ended.stderr.count("\n") == 1
+
+    def test_a_statement_that_the_server_canceled_is_reported(self, projects: None) -> None:
+        with second_connection() as other:
+            other.execute("BEGIN")
+            other.execute('LOCK TABLE "AgentStatePass"')
+            ended = run(FORWARD, statement_timeout="300ms")
+        assert (ended.process.returncode, ended.stdout) == (1, "")
+        assert ended.stderr.startswith("CommandError: The server canceled a statement (canceling statement due to ")
+        assert "ALTER ROLE … SET statement_timeout" in ended.stderr
 
     def test_an_unreachable_server_is_reported(self) -> None:
         ended = run(FORWARD, database="postgres://postgres@127.0.0.1:1/nothing")
