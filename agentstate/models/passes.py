@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from django.db import models
-from django.db.models import Case, Count, Exists, F, Func, OuterRef, Q, Value, When
+from django.db.models import Case, Count, Exists, F, Func, Min, OuterRef, Q, Value, When
 from django.db.models.functions import Cast
 
 from agentstate.lock_spaces import PASSES, RANGES
@@ -134,9 +134,19 @@ class BackfillPass(models.Model):
 
     @property
     def rate(self) -> float:
-        """Projects a second, without the time that the pass waited for others."""
-        length = ((self.ended_at or self.seen_at) - self.started_at).total_seconds() - self.throttled_seconds
+        """Projects a second, without the time that the pass waited for others.
+
+        Of a shared pass, since its first worker began: its workers wait each for itself.
+        """
+        first = self.ranges.aggregate(began=Min("started_at"))["began"]
+        began, throttled = (first, 0.0) if first else (self.started_at, self.throttled_seconds)
+        length = ((self.ended_at or self.seen_at) - began).total_seconds() - throttled
         return (self.written + self.merged) / length if length > 0 else 0.0
+
+    @property
+    def waits_for(self) -> str:
+        """Why it waits now; empty while it works, and once it ended or its process died."""
+        return "" if self.is_lost else self.held
 
     def pause(self, by: str, seen: int | None = None) -> None:
         """Ask the pass to wait after its current batches.

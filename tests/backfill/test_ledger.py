@@ -143,3 +143,13 @@ def test_a_pass_that_could_not_start_is_not_recorded() -> None:
     with pytest.raises(UnknownProjects):
         run(selection=Selection(("nobody",)))
     assert count("AgentStatePass") == 0
+
+
+def test_the_rate_of_a_shared_pass_is_that_of_all_its_workers() -> None:
+    now = timezone.now()
+    entry = BackfillPass.objects.create(
+        direction="forward", started_at=now - timedelta(hours=1), seen_at=now, written=600, throttled_seconds=5000
+    )
+    for number in (1, 2):
+        entry.ranges.create(number=number, up_to=f"p{number}", started_at=now - timedelta(minutes=number))
+    assert entry.rate == 5

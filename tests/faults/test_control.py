@@ -49,8 +49,9 @@ def test_a_pass_pauses_resumes_and_changes_its_pacing(under_way: Command) -> Non
     moved = count("AgentWorkflowRun")
 
     ask("set", number, "--sleep-ratio", 0, "--target-seconds", 2, by="bob")
-    seen_at = entry().seen_at
-    wait_until(lambda: entry().seen_at > seen_at)
+    # Its heartbeat counts the time that it waits, while it waits.
+    throttled = entry().throttled_seconds
+    wait_until(lambda: entry().throttled_seconds > throttled)
     assert entry().held == "paused by ada"
     assert count("AgentWorkflowRun") == moved
     ask("resume", number)
@@ -62,7 +63,6 @@ def test_a_pass_pauses_resumes_and_changes_its_pacing(under_way: Command) -> Non
         ("resumed", "ada"),
     ]
     assert (entry().state, entry().held) == ("finished", "")
-    assert "waits: sleeping 100 s for each second of work" in under_way.stderr or moved < 12
 
 
 def test_a_canceled_pass_ends_after_its_batch_and_the_next_one_continues(under_way: Command) -> None:
@@ -79,7 +79,7 @@ def test_a_canceled_pass_ends_after_its_batch_and_the_next_one_continues(under_w
 def test_a_pass_whose_process_died_is_lost(under_way: Command) -> None:
     under_way.kill()
     wait_until(lambda: entry().state == "lost")
-    assert entry().outcome == "running"
+    assert (entry().outcome, entry().waits_for) == ("running", "")
     with pytest.raises(CommandError, match="its process died"):
         ask("pause", entry().pk)
 

@@ -50,6 +50,7 @@ class BackfillPassAdmin(ControlPages):
         "ended",
         "duration",
         "moved",
+        "speed",
         "made",
         "expected_and_made",
         "shares",
@@ -75,7 +76,7 @@ class BackfillPassAdmin(ControlPages):
 
     @admin.display(description="waits")
     def waits(self, entry: BackfillPass) -> str:
-        now = f"now: {entry.held}" if entry.held else "not now"
+        now = f"now: {entry.waits_for}" if entry.waits_for else "not now"
         return f"{now}; {length_of_time(timedelta(seconds=entry.throttled_seconds))} in all"
 
     @admin.display(description="shared")
@@ -110,6 +111,10 @@ class BackfillPassAdmin(ControlPages):
         if entry.left_aside:
             parts.append(f"{entry.left_aside:,}{SPACE}left aside")
         return ", ".join(parts)
+
+    @admin.display(description="rate")
+    def speed(self, entry: BackfillPass) -> str:
+        return f"{entry.rate:,.0f} projects a second" if entry.rate else "\N{EN DASH}"
 
     @admin.display(description="made")
     def made(self, entry: BackfillPass) -> str:

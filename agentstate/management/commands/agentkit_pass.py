@@ -122,7 +122,7 @@ def _row(entry: Any) -> tuple[Any, ...]:
         f"{entry.rate:,.0f}/s",
         entry.left_aside,
         PassRange.objects.shares(entry).words,
-        entry.held,
+        entry.waits_for,
     )
 
 
