@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from agentstate.backfill.options import Pacing
 from agentstate.backfill.others import Replicas, count_waiting
+from agentstate.backfill.outcome import Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -103,21 +104,27 @@ class Throttle:
     Args:
         control: what the operator wants.
         stop: set to end the pass.
-        report: called with the reason whenever it changes; empty when work goes on.
+        outcome: the seconds that the pass waits are added to it.
+        report: called with the reason again and again while the pass waits, and with none when work goes on.
     """
 
     def __init__(
-        self, control: Control, stop: threading.Event, report: Callable[[str], None] = lambda _: None
+        self,
+        control: Control,
+        stop: threading.Event,
+        outcome: Outcome,
+        report: Callable[[str], None] = lambda _: None,
     ) -> None:
+        self.connections = 1
         self._control = control
         self._stop = stop
+        self._outcome = outcome
         self._report = report
         self._replicas = Replicas()
         self._lock = threading.Lock()
         self._reasons: dict[int, str] = {}
         self._looked_at = 0.0
         self._waiting_sessions = 0
-        self.seconds = 0.0
 
     @property
     def pacing(self) -> Pacing:
@@ -129,23 +136,26 @@ class Throttle:
         Args:
             worked: how many seconds this connection worked since it was last admitted.
         """
-        began, has_waited = time.monotonic(), False
+        waited = 0.0
         try:
             while not self._stop.is_set():
+                began = time.monotonic()
                 self._control.refresh()
-                waited = time.monotonic() - began
                 pause, reason = self._reason(worked, waited)
                 if not reason or self._stop.is_set():
                     break
-                has_waited = True
                 self._tell(reason)
                 self._stop.wait(pause)
+                waited += self._count(time.monotonic() - began)
         finally:
             self._tell("")
-        if has_waited:
-            with self._lock:
-                self.seconds += time.monotonic() - began
         return not self._stop.is_set()
+
+    def _count(self, seconds: float) -> float:
+        """Add this connection's share of the seconds that it waited, at once: a pause may last for hours."""
+        with self._lock:
+            self._outcome.throttled += seconds / self.connections
+        return seconds
 
     def _reason(self, worked: float, waited: float) -> tuple[float, str]:
         """Return how long to wait before looking again, and why; an empty reason not to wait."""
@@ -184,6 +194,7 @@ class Throttle:
             now = next(iter(self._reasons.values()), "")
         if now != before:
             self._control.hold(now)
+        if now or before:
             self._report(now)
 
 

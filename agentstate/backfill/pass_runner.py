@@ -6,9 +6,9 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from django.db import connection
+from django.db import DatabaseError
 
 from agentstate.backfill import ledger, locks
 from agentstate.backfill.acceptance import still_accepted
@@ -16,7 +16,7 @@ from agentstate.backfill.batch import Batch
 from agentstate.backfill.batches import Moved, Mover
 from agentstate.backfill.chats import MakeSessions
 from agentstate.backfill.counts import Counts, Failure
-from agentstate.backfill.errors import ColumnsDropped, refuse_foreign_changes, refuse_unknown
+from agentstate.backfill.errors import ColumnsDropped, refuse_foreign_changes, refuse_unknown, timed_out
 from agentstate.backfill.expectation import Expectation, expect
 from agentstate.backfill.forward import AdoptOrphans, TakeIn
 from agentstate.backfill.options import SELECTED, PassOptions
@@ -42,14 +42,15 @@ MANY_ROWS = 1000
 class Progress(NamedTuple):
     """The progress of a step: its name, and the candidates done and planned.
 
-    ``held`` says why the pass waits and is empty while it works; ``left`` is how many seconds of work the rest takes,
-    from the shortest to the longest probable time.
+    ``held`` says why the pass waits and is empty while it works; ``throttled`` is how many seconds it has waited in
+    all; ``left`` is how many seconds of work the rest takes, from the shortest to the longest probable time.
     """
 
     step: str
     done: int
     total: int
     held: str = ""
+    throttled: float = 0.0
     left: tuple[float, float] | None = None
 
 
@@ -178,6 +179,7 @@ class _Pass:
         self._progress = progress
         self._stop = stop
         self._at = Progress("", 0, 0)
+        self._showing = threading.Lock()
 
     def run(
         self,
@@ -186,7 +188,7 @@ class _Pass:
         announce: Callable[[Expectation], None] | None = None,
     ) -> None:
         """Run the steps one after the other, reporting to the ledger after each batch."""
-        throttle = Throttle(control, self._stop, self._hold)
+        throttle = Throttle(control, self._stop, self.outcome, self._hold)
         stages = _planned(self.options)
         if announce:
             self.outcome.expected = _expect(self.options, stages)
@@ -209,30 +211,31 @@ class _Pass:
             self.outcome.forked = len(forked), sorted(forked)[:NAMED]
 
     def _run_step(self, step: Step, ranges: list[Batch], throttle: Throttle, report: Callable[[], None]) -> None:
-        workers = min(self.options.workers, len(ranges)) or 1
+        throttle.connections = workers = min(self.options.workers, len(ranges)) or 1
         estimate = Estimate(workers)
         if step.moves_state:
             self.outcome.candidates += sum(batch.size for batch in ranges)
 
         def moved(batch: Moved) -> None:
             self.outcome.counts += batch.counts
-            self.outcome.throttled = throttle.seconds / workers
             if batch.counts.failures:
                 self._leave_aside(step, batch.counts.failures)
             report()
             estimate.learn(batch.size, batch.seconds)
             done = self._at.done + batch.size
-            self._show(self._at._replace(done=done, left=estimate.seconds(self._at.total - done)))
+            self._show(done=done, left=estimate.seconds(self._at.total - done))
 
-        self._show(Progress(step.name, 0, sum(batch.size for batch in ranges)))
+        self._show(step=step.name, done=0, total=sum(batch.size for batch in ranges), left=None)
         Mover(step, moved, self._stop, throttle).move_all(ranges)
 
-    def _show(self, progress: Progress) -> None:
-        self._at = progress
-        self._progress(progress)
+    def _show(self, **changes: Any) -> None:
+        # One connection has moved a batch while another begins to wait.
+        with self._showing:
+            self._at = self._at._replace(throttled=self.outcome.throttled, **changes)
+            self._progress(self._at)
 
     def _hold(self, reason: str) -> None:
-        self._show(self._at._replace(held=reason))
+        self._show(held=reason)
 
     def _leave_aside(self, step: Step, failures: list[Failure]) -> None:
         """Leave projects aside. One that fails in two steps keeps the error of the first."""
@@ -247,9 +250,15 @@ class _Pass:
 
 def refresh_statistics(counts: Counts) -> None:
     """Update the planner's statistics after many new rows, without waiting for autovacuum."""
-    if counts.runs + counts.sessions >= MANY_ROWS:
-        with connection.cursor() as cursor:
+    if counts.runs + counts.sessions < MANY_ROWS:
+        return
+    try:
+        with pass_transaction() as cursor:
             cursor.execute('ANALYZE "AgentWorkflowRun", "AgentWorkflowRunEvent", "AgentSession"')
+    except DatabaseError as error:
+        # Autovacuum does it later. What was moved is moved.
+        if not timed_out(error):
+            raise
 
 
 def _forked(options: PassOptions) -> tuple[int, list[str]]:

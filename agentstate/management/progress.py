@@ -7,21 +7,13 @@ from types import TracebackType
 from typing import Self, TextIO
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, ProgressColumn, Task, TaskID, TextColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn
 from rich.progress import Progress as Bars
 from rich.text import Text
 
 from agentstate.backfill import Progress
 
 LINE_EVERY = 3.0  # seconds
-
-
-class RateColumn(ProgressColumn):
-    """Projects a second."""
-
-    def render(self, task: Task) -> Text:
-        speed = task.finished_speed or task.speed
-        return Text(f"{speed:,.0f}/s" if speed else "", style="progress.data.speed")
 
 
 class ProgressReport:
@@ -32,14 +24,14 @@ class ProgressReport:
         self._silent = verbosity == 0
         self._bars: Bars | None = None
         self._tasks: dict[str, TaskID] = {}
-        self._step, self._started, self._shown_at = "", 0.0, 0.0
-        self._last: Progress | None = None
+        self._step, self._started, self._throttled_before, self._shown_at = "", 0.0, 0.0, 0.0
+        self._shown = "", 0, ""
         if not self._silent and stream.isatty():
             self._bars = Bars(
                 TextColumn("{task.description:<10}"),
                 BarColumn(),
                 MofNCompleteColumn(),
-                RateColumn(),
+                TextColumn("{task.fields[rate]}", style="progress.data.speed"),
                 TextColumn("{task.fields[left]}"),
                 console=Console(file=stream),
             )
@@ -58,12 +50,18 @@ class ProgressReport:
     def __call__(self, progress: Progress) -> None:
         if self._silent or not progress.total:
             return
+        if progress.step != self._step:
+            self._step, self._throttled_before = progress.step, progress.throttled
+            self._started = self._shown_at = time.monotonic()
         if self._bars:
             if progress.step not in self._tasks:
-                self._tasks[progress.step] = self._bars.add_task(progress.step, total=progress.total, left="")
-            self._bars.update(self._tasks[progress.step], completed=progress.done)
-            left = f"{in_range(progress.left)} to go" if progress.left and progress.done < progress.total else ""
-            self._bars.update(self._tasks[progress.step], left=progress.held or left)
+                self._tasks[progress.step] = self._bars.add_task(progress.step, total=progress.total, rate="", left="")
+            self._bars.update(
+                self._tasks[progress.step],
+                completed=progress.done,
+                rate=self._rate(progress),
+                left=progress.held or _left(progress),
+            )
         else:
             self._show_line(progress)
 
@@ -76,28 +74,38 @@ class ProgressReport:
             self._stream.flush()
 
     def _show_line(self, progress: Progress) -> None:
-        now = time.monotonic()
-        if progress.step != self._step:
-            self._step, self._started, self._shown_at = progress.step, now, now
-        is_due = now - self._shown_at >= LINE_EVERY or (progress.done == progress.total and not progress.held)
-        if not is_due or progress == self._last:
+        news = progress.step, progress.done, progress.held
+        is_due = time.monotonic() - self._shown_at >= LINE_EVERY or (
+            progress.done == progress.total and not progress.held
+        )
+        if not is_due or news == self._shown:
             return
-        self._last = progress
-        self._shown_at, elapsed = now, now - self._started
-        line = f"{progress.step}: {progress.done:,} of {progress.total:,}"
-        if progress.done and elapsed > 0:
-            line += f", {progress.done / elapsed:,.0f}/s"
-        if progress.left and progress.done < progress.total:
-            line += f", {in_range(progress.left)} to go"
+        parts = [f"{progress.step}: {progress.done:,} of {progress.total:,}", self._rate(progress), _left(progress)]
+        line = ", ".join(part for part in parts if part)
         if progress.held:
             line += f"; waits: {progress.held}"
+        self._shown, self._shown_at = news, time.monotonic()
         self.say(line)
+
+    def _rate(self, progress: Progress) -> str:
+        """Return the projects a second of this step, without the time that the pass waited for others."""
+        worked = time.monotonic() - self._started - (progress.throttled - self._throttled_before)
+        return f"{progress.done / worked:,.0f}/s" if progress.done and worked > 0 else ""
+
+
+def _left(progress: Progress) -> str:
+    return f"{in_range(progress.left)} to go" if progress.left and progress.done < progress.total else ""
 
 
 def in_range(seconds: tuple[float, float]) -> str:
-    """Return a range of seconds in words, such as ``12 s`` or ``2-3 min`` with a dash."""
-    for length, unit in ((3600, "h"), (60, "min"), (1, "s")):
-        if seconds[1] >= 2 * length or length == 1:
-            low, high = (f"{each / length:.0f}" for each in seconds)
-            return f"{low} {unit}" if low == high else f"{low}\N{EN DASH}{high} {unit}"
-    raise AssertionError("the last unit is a second")
+    """Return a range of seconds in words: ``12 s``, ``2-3 min`` or ``50 s - 2 min``, with dashes."""
+    (low, unit), (high, longer) = map(_rounded, seconds)
+    if unit != longer:
+        return f"{low} {unit} \N{EN DASH} {high} {longer}"
+    return f"{low} {unit}" if low == high else f"{low}\N{EN DASH}{high} {unit}"
+
+
+def _rounded(seconds: float) -> tuple[str, str]:
+    """Return a time in the longest unit that it is at least two of, and the unit."""
+    length, unit = next((each for each in ((3600, "h"), (60, "min")) if seconds >= 2 * each[0]), (1, "s"))
+    return f"{seconds / length:.0f}", unit

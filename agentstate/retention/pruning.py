@@ -106,7 +106,7 @@ def prune(
     ledger = nullcontext() if options.dry_run else ledger_entry(options, outcome, stop)
     with ledger as entry, new_archive(options) if not options.dry_run else nullcontext() as archive:
         pruned.archive = archive.path if archive else None
-        throttle, worked = Throttle(entry or Uncontrolled(), stop), 0.0
+        throttle, worked = Throttle(entry or Uncontrolled(), stop, outcome), 0.0
         for runs in _batches(options, parameters):
             if not throttle.admit(worked):
                 outcome.stopped = pruned.stopped = True
@@ -114,7 +114,6 @@ def prune(
             batch_began = time.monotonic()
             _prune_batch(options, {**parameters, "runs": runs}, archive, pruned)
             worked = time.monotonic() - batch_began
-            outcome.throttled = throttle.seconds
             outcome.counts.runs = 0 if options.events_only else pruned.runs.total()
             outcome.counts.events = pruned.events.total()
             pruned.seconds = time.monotonic() - began

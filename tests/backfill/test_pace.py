@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import threading
+import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from django.db import connection
 
-from agentstate.backfill import Outcome, Pacing, PassOptions, Progress, run_pass
+from agentstate.backfill import Outcome, Pacing, PassOptions, Progress, fleet, run_pass
 from agentstate.backfill.batch import Batch
 from agentstate.backfill.others import ReplicasHidden
-from agentstate.backfill.pace import FIRST_BATCH, BatchSize, Estimate
+from agentstate.backfill.pace import FIRST_BATCH, BatchSize, Estimate, Throttle, Uncontrolled
 from agentstate.models import BackfillPass
 from agentstate.models.passes import Direction
 from tests.faults.processes import wait_until
@@ -88,6 +89,25 @@ class TestPasses:
         sizes = sql('SELECT count(*) FROM "AgentWorkflowRun" GROUP BY xmin::text ORDER BY min(id)')
         assert sizes == [(4,), (2,)] or sizes == [(4,), (1,), (1,)]
 
+    def test_it_says_why_it_waits_and_counts_the_time_as_long_as_it_waits(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("agentstate.backfill.pace.LOOK_EVERY", 0.01)
+        control, outcome, told = Uncontrolled(held_by="ada"), Outcome(), []
+
+        def report(reason: str) -> None:
+            told.append((reason, outcome.throttled))
+            if len(told) == 3:
+                control.held_by = ""
+
+        throttle = Throttle(control, threading.Event(), outcome, report)
+        throttle.connections = 2
+        began = time.monotonic()
+        assert throttle.admit(0)
+        reasons, counted = zip(*told, strict=True)
+        assert reasons == ("paused by ada",) * 3 + ("",)
+        assert counted[0] == 0 < counted[1] < counted[2] < counted[3] <= (time.monotonic() - began) / 2
+
     def test_it_sleeps_in_proportion_to_its_work_and_says_so(self) -> None:
         seen: list[Progress] = []
         outcome = forward(seen.append, batch_size=2, pacing=Pacing(sleep_ratio=5))
@@ -146,6 +166,26 @@ class TestPasses:
             sql("DROP SEQUENCE tries")
         assert (outcome.counts.written, outcome.left_aside) == (6, 0)
         assert sql('SELECT count(*) FROM "AgentWorkflowRun" GROUP BY xmin::text ORDER BY min(id) LIMIT 1') == [(1,)]
+
+    @pytest.mark.parametrize("is_shared", [False, True])
+    def test_statistics_that_cannot_be_updated_in_time_are_left_to_autovacuum(
+        self, is_shared: bool, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("agentstate.backfill.pass_runner.MANY_ROWS", 1)
+        sql("SET lock_timeout = '50ms'")
+        try:
+            with second_connection() as other:
+                other.execute("BEGIN")
+                other.execute('LOCK TABLE "AgentWorkflowRun" IN SHARE UPDATE EXCLUSIVE MODE')  # as a VACUUM does
+                if is_shared:
+                    (part,) = fleet.begin(PassOptions(Direction.FORWARD, sessions=False), 10).ranges.all()
+                    fleet.work(part.pk, [].append)
+                else:
+                    forward()
+        finally:
+            sql("RESET lock_timeout")
+        entry = BackfillPass.objects.get()
+        assert (entry.outcome, entry.error, entry.written) == ("finished", "", 6)
 
     def test_a_role_that_sees_no_replicas_is_refused(self) -> None:
         sql("CREATE ROLE blind")

@@ -14,6 +14,7 @@ from agentstate.backfill.batch import Batch
 from agentstate.backfill.batches import Mover
 from agentstate.backfill.forward import TakeIn
 from agentstate.backfill.options import PassOptions
+from agentstate.backfill.outcome import Outcome
 from agentstate.backfill.pace import Throttle, Uncontrolled
 from agentstate.backfill.planning import plan
 from agentstate.backfill.retry import retry
@@ -102,7 +103,7 @@ class TestHiddenProjects:
         with pytest.raises(DatabaseError, match="row-level security"):
             plan([TakeIn(options)])
         stop = threading.Event()
-        mover = Mover(TakeIn(options), lambda *_: None, stop, Throttle(Uncontrolled(), stop))
+        mover = Mover(TakeIn(options), lambda *_: None, stop, Throttle(Uncontrolled(), stop, Outcome()))
         with pytest.raises(DatabaseError, match="row-level security"):
             mover.move_all([Batch(None, "p9", 2)])
         with pytest.raises(DatabaseError, match="row-level security"):
