@@ -6,6 +6,7 @@ takes a lock in a folder that all users of the machine share, and cannot start i
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import pwd
@@ -75,12 +76,10 @@ def socket_folder_of_running(pgdata: Path) -> Path | None:
 
 
 def _listens(socket_folder: Path) -> bool:
-    with socket.socket(socket.AF_UNIX) as probe:
-        try:
-            probe.connect(_socket_path(socket_folder))
-        except OSError:
-            return False
-    return True
+    """Return whether a process has the socket open. The server does not notice: each connection makes it fork."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as probe:
+        # The server's socket is of another type. One that no process has open refuses before types are compared.
+        return probe.connect_ex(_socket_path(socket_folder)) == errno.EPROTOTYPE
 
 
 def socket_folder_for(pgdata: Path) -> Path:

@@ -6,16 +6,18 @@ import os
 import pwd
 import shutil
 import signal
+import socket
 import stat
 import subprocess
 import sys
+import tempfile
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from project.embedded.postgres import server_account, socket_folder_for
+from project.embedded.postgres import PORT, server_account, socket_folder_for, socket_folder_of_running
 from tests.forked import Forked
 from tests.project.processes import (
     ASK,
@@ -168,6 +170,19 @@ def test_works_in_a_folder_that_was_moved(manage: Manage, data_dir: Path) -> Non
     moved = data_dir.with_name("moved")
     shutil.move(data_dir, moved)
     assert manage("shell", "-v0", "-c", ASK, AGENTSTATE_DATA_DIR=str(moved)).stdout.startswith("agentstate ")
+
+
+def test_is_found_without_a_connection_for_which_it_would_fork(scratch: Path) -> None:
+    pgdata = Path(tempfile.mkdtemp(dir=scratch))
+    (pgdata / "postmaster.pid").write_text(f"1\n{pgdata}\n0\n{PORT}\n{pgdata}\n\n0\nready\n")
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(pgdata / f".s.PGSQL.{PORT}"))
+        server.listen()
+        assert socket_folder_of_running(pgdata) == pgdata
+        server.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            server.accept()
+    assert socket_folder_of_running(pgdata) is None
 
 
 @pytest.mark.usefixtures("made")
