@@ -95,14 +95,14 @@ class Mover:
             connection.close()
 
     def _drain(self) -> None:
-        worked = 0.0
+        worked = self.throttle.unrested
         while not self._waiting.is_empty and self.throttle.admit(worked) and not self._failed.is_set():
             batch = self._waiting.take(self._size)
             if batch is None:
                 return
             began = time.monotonic()
             size, counts = self._move(batch, ATTEMPTS_IN_TIME)
-            worked = time.monotonic() - began
+            self.throttle.unrested = worked = time.monotonic() - began
             if size == batch.size:
                 self._size.learn(batch, worked, self.throttle.pacing.target_seconds)
             with self._reporting:

@@ -63,6 +63,7 @@ def begin(options: PassOptions, size: int) -> BackfillPass:
             started_at=ClockTimestamp(),
             seen_at=ClockTimestamp(),
             expected=expected.as_json(),
+            candidates=expected.projects,
         )
         cursor.execute(_CUT, [size])
         ends: list[str] = [end for (end,) in cursor.fetchall()]
@@ -135,7 +136,7 @@ class _RangeEntry(ledger.LedgerEntry):
         super().__init__(part.entry_id, outcome, stop)
         self._part = part
         self._told = Counts()
-        self._told_candidates = self._told_left_aside = 0
+        self._told_left_aside = 0
         self._told_throttled = 0.0
         self._writing = threading.Lock()
 
@@ -156,23 +157,17 @@ class _RangeEntry(ledger.LedgerEntry):
             names = ("written", "merged", "runs", "events", "sessions")
             now = {name: getattr(counts, name) for name in names}
             added = {name: F(name) + now[name] - getattr(told, name) for name in names}
-            candidates, left_aside, throttled = (
-                self._outcome.candidates,
-                self._outcome.left_aside,
-                self._outcome.throttled,
-            )
+            left_aside, throttled = self._outcome.left_aside, self._outcome.throttled
             BackfillPass.objects.filter(pk=self.id).update(
                 seen_at=ClockTimestamp(),
                 held=self._held,
-                candidates=F("candidates") + candidates - self._told_candidates,
                 left_aside=F("left_aside") + left_aside - self._told_left_aside,
                 throttled_seconds=F("throttled_seconds") + throttled - self._told_throttled,
                 **added,
             )
             PassRange.objects.filter(pk=self._part.pk).update(seen_at=ClockTimestamp(), written=added["written"])
             self._told = Counts(**now)
-            self._told_candidates, self._told_left_aside = candidates, left_aside
-            self._told_throttled = throttled
+            self._told_left_aside, self._told_throttled = left_aside, throttled
 
     def flush(self) -> None:
         """Report what was not reported yet."""

@@ -116,6 +116,8 @@ class Throttle:
         report: Callable[[str], None] = lambda _: None,
     ) -> None:
         self.connections = 1
+        # How long the latest batch took whose rest is still to come: the next step or range begins after it.
+        self.unrested = 0.0
         self._control = control
         self._stop = stop
         self._outcome = outcome
@@ -149,6 +151,7 @@ class Throttle:
                 waited += self._count(time.monotonic() - began)
         finally:
             self._tell("")
+            self.unrested = 0.0
         return not self._stop.is_set()
 
     def _count(self, seconds: float) -> float:

@@ -133,10 +133,10 @@ def _expect(options: PassOptions, planned: Planned) -> Expectation:
 
 
 def run_steps(options: PassOptions, outcome: Outcome, stop: threading.Event, entry: ledger.LedgerEntry) -> None:
-    """Run the steps of a pass that an entry of the ledger exists for, and add to its outcome."""
+    """Run the steps of a range of a pass that an entry of the ledger exists for, and add to its outcome."""
     with locks.held_for(options):
         _refuse_without_columns(options)
-        _Pass(options, lambda _: None, stop, outcome).run(entry, report=entry.report)
+        _Pass(options, lambda _: None, stop, outcome).run(entry, report=entry.report, rests_after=True)
 
 
 def _refuse_without_columns(options: PassOptions) -> None:
@@ -186,8 +186,14 @@ class _Pass:
         control: Control,
         report: Callable[[], None],
         announce: Callable[[Expectation], None] | None = None,
+        *,
+        rests_after: bool = False,
     ) -> None:
-        """Run the steps one after the other, reporting to the ledger after each batch."""
+        """Run the steps one after the other, reporting to the ledger after each batch.
+
+        Args:
+            rests_after: give the server its rest after the last batch too, since more work follows.
+        """
         throttle = Throttle(control, self._stop, self.outcome, self._hold)
         stages = _planned(self.options)
         if announce:
@@ -202,6 +208,8 @@ class _Pass:
             if self._stop.is_set():
                 self.outcome.stopped = True
                 return
+        if rests_after:
+            throttle.admit(throttle.unrested)
         if self.options.force:
             self.outcome.without_snapshot = without_earlier_state(self.options, NAMED)
         elif self.options.direction == Direction.REVERSE and not self.options.prefer:

@@ -10,7 +10,7 @@ from django.contrib.contenttypes.models import ContentType
 from django.core.management import CommandError, call_command
 from django.db import connection
 
-from agentstate.backfill import PassOptions, fleet, run_pass
+from agentstate.backfill import Pacing, PassOptions, fleet, run_pass
 from agentstate.backfill.expectation import Expectation
 from agentstate.backfill.outcome import Outcome
 from agentstate.backfill.verification import verify
@@ -56,6 +56,7 @@ def state_of(entry: BackfillPass) -> str:
 def test_workers_share_a_pass_and_the_range_of_a_killed_one_is_moved_too() -> None:
     make_samples(40)
     entry = enqueue()
+    planned = entry.candidates
     assert (entry.state, entry.ranges.count()) == ("waiting", 8)
     with second_connection() as other:
         other.execute("BEGIN")
@@ -76,6 +77,7 @@ def test_workers_share_a_pass_and_the_range_of_a_killed_one_is_moved_too() -> No
     assert max(PassRange.objects.values_list("attempts", flat=True)) == 2
     assert verify().clean
     assert run_pass(PassOptions(Direction.FORWARD)).candidates == 0
+    assert entry.candidates == planned == count("AgentWorkflowRun")
     # The killed worker may not have reported its last batch.
     assert 0 <= count("AgentWorkflowRun") - entry.runs <= 5
 
@@ -147,6 +149,14 @@ def test_ranges_are_idempotent_and_need_no_order() -> None:
     assert lines[0].endswith(" of work, which its workers share.")
     outcome = f"projects {entry.written} of {expected.projects}, runs {entry.runs} of {expected.runs}, "
     assert lines[1].startswith(f"Pass {entry.pk}: Outcome of what was expected: {outcome}")
+
+
+def test_a_worker_rests_after_the_last_batch_of_a_range_too() -> None:
+    make_samples(5)
+    (part,) = fleet.begin(PassOptions(Direction.FORWARD, pacing=Pacing(sleep_ratio=2)), 10).ranges.all()
+    fleet.work(part.pk, [].append)
+    entry = BackfillPass.objects.get()
+    assert (entry.outcome, entry.throttled_seconds > 0) == ("finished", True)
 
 
 def test_a_range_that_is_delivered_twice_at_once_stays_done() -> None:
