@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import signal
 import threading
-import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -294,8 +293,8 @@ def test_concurrent_loads_and_saves_are_undisturbed() -> None:
     for thread in threads:
         thread.start()
     try:
-        for step in (drop, bring_back, drop, bring_back):
-            time.sleep(0.2)
+        for number, step in enumerate((drop, bring_back, drop, bring_back), start=1):
+            wait_until(lambda number=number: errors or min(saved.values()) > number)
             step()
     finally:
         over.set()
@@ -303,7 +302,6 @@ def test_concurrent_loads_and_saves_are_undisturbed() -> None:
             thread.join()
 
     assert errors == []
-    assert min(saved.values()) > 5
     scenes.reverse()
     homes = scenes.all_homes()
     assert {project: homes[project].columns["facts"] for project in saved} == {
