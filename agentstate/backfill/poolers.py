@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from contextlib import closing
 from typing import Any
+from weakref import WeakSet
 
 import psycopg
 from django.db import connection
@@ -15,6 +16,8 @@ from django.db import connection
 from agentstate.backfill.errors import BackfillError
 
 _ROUNDS = 3
+# Connections that were found to have a server connection of their own, which they keep for as long as they are open.
+_direct: WeakSet[psycopg.Connection[Any]] = WeakSet()
 
 
 class PooledConnection(BackfillError):
@@ -29,7 +32,7 @@ class PooledConnection(BackfillError):
 
 
 def refuse_transaction_pooling() -> None:
-    """Check that this connection has a server connection of its own.
+    """Check, once for each connection, that it has a server connection of its own.
 
     Raises:
         PooledConnection: the address says that it has not, or the server connections show it.
@@ -38,6 +41,8 @@ def refuse_transaction_pooling() -> None:
     if connection.settings_dict.get("DISABLE_SERVER_SIDE_CURSORS"):
         raise PooledConnection("the address says pgbouncer=true")
     connection.ensure_connection()
+    if connection.connection in _direct:
+        return
     backends = {_backend(connection.connection)}
     try:
         # The other one's open transaction keeps a server connection busy. An idle pooler gives it ours.
@@ -52,6 +57,7 @@ def refuse_transaction_pooling() -> None:
         return  # no connection is left for this check
     if len(backends) > 1:
         raise PooledConnection("its server connection changes from one statement to the next")
+    _direct.add(connection.connection)
 
 
 def _backend(session: psycopg.Connection[Any]) -> int:
