@@ -2,7 +2,8 @@
 
 The first line is the manifest. Each further line is ``{"run": row, "sessions": [ids], "documents": [ids]}`` or
 ``{"event": row}``; a run comes before its events. Rows are PostgreSQL's own JSON text, so numbers keep their digits.
-The ids are those of the sessions and documents that named the run.
+The ids are those of the sessions and documents that named the run. A run's ``"json_null"`` names the columns that hold
+JSON null; a null in its row is SQL NULL otherwise.
 
 Each batch is a gzip member of its own and is on the disk before the batch's transaction commits. A process killed
 in between leaves lines of rows that are still in the database.
@@ -37,8 +38,15 @@ _LINKED = "".join(
             SELECT json_agg(id ORDER BY id)::text FROM "{table}" WHERE {column} = run.id), '[]')"""
     for table, column, key in LINKS
 )
+# The columns of jsonb that may be SQL NULL. In a row's JSON that looks like JSON null.
+NULLABLE_JSON = ("input", "result", "usage")
+_JSON_NULL = f"""
+        || ',"json_null":' || coalesce((
+            SELECT json_agg(name)::text
+            FROM (VALUES {", ".join(f"('{name}', run.{name})" for name in NULLABLE_JSON)}) each (name, value)
+            WHERE jsonb_typeof(value) = 'null'), '[]')"""
 _RUNS = f"""
-    SELECT '{{"run":' || row_to_json(run)::text{_LINKED} || '}}'
+    SELECT '{{"run":' || row_to_json(run)::text{_LINKED}{_JSON_NULL} || '}}'
     FROM "AgentWorkflowRun" run WHERE id = ANY (%(runs)s::text[]) ORDER BY id"""
 _EVENTS = """
     SELECT '{{"event":' || row_to_json(event)::text || '}}' FROM "AgentWorkflowRunEvent" event

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from django.db import connection
 
 from agentstate.backfill.transactions import pass_transaction
-from agentstate.retention.archive import FORMAT, TABLES
+from agentstate.retention.archive import FORMAT, NULLABLE_JSON, TABLES
 from agentstate.retention.selection import MARKER
 
 if TYPE_CHECKING:
@@ -31,6 +31,15 @@ _RUNS = """
     SELECT {values} FROM unnest(%(lines)s::json[]) line (value)
     CROSS JOIN LATERAL json_populate_record(NULL::"AgentWorkflowRun", line.value -> 'run') loaded
     ON CONFLICT DO NOTHING"""
+# The value of a column in place of the one that was loaded. A payload is never SQL NULL.
+_VALUES = {
+    "project_id": '(SELECT id FROM "Project" WHERE id = loaded.project_id)',
+    "payload": "coalesce(loaded.payload, 'null')",
+    **{
+        name: f"CASE WHEN (line.value -> 'json_null')::jsonb ? '{name}' THEN 'null' ELSE loaded.{name} END"
+        for name in NULLABLE_JSON
+    },
+}
 _EVENTS = """
     INSERT INTO "AgentWorkflowRunEvent" ({columns})
     SELECT {values} FROM unnest(%(lines)s::json[]) line (value)
@@ -148,10 +157,7 @@ def _insert(
 ) -> int:
     now = {column.name for column in connection.introspection.get_table_description(cursor, table)}
     both = [name for name in columns[table] if name in now]
-    values = [
-        '(SELECT id FROM "Project" WHERE id = loaded.project_id)' if name == "project_id" else f'loaded."{name}"'
-        for name in both
-    ]
+    values = [_VALUES.get(name, f'loaded."{name}"') for name in both]
     names = ", ".join(f'"{name}"' for name in both)
     cursor.execute(statement.format(columns=names, values=", ".join(values)), lines)
     return int(cursor.rowcount)

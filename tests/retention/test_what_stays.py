@@ -6,6 +6,7 @@ import gzip
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from django.db import models
 from django.utils import timezone
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,6 +16,7 @@ from agentstate.backfill.verification import verify
 from agentstate.models import AgentWorkflowRun
 from agentstate.models.runs import ClockTimestamp
 from agentstate.retention import PruneOptions, load_archive, prune
+from agentstate.retention.archive import NULLABLE_JSON
 from agentstate.rollout.bypassing_writes import count_bypassing_writes
 from tests import scenes
 from tests.examples import when_quick
@@ -200,11 +202,14 @@ def test_an_archive_brings_back_exactly_what_went(tmp_path: Path) -> None:
         INSERT INTO "AgentSession" (id, project_id, agent_run_id, transcript_json, metadata, created_at, updated_at)
         VALUES ('session', %s, %s, '[]', '{{}}', now(), now());
         UPDATE "{EVENTS}" SET parent_id = run_id;
-        UPDATE "{RUNS}" SET input = '{{"n": [1e400, 0.10, 12345678901234567890123456789012345678901]}}'
+        UPDATE "{RUNS}" SET input = '{{"n": [1e400, 0.10, 12345678901234567890123456789012345678901]}}';
+        UPDATE "{RUNS}" SET input = 'null', usage = 'null' WHERE id = %s;
+        UPDATE "{EVENTS}" SET payload = 'null' WHERE run_id = %s AND type <> 'state.changed'
         """,
         project,
-        runs[0],
+        *runs[:1] * 3,
     )
+    assert count(EVENTS, "payload = 'null'") == 1
     whole = dump(RUNS, EVENTS, "AgentSession")
 
     pruned = prune(PruneOptions(timezone.now(), archive=tmp_path, batch_size=1))
@@ -292,6 +297,17 @@ def test_the_commands_count_prune_and_load(tmp_path: Path) -> None:
 
     assert call("load_agentkit_archive", str(archive)).lines == [f"{gone} loaded."]
     assert dump(RUNS, EVENTS) == whole
+
+
+def test_the_columns_that_may_hold_json_null_are_known() -> None:
+    fields = [each for each in AgentWorkflowRun._meta.get_fields() if isinstance(each, models.JSONField)]
+    assert [each.column for each in fields] == list(NULLABLE_JSON)
+
+
+def test_an_archive_that_cannot_be_read_is_reported(tmp_path: Path) -> None:
+    ended = call("load_agentkit_archive", str(tmp_path / "nothing"))
+    assert (ended.code, ended.stderr.count("No such file")) == (1, 1)
+    assert ended.stderr.startswith("The file cannot be read: ")
 
 
 def test_an_archive_that_cannot_be_written_keeps_the_rows(tmp_path: Path) -> None:

@@ -29,8 +29,12 @@ class Command(OperatorCommand):
         with operator_errors():
             try:
                 loaded = load_archive(archive)
-            except (BrokenArchive, OSError) as error:
+            except BrokenArchive as error:
                 raise CommandError(f"{error} Batches before this point were loaded.") from error
+            except OSError as error:
+                raise CommandError(
+                    f"The file cannot be read: {error}. Batches before this point were loaded."
+                ) from error
         self.stdout.write(f"{counted(loaded.runs, 'run')} and {counted(loaded.events, 'event')} loaded.")
         if loaded.present:
             self.stdout.write(f"{counted(loaded.present, 'row')} skipped: already there, or without their run.")
