@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import gc
+import importlib
 import threading
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,7 +24,8 @@ from project.database import EMBEDDED
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-BROWSER = Path(__file__).parent / "browser"
+TESTS = Path(__file__).parent
+BROWSER = TESTS / "browser"
 
 HISTORY = "AgentStateFlagChange"
 # The tables that ever had a row. The history comes last, since deleting flags adds to it. Many rows are deleted one by
@@ -119,18 +122,33 @@ def no_remembered_flags() -> None:
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_collection() -> Generator[None, object, object]:
+def pytest_collection(session: pytest.Session) -> Generator[None, object, object]:
     """Keep the modules and the tests, which stay until the end, out of every garbage collection.
 
     They are half a million objects, and each full collection would visit them all.
     """
     gc.disable()
     try:
+        import_share(session.config)
         return (yield)
     finally:
-        gc.collect()
         gc.freeze()
         gc.enable()
+
+
+def import_share(config: pytest.Config) -> None:
+    """Import this worker's share of all tests before the others, so that each worker compiles other modules.
+
+    Rewriting the assertions takes seconds. What one worker has compiled, the others read. Collection reports the
+    modules that cannot be imported.
+    """
+    worker = getattr(config, "workerinput", None)
+    if worker is None or config.args_source is not pytest.Config.ArgsSource.TESTPATHS:
+        return
+    number, count = int(worker["workerid"].removeprefix("gw")), worker["workercount"]
+    for file in sorted(TESTS.rglob("test_*.py"))[number::count]:
+        with suppress(Exception, pytest.skip.Exception):
+            importlib.import_module(".".join(file.relative_to(TESTS.parent).with_suffix("").parts))
 
 
 @pytest.hookimpl(trylast=True)

@@ -5,11 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
-import schemathesis
 from hypothesis import given
 from hypothesis import settings as hypothesis
 from hypothesis.strategies import booleans
-from schemathesis.checks import CHECKS
 
 from agentstate.api.openapi import document
 from tests.factories import ProjectFactory, RunFactory, SessionFactory
@@ -18,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     import httpx
+    import schemathesis
 
 HELD = ["not_a_server_error", "status_code_conformance", "content_type_conformance", "response_schema_conformance"]
 
@@ -54,6 +53,9 @@ def _has_examples(schema: dict[str, Any], schemas: dict[str, Any]) -> bool:
 @pytest.mark.parametrize("name", OPERATIONS)
 def test_the_server_answers_as_the_document_says(name: str, client: httpx.Client) -> None:
     """Bounded examples; ``--hypothesis-profile=thorough`` tries many more."""
+    import schemathesis  # takes half a second, which each process that collects tests would spend
+    from schemathesis.checks import CHECKS
+
     schema = schemathesis.openapi.from_dict(document("/"))
     schema.config.update(base_url=str(client.base_url))
     method, path = name.split()
