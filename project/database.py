@@ -10,7 +10,7 @@ from urllib.parse import unquote
 import psycopg
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
-from django.db import connections
+from django.db import DEFAULT_DB_ALIAS, connections
 from psycopg.conninfo import conninfo_to_dict
 
 from project.pooled import SEARCH_PATH
@@ -33,22 +33,33 @@ class Database(NamedTuple):
 
 
 class BadDatabaseURLError(ImproperlyConfigured):
-    """``DATABASE_URL`` cannot be used. The message never repeats the URL, which may hold a password."""
+    """The variable with the URL cannot be used. The message never repeats the URL, which may hold a password."""
 
-    def __init__(self, fact: str) -> None:
-        super().__init__(f"DATABASE_URL {fact}.")
+    def __init__(self, fact: str, variable: str = "DATABASE_URL") -> None:
+        super().__init__(f"{variable} {fact}.")
+        self.fact = fact
 
 
-def database_from_url(url: str) -> Database:
+def database_from_url(url: str, variable: str = "DATABASE_URL") -> Database:
     """Parse a PostgreSQL URL as libpq does, without the parameters that only Prisma knows.
 
     An empty URL means the embedded PostgreSQL.
+
+    Args:
+        variable: where the URL is from.
 
     Raises:
         BadDatabaseURLError: the text is not the URL of a PostgreSQL database.
     """
     if not url:
         return Database(dict(EMBEDDED))
+    try:
+        return _from_url(url)
+    except BadDatabaseURLError as error:
+        raise BadDatabaseURLError(error.fact, variable) from None
+
+
+def _from_url(url: str) -> Database:
     address, parameters = _split(url)
     known = {name: value for name, value in parameters.items() if _libpq_knows(name, value)}
     ours = {name: unquote(value) for name, value in parameters.items() if name not in known}
@@ -134,16 +145,20 @@ def check_connection(databases: Sequence[str] | None = None, **kwargs: Any) -> l
 
 def connection_failure(error: OperationalError | InterfaceError) -> str | None:
     """Return in one sentence why the connection failed; None for any other error."""
-    if not any(frame.name == "get_new_connection" for frame in traceback.extract_tb(error.__traceback__)):
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    connecting = [each for each in frames if each.f_code.co_name == "get_new_connection"]
+    if not connecting:
         return None
-    database = settings.DATABASES["default"]
+    alias = connecting[0].f_locals["self"].alias
+    database = settings.DATABASES[alias]
     reason = _reason(str(error))
     if database["ENGINE"] == EMBEDDED["ENGINE"]:
         return f"Could not connect to the embedded PostgreSQL: {reason}."
     where = database["HOST"] or "the local socket"
     if database["PORT"]:
         where += f", port {database['PORT']}"
-    return f"Could not connect to the database {database['NAME']!r} at {where}: {reason}. Check DATABASE_URL."
+    variable = "DATABASE_URL" if alias == DEFAULT_DB_ALIAS else "AGENTSTATE_READ_DATABASE_URL"
+    return f"Could not connect to the database {database['NAME']!r} at {where}: {reason}. Check {variable}."
 
 
 def server_failure(error: OperationalError | InterfaceError) -> str:

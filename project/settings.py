@@ -31,7 +31,8 @@ DATABASES = {"default": DATABASE.settings}
 
 # A replica for verification, the rollout's counts and the admin's lists.
 if READ_DATABASE_URL := env.str("AGENTSTATE_READ_DATABASE_URL", default="").strip():
-    DATABASES["replica"] = {**database_from_url(READ_DATABASE_URL).settings, "TEST": {"MIRROR": "default"}}
+    replica = database_from_url(READ_DATABASE_URL, "AGENTSTATE_READ_DATABASE_URL")
+    DATABASES["replica"] = {**replica.settings, "TEST": {"MIRROR": "default"}}
     AGENTSTATE_READ_DATABASE = "replica"
 
 # Where the API hands over the intake of documents. By default Django does it at once, in the request.

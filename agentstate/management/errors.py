@@ -6,12 +6,20 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from django.core.management.base import CommandError
-from django.db import DatabaseError, InterfaceError, InternalError, OperationalError, ProgrammingError
+from django.db import (
+    DEFAULT_DB_ALIAS,
+    DatabaseError,
+    InterfaceError,
+    InternalError,
+    OperationalError,
+    ProgrammingError,
+)
 from psycopg import OperationalError as ConnectionFailed
 from psycopg.errors import (
     InsufficientPrivilege,
     QueryCanceled,
     ReadOnlySqlTransaction,
+    SerializationFailure,
     UndefinedColumn,
     UndefinedTable,
 )
@@ -25,8 +33,11 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def operator_errors() -> Iterator[None]:
+def operator_errors(using: str = DEFAULT_DB_ALIAS) -> Iterator[None]:
     """Turn an error that an operator can resolve into a ``CommandError``. Any other is a defect: it propagates.
+
+    Args:
+        using: the alias of the database that the block reads beside the primary server.
 
     Raises:
         CommandError: names the problem, the fact and what to do.
@@ -40,9 +51,23 @@ def operator_errors() -> Iterator[None]:
     except (BackfillError, RowsHidden) as error:
         raise CommandError(str(error)) from error
     except (ProgrammingError, InternalError, OperationalError, InterfaceError, ConnectionFailed) as error:
-        if sentence := _sentence(error):
+        if sentence := _sentence(error) if using == DEFAULT_DB_ALIAS else _sentence_of_replica(error, using):
             raise CommandError(sentence) from error
         raise
+
+
+def _sentence_of_replica(error: DatabaseError | InterfaceError | ConnectionFailed, alias: str) -> str:
+    fact = str(error).strip().splitlines()[0]
+    if isinstance(error.__cause__, SerializationFailure):
+        return (
+            f"The replica {alias!r} canceled a query that took longer than it may ({fact}). Turn hot_standby_feedback "
+            "on there, or raise max_standby_streaming_delay. Then run the command again."
+        )
+    return (
+        f"The command reads the primary server and the replica {alias!r}, and one of them failed: {fact}. Check both "
+        "servers and their addresses, then run the command again. Without a replica in the settings it reads the "
+        "primary server alone."
+    )
 
 
 def _sentence(error: DatabaseError | InterfaceError | ConnectionFailed) -> str | None:

@@ -30,9 +30,25 @@ def test_a_bad_url_is_reported(new_python: Manage) -> None:
     )
 
 
+def test_a_bad_url_of_a_replica_is_reported(new_python: Manage) -> None:
+    sentence = new_python("check", AGENTSTATE_READ_DATABASE_URL="u@h").stderr
+    assert sentence.startswith("AGENTSTATE_READ_DATABASE_URL is not a URL such as ")
+
+
 def test_a_refused_connection_is_reported(manage: Manage) -> None:
     assert failure(manage, "postgres://u:hidden@127.0.0.1:1/db") == (
         "Could not connect to the database 'db' at 127.0.0.1, port 1: Connection refused. Check DATABASE_URL.\n"
+    )
+
+
+def test_the_variable_of_the_replica_is_named_where_that_is_wrong(manage: Manage) -> None:
+    urls = {
+        "DATABASE_URL": "postgres://u@127.0.0.1:1/db",
+        "AGENTSTATE_READ_DATABASE_URL": "postgres://u@127.0.0.1:2/r",
+    }
+    assert manage("check", "--database", "replica", **urls).stderr == (
+        "Could not connect to the database 'r' at 127.0.0.1, port 2: Connection refused. "
+        "Check AGENTSTATE_READ_DATABASE_URL.\n"
     )
 
 

@@ -64,7 +64,7 @@ class Command(OperatorCommand):
 
     def handle(self, *, projects: list[str] | None, output: str, audit: bool, **_: Any) -> None:
         selected, using = tuple(projects or ()), read_alias()
-        with operator_errors():
+        with operator_errors(using):
             figures = _verify(selected, using) if selected else _count_all()
             found, bypassed = figures.verification, figures.bypassing_writes
             audits = verification.audit(selected, using=using) if audit else None

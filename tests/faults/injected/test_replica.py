@@ -95,6 +95,9 @@ def test_a_replica_that_falls_behind(scene: Scene, standby: Server, way: str, pr
             checked = primary.manage("check", "--database", "default", "--database", "replica", **reading)
             assert (checked.code, "no issues" in checked.out) == (0, True), checked.err
 
+            away = primary.manage(VERIFY, AGENTSTATE_READ_DATABASE_URL=replica.url.replace(replica.name, "away"))
+            assert (away.code, "reads the primary server and the replica 'replica'" in away.err) == (1, True), away.err
+
             waiting = primary.start(FORWARD, "--batch-size", "5", "--max-lag", "0.3")
             wait_until(lambda: "s behind, more than 0.3 s" in held(primary), seconds=120)
             assert waiting.poll() is None
