@@ -182,7 +182,7 @@ class BackfillPass(models.Model):
             Cast(Value(json.dumps(changes)), models.JSONField()),
             template="options || jsonb_build_object('pacing', coalesce(options -> 'pacing', '{}') || %(expressions)s)",
         )
-        what = ", ".join(f"{name} {value}" for name, value in changes.items())
+        what = ", ".join(f"{name} {'off' if value is None else f'{value:g}'}" for name, value in changes.items())
         self._ask(f"set {what}", by, seen, options=changed)
 
     def _ask(self, what: str, by: str, seen: int | None, **changes: Any) -> None:

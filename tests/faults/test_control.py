@@ -59,7 +59,7 @@ def test_a_pass_pauses_resumes_and_changes_its_pacing(under_way: Command) -> Non
     assert entry().options["pacing"] == {"target_seconds": 2, "sleep_ratio": 0, "max_lag": None}
     assert [(each["what"], each["by"]) for each in entry().requests] == [
         ("paused", "ada"),
-        ("set target_seconds 2.0, sleep_ratio 0.0", "bob"),
+        ("set target_seconds 2, sleep_ratio 0", "bob"),
         ("resumed", "ada"),
     ]
     assert (entry().state, entry().held) == ("finished", "")

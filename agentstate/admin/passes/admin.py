@@ -11,7 +11,7 @@ from django.template.loader import render_to_string
 from django.utils.text import Truncator
 
 from agentstate.admin.passes.control import ControlPages
-from agentstate.admin.passes.decisions import DecisionPages
+from agentstate.admin.passes.decisions import DecisionPages, recorded_moment
 from agentstate.admin.shared.formats import length_of_time, pretty_json
 from agentstate.admin.shared.links import link_to
 from agentstate.admin.shared.paging import KeysetPages
@@ -146,7 +146,7 @@ class BackfillPassAdmin(ControlPages):
 def _requests(entry: BackfillPass) -> list[dict[str, Any]]:
     """Return what was asked of a pass; what others wrote in another shape is left out."""
     requests = entry.requests if isinstance(entry.requests, list) else []
-    return [each for each in requests if isinstance(each, dict)]
+    return [{**each, "at": recorded_moment(each.get("at"))} for each in requests if isinstance(each, dict)]
 
 
 class WordedFilter(admin.EmptyFieldListFilter):

@@ -102,14 +102,14 @@ class ControlPages(KeysetPages):
         return HttpResponseRedirect(reverse("admin:agentstate_backfillpass_change", args=[entry.pk]))
 
     def _show(self, request: HttpRequest, entry: Any, what: str, form: PacingForm | None) -> HttpResponse:
+        is_pacing = what == SET
         context = {
             **self.admin_site.each_context(request),
-            "title": f"{what.capitalize()} {entry}",
+            "title": f"Change the pacing of {entry}" if is_pacing else f"{what.capitalize()} {entry}",
             "opts": self.opts,
             "media": self.media,
             "entry": entry,
-            "what": what,
-            "button": "Change the pacing" if what == SET else f"{what.capitalize()} the pass",
+            "button": "Change the pacing" if is_pacing else f"{what.capitalize()} the pass",
             "consequence": CONSEQUENCES[what],
             "form": form,
         }

@@ -171,7 +171,7 @@ def _decisions(recorded: Any) -> list[Decision]:
     return [
         Decision(
             _text(each.get("what", "")),
-            _moment(each.get("at")),
+            recorded_moment(each.get("at")),
             _text(each.get("by", "")),
             _text(each.get("note", "")),
         )
@@ -185,7 +185,8 @@ def _text(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
-def _moment(value: Any) -> datetime | str:
+def recorded_moment(value: Any) -> datetime | str:
+    """Return a time that JSON holds; as text if it is no time that can be shown in each time zone."""
     try:
         moment = datetime.fromisoformat(value)
     except (TypeError, ValueError):

@@ -95,6 +95,11 @@ def test_the_pacing_is_set(entry: BackfillPass) -> None:
     ask(superuser(), entry, "set", **values)
     entry.refresh_from_db()
     assert entry.options["pacing"] == {"target_seconds": 0.5, "sleep_ratio": 2, "max_lag": None}
+    said = re.search(
+        r"<li>set target_seconds 0.5, sleep_ratio 2, max_lag off by <bdi>[^<]*</bdi>, <time ", page(entry)
+    )
+    assert said
+    assert f"Change the pacing of {entry}" in superuser().get(address(entry, "set")).content.decode()
 
 
 def test_a_viewer_sees_no_button_and_is_refused(entry: BackfillPass) -> None:
