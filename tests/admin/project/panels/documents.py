@@ -29,19 +29,21 @@ DOCUMENTS = st.recursive(
 
 def leaves(value: Any) -> Counter[str]:
     """Return the scalars of a document or a panel, but null, as texts."""
-    found: Counter[str] = Counter()
+    found = []
     waiting = [value]
     while waiting:
         value = waiting.pop()
-        if isinstance(value, dict):
+        if isinstance(value, str):  # most are
+            found.append(value)
+        elif isinstance(value, dict):
             waiting += value.values()
         elif isinstance(value, list | tuple):
             waiting += value
         elif is_dataclass(value):
             waiting += (getattr(value, field.name) for field in fields(value))
         elif value is not None:
-            found.update([as_leaf(value)])
-    return found
+            found.append(as_leaf(value))
+    return Counter(found)
 
 
 def as_leaf(value: Any) -> str:
