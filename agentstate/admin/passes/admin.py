@@ -17,6 +17,7 @@ from agentstate.admin.shared.links import link_to
 from agentstate.admin.shared.paging import KeysetPages
 from agentstate.backfill.expectation import Expectation
 from agentstate.models import BackfillPass, LeftAside, PassRange, Project
+from agentstate.models.passes import PRUNING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -120,7 +121,8 @@ class BackfillPassAdmin(ControlPages):
     def made(self, entry: BackfillPass) -> str:
         counts = {name: getattr(entry, name) for name in MADE}
         parts = [f"{count:,}{SPACE}{name if count != 1 else name[:-1]}" for name, count in counts.items() if count]
-        return ", ".join(parts) or "\N{EN DASH}"
+        done = f"{SPACE}deleted" if entry.direction == PRUNING else ""
+        return f"{', '.join(parts)}{done}" if parts else "\N{EN DASH}"
 
     @admin.display(description="expected")
     def expected_and_made(self, entry: BackfillPass) -> str:

@@ -51,6 +51,12 @@ def record(outcome: str, ended: datetime | None, **more: Any) -> BackfillPass:
     )
 
 
+def test_a_pruning_says_that_its_runs_were_deleted() -> None:
+    record("finished", MOMENT, runs=12, events=340)
+    BackfillPass.objects.update(direction="prune")
+    assert "12 runs, 340 events deleted" in list_of("backfillpass", superuser()).replace("\N{NO-BREAK SPACE}", " ")
+
+
 @pytest.mark.parametrize(
     ("outcome", "ended", "duration"),
     [("finished", MOMENT + timedelta(seconds=75), "1 min 15 s"), ("lost", None, "9.0 s so far")],
