@@ -65,8 +65,7 @@ def test_the_order_of_the_files_changes_nothing(worked: WorkedOut) -> None:
 
 def test_it_takes_less_than_a_second(worked: WorkedOut) -> None:
     documents = documents_in(_folder())
-    fastest = min(_seconds(documents) for _ in range(3))
-    assert fastest < 1
+    assert any(_seconds(documents) < 1 for _ in range(3))
 
 
 def _seconds(documents: list) -> float:
