@@ -49,6 +49,8 @@ class AgentSession(models.Model):
         indexes = [
             # Read by a project's list of sessions, and by the foreign key's cascades.
             models.Index(fields=["project"], name="AgentSession_project_idx"),
+            # Read by the foreign key's SET NULL, for each run that is pruned.
+            models.Index(fields=["agent_run"], condition=Q(agent_run__isnull=False), name="AgentSession_run_idx"),
             # Read by the admin's list of sessions, newest first. Not updated_at: it changes with each appended entry,
             # and an indexed column that changes rules out heap-only updates.
             models.Index(F("created_at"), id_hash(), name="AgentSession_created_idx"),

@@ -116,6 +116,7 @@ INDEXES = {
     "AgentSession": {
         "(id)",
         "(project_id)",  # a project's sessions, and their cascade
+        "(agent_run_id) WHERE (agent_run_id IS NOT NULL)",  # the sessions of a run that is deleted
         "(created_at, hashtextextended(id, (0)::bigint))",  # the list of sessions
         '("left"(id, 32) COLLATE "C")',  # the search by how an id begins
         '("left"(memory_id, 32) COLLATE "C") WHERE (memory_id IS NOT NULL)',  # the search by a memory
@@ -348,3 +349,18 @@ def test_the_state_keys_are_the_five_columns_of_the_legacy_state() -> None:
 
     assert {key.attribute: key.column for key in STATE_KEYS} == fields
     assert not {key.column for key in STATE_KEYS} & {field.column for field in Project._meta.concrete_fields}
+
+
+def test_each_foreign_key_has_an_index_for_what_its_target_deletes() -> None:
+    """Without one, each deleted row looks through the whole table that refers to it."""
+    without = rows(
+        """
+        SELECT conname FROM pg_constraint JOIN pg_class ON pg_class.oid = conrelid
+        WHERE contype = 'f' AND relname LIKE 'Agent%%' AND NOT EXISTS (
+            SELECT FROM pg_index WHERE indrelid = conrelid AND indkey[0] = conkey[1]
+                AND (indpred IS NULL OR pg_get_expr(indpred, indrelid) = format('(%%I IS NOT NULL)', (
+                    SELECT attname FROM pg_attribute WHERE attrelid = conrelid AND attnum = conkey[1]))))
+        ORDER BY conname
+        """
+    )
+    assert without == []
