@@ -6,28 +6,23 @@ import threading
 from collections import Counter
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 import pytest_django
 from django.conf import settings
 from django.core.cache import caches
 from django.db import connection
-from django.db.backends.signals import connection_created
-from django.dispatch import receiver
 from django.test import TransactionTestCase
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis
 
-from agentstate.backfill import poolers
 from agentstate.state.read_counts import DISPATCH_UID
 from agentstate.state.shadowing import readings_made
 from project.database import EMBEDDED
 
 if TYPE_CHECKING:
     from collections.abc import Generator
-
-    from django.db.backends.base.base import BaseDatabaseWrapper as DatabaseWrapper
 
 TESTS = Path(__file__).parent
 BROWSER = TESTS / "browser"
@@ -103,12 +98,6 @@ def delete_rows(test: TransactionTestCase) -> None:
         small = [f"DELETE FROM {table}" for table, is_large in filled if not is_large]
         if filled:
             cursor.execute("; ".join([*large, *small]))  # one transaction
-
-
-@receiver(connection_created)
-def known_to_be_direct(connection: DatabaseWrapper, **kwargs: Any) -> None:
-    """Spare the passes of tests the look for a pooler. Its tests are of commands in processes of their own."""
-    poolers.direct.add(connection.connection)
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -17,7 +17,7 @@ from agentstate.backfill.errors import BackfillError
 
 _ROUNDS = 3
 # Connections that were found to have a server connection of their own, which they keep for as long as they are open.
-direct: WeakSet[psycopg.Connection[Any]] = WeakSet()
+_direct: WeakSet[psycopg.Connection[Any]] = WeakSet()
 
 
 class PooledConnection(BackfillError):
@@ -41,7 +41,7 @@ def refuse_transaction_pooling() -> None:
     if connection.settings_dict.get("DISABLE_SERVER_SIDE_CURSORS"):
         raise PooledConnection("the address says pgbouncer=true")
     connection.ensure_connection()
-    if connection.connection in direct:
+    if connection.connection in _direct:
         return
     backends = {_backend(connection.connection)}
     try:
@@ -57,7 +57,7 @@ def refuse_transaction_pooling() -> None:
         return  # no connection is left for this check
     if len(backends) > 1:
         raise PooledConnection("its server connection changes from one statement to the next")
-    direct.add(connection.connection)
+    _direct.add(connection.connection)
 
 
 def _backend(session: psycopg.Connection[Any]) -> int:
