@@ -15,6 +15,8 @@ VENV := .venv
 PY := $(VENV)/bin/python
 INSTALLED := $(VENV)/.installed
 ADDRESS ?= 127.0.0.1:8000
+# One more than the processors: the tests wait for servers and other processes for a fifth of their time.
+WORKERS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
 UV ?= uv
 
 .PHONY: help demo run test test-faults test-matrix lint types sql bench intake-report screenshots lock
@@ -41,11 +43,11 @@ test: export PYTHONDONTWRITEBYTECODE :=
 test: lint types
 	$(PY) manage.py check --fail-level WARNING
 	$(PY) manage.py makemigrations --check --dry-run
-	$(PY) -m pytest -n logical
+	$(PY) -m pytest -n $(WORKERS)
 
 test-faults: export DATABASE_URL :=
 test-faults: $(INSTALLED)
-	$(PY) -m pytest tests/faults -n logical --storms=long --hypothesis-profile=thorough
+	$(PY) -m pytest tests/faults -n $(WORKERS) --storms=long --hypothesis-profile=thorough
 
 test-matrix: export DATABASE_URL :=
 test-matrix:
