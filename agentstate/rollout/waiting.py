@@ -19,14 +19,15 @@ SECONDS_UNTIL_SEEN = 2.5
 LOOK_EVERY = 0.2
 
 # The open transactions of this database, found as CREATE INDEX CONCURRENTLY finds them. Every role sees these locks,
-# but not the start times of other roles' transactions: those count as old. Autovacuum has no user, and saves no state.
+# but not the start times of other roles' transactions: those count as old. So do transactions of the future, which
+# began before the clock was set back. Autovacuum has no user, and saves no state.
 _OPEN = """
     SELECT lock.virtualxid, lock.pid, coalesce(activity.usename, '?'), coalesce(activity.application_name, ''),
         activity.xact_start
     FROM pg_locks lock JOIN pg_stat_activity activity ON activity.pid = lock.pid
     WHERE lock.locktype = 'virtualxid' AND lock.mode = 'ExclusiveLock' AND lock.granted
       AND activity.datname = current_database() AND activity.usesysid IS NOT NULL AND lock.pid <> pg_backend_pid()
-      AND (activity.xact_start IS NULL OR activity.xact_start < %s)
+      AND (activity.xact_start IS NULL OR activity.xact_start < %s OR activity.xact_start > clock_timestamp())
     ORDER BY activity.xact_start, lock.pid"""
 
 
@@ -56,8 +57,10 @@ def wait_until_effective(
     Raises:
         Interrupted: ``stop`` was set.
     """
-    seen_at = toggled_at + timedelta(seconds=SECONDS_UNTIL_SEEN)
-    left = (seen_at - server_time()).total_seconds()
+    now = server_time()
+    # A toggle of the future was made before the clock was set back.
+    seen_at = min(toggled_at, now) + timedelta(seconds=SECONDS_UNTIL_SEEN)
+    left = (seen_at - now).total_seconds()
     if left > 0 and stop.wait(left):
         raise Interrupted("Interrupted while waiting until every process sees the toggle.")
     waited_for = _open_transactions(seen_at)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from datetime import timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
@@ -153,6 +154,17 @@ def test_the_retreat_waits_until_every_process_has_seen_legacy_writes(monkeypatc
     retreat()
 
     assert 1.0 <= time.monotonic() - began < 5
+
+
+def test_a_clock_that_was_set_back_does_not_prolong_the_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(waiting, "SECONDS_UNTIL_SEEN", 0.05)
+    stop = threading.Event()
+    giving_up = threading.Timer(20, stop.set)
+    giving_up.start()
+    try:
+        waiting.wait_until_effective(waiting.server_time() + timedelta(hours=1), lambda _: None, stop)
+    finally:
+        giving_up.cancel()
 
 
 def test_the_retreat_waits_for_older_transactions() -> None:
