@@ -358,7 +358,9 @@ def test_a_broken_connection_is_reported_with_its_cause() -> None:
         scenes.rows(f"SELECT pg_terminate_backend(pid) FROM ({WAITS_FOR_TRANSACTIONS}) waiting")
 
         assert command.end() == 1
-    assert "terminating connection due to administrator command" in command.stderr.splitlines()[-1]
+    # The kernel drops the server's last words where the next query had arrived and was not read yet.
+    causes = "terminating connection due to administrator command", "server closed the connection unexpectedly"
+    assert any(cause in command.stderr.splitlines()[-1] for cause in causes), command.stderr
     assert "Traceback" not in command.stderr
 
 
