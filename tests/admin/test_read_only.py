@@ -37,7 +37,7 @@ def rows() -> dict[str, object]:
 
 
 def client_of(*permissions: str, superuser: bool = False) -> Client:
-    user = User.objects.create_user("somebody", is_staff=True, is_superuser=superuser)
+    user = User.objects.create_user("viewer", is_staff=True, is_superuser=superuser)
     user.user_permissions.set(Permission.objects.filter(codename__in=permissions))
     client = Client()
     client.force_login(user)

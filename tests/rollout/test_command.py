@@ -354,10 +354,10 @@ def terminated_between_queries(command: Command) -> bool:
     """
     command.signal(signal.SIGSTOP)
     try:
-        sleeping = (
-            f"{WAITS_FOR_TRANSACTIONS} AND state = 'idle' AND state_change < clock_timestamp() - interval '50 ms'"
+        ended = scenes.rows(
+            f"SELECT pg_terminate_backend(pid, 30000) FROM ({WAITS_FOR_TRANSACTIONS} AND state = 'idle' "
+            "AND state_change < clock_timestamp() - interval '50 ms') waiting"
         )
-        ended = scenes.rows(f"SELECT pg_terminate_backend(pid, 30000) FROM ({WAITS_FOR_TRANSACTIONS} AND {idle}) waiting")
     finally:
         command.signal(signal.SIGCONT)
     return bool(ended)
