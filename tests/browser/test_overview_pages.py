@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+import pytest
 from django.urls import reverse as url_of
 from django.utils import timezone
 
@@ -23,6 +24,7 @@ ADDRESSES = [
 ]
 
 
+@pytest.mark.parametrize("color_scheme", ["light", "dark"])
 def test_each_page_fits_and_passes_axe(page: Page, accessible: Callable[..., None]) -> None:
     usage = {"requests": 12, "input_tokens": 1_234_567, "output_tokens": 89, "cost_usd": 12.5, "unpriced_requests": 2}
     for name in ("draft", "n" * 100):
@@ -31,8 +33,8 @@ def test_each_page_fits_and_passes_axe(page: Page, accessible: Callable[..., Non
         )
         EventFactory(run=run)
     for address in ADDRESSES:
-        page.goto(address)
         for width in (PHONE["width"], 1024, DESKTOP["width"]):
             page.set_viewport_size({"width": width, "height": 900})
+            page.goto(address)
             assert fits(page), (address, width)
         accessible()
