@@ -95,6 +95,8 @@ def test_the_directions_exclude_each_other(first: str, second: str) -> None:
         before = dump("Project", *MOVED)
         refused = run(second)
         dry_run = run(second, "--dry-run")
+        assert dump("Project", *MOVED) == before
+        assert under_way.is_running
         other.execute("ROLLBACK")
 
     mine, its = {FORWARD: ("forward", "reverse"), REVERSE: ("reverse", "forward")}[second]
@@ -104,7 +106,6 @@ def test_the_directions_exclude_each_other(first: str, second: str) -> None:
         "Wait for its end, or interrupt it: what it has moved stays moved.\n"
     )
     assert dry_run.process.returncode == 0
-    assert dump("Project", *MOVED) == before or not under_way.is_running
     assert under_way.end() == 0
     assert count("AgentStatePass") == ledger + 1
     assert run(second).process.returncode == 0
