@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, TypeVar
+
 from django.conf import settings
-from django.db import DEFAULT_DB_ALIAS, connections
+from django.db import DEFAULT_DB_ALIAS, InterfaceError, OperationalError, connections
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+Result = TypeVar("Result")
 
 # Without a receiver, or while it replays nothing, a replica knows only how old the newest commit is that it has.
 _BEHIND = """
@@ -12,6 +20,7 @@ _BEHIND = """
         WHEN pg_last_wal_receive_lsn() <= pg_last_wal_replay_lsn() AND EXISTS (SELECT FROM pg_stat_wal_receiver) THEN 0
         ELSE greatest(0, extract(epoch FROM clock_timestamp() - pg_last_xact_replay_timestamp()))
     END"""
+_does_not_answer: ContextVar[bool] = ContextVar("the replica does not answer", default=False)
 
 
 def read_alias() -> str:
@@ -19,7 +28,34 @@ def read_alias() -> str:
 
     What decides something, such as a step of the rollout, reads the primary: a replica is always a little behind.
     """
-    return getattr(settings, "AGENTSTATE_READ_DATABASE", "") or DEFAULT_DB_ALIAS
+    return DEFAULT_DB_ALIAS if replica_does_not_answer() else replica() or DEFAULT_DB_ALIAS
+
+
+def replica() -> str:
+    """Return the alias that ``AGENTSTATE_READ_DATABASE`` names, empty where it names none."""
+    return getattr(settings, "AGENTSTATE_READ_DATABASE", "")
+
+
+def replica_does_not_answer() -> bool:
+    """Return whether the primary is read because the replica failed, see :func:`despite_replica`."""
+    return _does_not_answer.get()
+
+
+def despite_replica(read: Callable[[], Result]) -> Result:
+    """Read, and where the replica cannot be reached or cancels, read again from the primary.
+
+    A standby cancels a query that needs rows which the primary has cleaned up.
+    """
+    try:
+        return read()
+    except (OperationalError, InterfaceError):
+        if read_alias() == DEFAULT_DB_ALIAS:
+            raise
+    token = _does_not_answer.set(True)
+    try:
+        return read()
+    finally:
+        _does_not_answer.reset(token)
 
 
 def seconds_behind(using: str) -> float:

@@ -17,11 +17,15 @@ from agentstate.admin.shared.links import address_of
 from agentstate.admin.shared.paging import KeysetChangeList
 from agentstate.admin.shared.time_limit import TookTooLong, list_time_limit
 from agentstate.models import AgentWorkflowRun, AgentWorkflowRunEvent
+from agentstate.read_database import despite_replica
 
 if TYPE_CHECKING:
     from django.http import HttpRequest
 
     from agentstate.admin.run.listing import Question
+
+    # The run, and the event where the list is of calls, on either side.
+    Pair = tuple[dict[str, str] | None, dict[str, str] | None]
 
 # What an address carries about the list; Django's own name for it.
 CAME_FROM = "_changelist_filters"
@@ -52,11 +56,7 @@ def neighbours_of(admin: Any, request: HttpRequest, run: timeline.RunHeader) -> 
     """Return the neighbours of a run in the list that the request names, or else in its project."""
     filters = came_from(request)
     if filters:
-        try:
-            with list_time_limit(admin.seconds):
-                pair = _in_list(admin.question(_list_of(admin, request, filters)), run.id)
-        except (TookTooLong, IncorrectLookupParameters, SuspiciousOperation):
-            pair = None
+        pair = despite_replica(lambda: _pair(admin, request, filters, run.id))
         if pair:
             kept = {CAME_FROM: filters}
             previous, following = (_address(request, found, kept) for found in pair)
@@ -66,6 +66,14 @@ def neighbours_of(admin: Any, request: HttpRequest, run: timeline.RunHeader) -> 
         _address(request, {"run": each} if each else None, {}) for each in timeline.neighbours_of(run)
     )
     return Neighbours(previous, following, "of the project")
+
+
+def _pair(admin: Any, request: HttpRequest, filters: str, run_id: str) -> Pair | None:
+    try:
+        with list_time_limit(admin.seconds):
+            return _in_list(admin.question(_list_of(admin, request, filters)), run_id)
+    except (TookTooLong, IncorrectLookupParameters, SuspiciousOperation):
+        return None
 
 
 class _UnreadList(KeysetChangeList):
@@ -96,8 +104,8 @@ def _list_of(admin: Any, request: HttpRequest, filters: str) -> KeysetChangeList
     )
 
 
-def _in_list(question: Question, run_id: str) -> tuple[dict[str, str] | None, dict[str, str] | None] | None:
-    """Return the run, and the event where the list is of calls, on either side; None if the run has no place in it."""
+def _in_list(question: Question, run_id: str) -> Pair | None:
+    """Return the neighbours, None if the run has no place in the list."""
     listing = question.listing()
     keyset = Keyset(listing.order, 0)
     cursor = keyset.key_of(question.places([run_id]))

@@ -15,7 +15,7 @@ from agentstate.admin.shared.formats import length_of_time
 from agentstate.admin.shared.keyset import BadCursor, Keyset, KeysetPage, Walk, estimated_rows, in_round_figures
 from agentstate.admin.shared.read_only import ReadOnlyAdmin
 from agentstate.admin.shared.time_limit import TookTooLong, list_time_limit
-from agentstate.read_database import read_alias, seconds_behind
+from agentstate.read_database import despite_replica, read_alias, replica, replica_does_not_answer, seconds_behind
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from django.contrib.admin import ListFilter
     from django.db.models import Model, QuerySet
     from django.db.models.expressions import Combinable
-    from django.http import HttpRequest
+    from django.http import HttpRequest, HttpResponse
 
     from agentstate.admin.shared.keyset import Cursor
 
@@ -182,8 +182,12 @@ class KeysetChangeList(ChangeList):
         self.total = self._total(parts)
 
     def _behind(self) -> str:
-        """Say how far the replica is behind that the list comes from, if that may show."""
-        behind = seconds_behind(read_alias()) if self.model_admin.reads_replica else 0
+        """Say that the replica failed, or how far it is behind, if that may show."""
+        if not self.model_admin.reads_replica:
+            return ""
+        if replica_does_not_answer():
+            return f"The replica {replica()!r} does not answer, so this list is from the primary server."
+        behind = seconds_behind(read_alias())
         if behind < SHOWS:
             return ""
         return f"This list is from a replica that is {length_of_time(timedelta(seconds=behind))} behind."
@@ -234,6 +238,10 @@ class KeysetPages(ReadOnlyAdmin):
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         return KeysetChangeList
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        view = super().changelist_view
+        return despite_replica(lambda: view(request, extra_context))
 
     def all_parts(self, changelist: KeysetChangeList) -> Sequence[Q]:
         """Return conditions of which each row of the list meets one and no other.
