@@ -294,6 +294,7 @@ def test_the_commands_count_prune_and_load(tmp_path: Path) -> None:
     assert f"{gone} deleted" in ended.stdout
     (archive,) = tmp_path.iterdir()
     assert ended.lines[-1] == f"Archive: {archive}"
+    assert f"{before[1] - count(EVENTS)} events deleted" in call("agentkit_pass", "list").stdout
 
     assert call("load_agentkit_archive", str(archive)).lines == [f"{gone} loaded."]
     assert dump(RUNS, EVENTS) == whole

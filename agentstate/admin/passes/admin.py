@@ -106,6 +106,8 @@ class BackfillPassAdmin(ControlPages):
 
     @admin.display(description="moved")
     def moved(self, entry: BackfillPass) -> str:
+        if entry.direction == PRUNING:
+            return "\N{EN DASH}"
         parts = [f"{entry.written:,} of {entry.candidates:,}"]
         if entry.merged:
             parts.append(f"{entry.merged:,}{SPACE}merged")

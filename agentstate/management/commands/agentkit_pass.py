@@ -17,6 +17,7 @@ from agentstate.management.expectation import afterwards, before
 from agentstate.management.pacing import add_pacing
 from agentstate.management.text import print_table, stream_of
 from agentstate.models import BackfillPass, PassRange
+from agentstate.models.passes import PRUNING
 
 if TYPE_CHECKING:
     from django.core.management.base import CommandParser
@@ -117,13 +118,17 @@ def _row(entry: Any) -> tuple[Any, ...]:
         entry.direction,
         entry.state,
         f"{entry.started_at:%Y-%m-%d %H:%M:%S}",
-        entry.written + entry.merged,
-        entry.candidates,
-        f"{entry.rate:,.0f}/s",
+        *_moved(entry),
         entry.left_aside,
         PassRange.objects.shares(entry).words,
         entry.waits_for,
     )
+
+
+def _moved(entry: Any) -> tuple[Any, Any, str]:
+    if entry.direction == PRUNING:
+        return "\N{EN DASH}", "\N{EN DASH}", f"{entry.events:,} events deleted"
+    return entry.written + entry.merged, entry.candidates, f"{entry.rate:,.0f}/s"
 
 
 def as_json(entry: Any) -> dict[str, Any]:
