@@ -12,6 +12,7 @@ from django.utils import timezone
 from agentstate import state
 from agentstate.models import ReadCount, RolloutStep
 from agentstate.rollout.evidence import Evidence
+from agentstate.rollout.flag_history import FlagHistory
 from agentstate.rollout.freeze import freeze
 from agentstate.rollout.stages import Position, RolloutState, Stage
 from agentstate.rollout.steps import StepMonitor
@@ -22,6 +23,7 @@ from tests.flags import turn
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from agentstate.gates import Gate
     from agentstate.rollout.evidence import Condition
     from agentstate.rollout.waiting import Transaction
 
@@ -82,25 +84,41 @@ def let_time_pass(hours: float) -> None:
             cursor.execute(f'UPDATE "{table}" SET {older}', {"time": timedelta(hours=hours)})
 
 
-def hour(ago: float = 0) -> datetime:
+def hour(ago: float = 0, *, now: datetime | None = None) -> datetime:
     """Return the beginning of the hour so many hours ago."""
-    return (timezone.now() - timedelta(hours=ago)).astimezone(UTC).replace(minute=0, second=0, microsecond=0)
+    moment = (now or timezone.now()) - timedelta(hours=ago)
+    return moment.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
 
 
-def found_by_reads(finding: str, count: int = 1, *, ago: float = 0, reason: str = "") -> None:
+def found_by_reads(
+    finding: str, count: int = 1, *, ago: float = 0, reason: str = "", now: datetime | None = None
+) -> None:
     """Count what reads found in the hour so many hours ago."""
-    ReadCount.objects.create(hour=hour(ago), finding=finding, reason=reason, count=count)
+    ReadCount.objects.create(hour=hour(ago, now=now), finding=finding, reason=reason, count=count)
 
 
-def conditions(stage: str, percent: float = 100) -> dict[str, Condition]:
-    """Return the conditions of the step to a stage by name."""
-    target = Position(Stage(stage), Decimal(percent))
-    return {condition.name: condition for condition in Evidence().conditions(target)}
+def on_since(gate: Gate) -> datetime:
+    """Return since when a gate has been on for everyone."""
+    since = FlagHistory.load().since(gate, lambda share: share.is_everything)
+    assert since is not None
+    return since
 
 
-def missing(stage: str, percent: float = 100) -> list[str]:
+def conditions(stage: str, percent: float = 100, *, now: datetime | None = None) -> dict[str, Condition]:
+    """Return the conditions of the step to a stage by name.
+
+    Args:
+        now: the moment from which ages and hours are counted. A test gives it where it must not matter how long the
+            test takes, nor whether another hour begins meanwhile.
+    """
+    target, evidence = Position(Stage(stage), Decimal(percent)), Evidence()
+    evidence.now = now or evidence.now
+    return {condition.name: condition for condition in evidence.conditions(target)}
+
+
+def missing(stage: str, percent: float = 100, *, now: datetime | None = None) -> list[str]:
     """Return the names of the conditions that keep the step to a stage closed."""
-    return [name for name, condition in conditions(stage, percent).items() if not condition.holds]
+    return [name for name, condition in conditions(stage, percent, now=now).items() if not condition.holds]
 
 
 def steps_taken() -> list[tuple[Any, ...]]:

@@ -9,11 +9,12 @@ import pytest
 from django.db.migrations.recorder import MigrationRecorder
 from django.utils import timezone
 
+from agentstate.gates import AGENTKIT_READS, AGENTKIT_SHADOW_READS
 from agentstate.models import LeftAside
 from agentstate.rollout.evidence import ADVICE, DESCRIPTIONS
 from tests import scenes
 from tests.factories import ProjectFactory, write_columns
-from tests.rollout.ladder import FLAGS, conditions, found_by_reads, let_time_pass, missing, stand_at
+from tests.rollout.ladder import FLAGS, conditions, found_by_reads, let_time_pass, missing, on_since, stand_at
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("thawed")]
 
@@ -154,7 +155,7 @@ def test_shadow_reads_must_have_been_on_for_everyone_for_long_enough(hours: floa
 def test_comparisons_from_before_the_first_whole_hour_do_not_count() -> None:
     stand_at("shadow_read")
     let_time_pass(30)
-    found_by_reads("compared", 1000, ago=30)
+    found_by_reads("compared", 1000, now=on_since(AGENTKIT_SHADOW_READS))
 
     assert conditions("agentkit_read", 1)["shadow_reads_compared"].figure == 0
 
@@ -211,11 +212,12 @@ def test_zero_hours_can_be_required(settings: Any) -> None:
     stand_at("shadow_read")
     assert missing("agentkit_read", 1) == ["shadow_reads_compared"]
 
-    found_by_reads("compared", 10)
-    assert missing("agentkit_read", 1) == []
+    now = on_since(AGENTKIT_SHADOW_READS)
+    found_by_reads("compared", 10, now=now)
+    assert missing("agentkit_read", 1, now=now) == []
 
-    found_by_reads("difference", reason="facts")
-    assert "differences" in missing("agentkit_read", 1)
+    found_by_reads("difference", reason="facts", now=now)
+    assert "differences" in missing("agentkit_read", 1, now=now)
 
 
 # -- to agentkit_only
@@ -229,7 +231,8 @@ def test_agentkit_alone_needs_everyones_reads_for_long_enough() -> None:
     let_time_pass(2)
 
     assert missing("agentkit_only") == []
-    assert conditions("agentkit_only")["hours_at_100_percent"][2:] == (25.0, 24, 25 * 3600)
+    now = on_since(AGENTKIT_READS) + timedelta(hours=25)
+    assert conditions("agentkit_only", now=now)["hours_at_100_percent"][2:] == (25.0, 24, 25 * 3600)
 
 
 def test_a_fallback_restarts_the_time() -> None:
@@ -238,10 +241,11 @@ def test_a_fallback_restarts_the_time() -> None:
     found_by_reads("fallback", ago=30, reason="no_snapshot")
     assert missing("agentkit_only") == []
 
-    found_by_reads("fallback", ago=10, reason="no_snapshot")
+    now = timezone.now()
+    found_by_reads("fallback", ago=10, reason="no_snapshot", now=now)
 
     assert missing("agentkit_only") == ["hours_without_fallback"]
-    assert 9 <= conditions("agentkit_only")["hours_without_fallback"].figure < 10
+    assert 9 <= conditions("agentkit_only", now=now)["hours_without_fallback"].figure < 10
 
 
 def test_an_accepted_projects_fallback_is_ignored() -> None:
@@ -325,6 +329,6 @@ def test_dropping_the_columns_allows_no_legacy_ahead() -> None:
 def test_hours_are_rounded_down(settings: Any) -> None:
     settings.AGENTSTATE_ROLLOUT_HOURS = 0.5
     stand_at("agentkit_read")
-    let_time_pass(0.499)
 
-    assert conditions("agentkit_only")["hours_at_100_percent"][1:4] == (False, 0.4, 0.5)
+    now = on_since(AGENTKIT_READS) + timedelta(hours=0.499)
+    assert conditions("agentkit_only", now=now)["hours_at_100_percent"][1:4] == (False, 0.4, 0.5)
