@@ -24,6 +24,8 @@ from project.database import EMBEDDED
 if TYPE_CHECKING:
     from collections.abc import Generator
 
+    from pytest_django.fixtures import SettingsWrapper
+
 TESTS = Path(__file__).parent
 BROWSER = TESTS / "browser"
 
@@ -119,6 +121,12 @@ def no_counts_beside_a_test_s_transaction(request: pytest.FixtureRequest, monkey
 def no_remembered_flags() -> None:
     """Forget the flags of the test before, which this process remembers for a second."""
     caches["flags"].clear()
+
+
+@pytest.fixture
+def lasting_flags(settings: SettingsWrapper) -> None:
+    """Let this process remember flags until the end of the test, which may take longer than the usual second."""
+    settings.CACHES = {**settings.CACHES, "flags": {**settings.CACHES["flags"], "TIMEOUT": None}}
 
 
 @pytest.hookimpl(wrapper=True)

@@ -64,6 +64,7 @@ def test_the_snapshots_answer_for_every_gate(dropped: dict[str, str], agentkit_r
     assert (empty.source, documents(empty)) == ("none", {})
 
 
+@pytest.mark.usefixtures("lasting_flags")
 def test_a_read_takes_one_query(dropped: dict[str, str], django_assert_num_queries: Any) -> None:
     state.load(dropped["in_sync"])
 
@@ -105,6 +106,7 @@ def test_a_save_is_refused_where_agentkit_writes_is_off(dropped: dict[str, str])
         state.save(dropped["in_sync"], facts=1)
 
 
+@pytest.mark.usefixtures("lasting_flags")
 def test_a_save_uses_the_present_value_of_agentkit_writes(dropped: dict[str, str]) -> None:
     scenes.open_gates(agentkit_writes=False, legacy_writes=True)
     assert not gates.agentkit_writes(dropped["in_sync"]), "which this process remembers from now on"

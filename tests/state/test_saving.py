@@ -101,6 +101,7 @@ def test_with_both_gates_closed_a_save_is_refused(
 
 
 @pytest.mark.django_db(transaction=True)
+@pytest.mark.usefixtures("lasting_flags")
 @pytest.mark.parametrize(("home", "other"), [("agentkit", "legacy"), ("legacy", "agentkit")])
 def test_a_half_known_switch_of_homes_refuses_no_save(home: str, other: str) -> None:
     project = in_sync()
