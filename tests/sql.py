@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import psycopg
 from django.db import connection
@@ -63,6 +63,33 @@ def tell_planner(*tables: str) -> None:
         sql(f'ANALYZE "{table}"')
 
 
+class OutOfLine(NamedTuple):
+    """What this session has done to a table's values that are stored out of line.
+
+    Attributes:
+        written: how many pieces of values it has written or deleted.
+        read: how often it has read a value.
+    """
+
+    written: int
+    read: int
+
+
+def out_of_line(table: str) -> OutOfLine:
+    """Return what this session, and no other, has done to a table's values that are stored out of line.
+
+    Compare figures of one transaction: the server may begin to count anew after each.
+    """
+    written, read = one(
+        """
+        SELECT coalesce(n_tup_ins + n_tup_del, 0), coalesce(idx_scan, 0) FROM pg_stat_xact_all_tables
+        WHERE relid = (SELECT reltoastrelid FROM pg_class WHERE oid = %s::regclass)
+        """,
+        f'"{table}"',
+    )
+    return OutOfLine(int(written), int(read))
+
+
 def explained(query: str, parameters: Any = None, *options: str) -> list[dict[str, Any]]:
     """Return the nodes of a query's plan, the topmost first. With the option ANALYZE, the query runs."""
     with connection.cursor() as cursor:
@@ -81,11 +108,19 @@ def nodes_of(plan: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 @contextmanager
 def second_connection(**options: str) -> Iterator[psycopg.Connection]:
-    """Connect to the same database once more, outside Django."""
+    """Connect to the same database once more, outside Django.
+
+    At the end of the block it holds no lock any more. A server frees the advisory locks of a session only some time
+    after its client has gone.
+    """
     parameters = connection.get_connection_params()
     wanted = {"host", "port", "dbname", "user", "password"}
     settings = " ".join(f"-c {name}={value}" for name, value in options.items())
     with psycopg.connect(
         **{name: value for name, value in parameters.items() if name in wanted}, options=settings, autocommit=True
     ) as other:
-        yield other
+        try:
+            yield other
+        finally:
+            with suppress(psycopg.Error):  # closed, ended by the server, or in a transaction that failed
+                other.execute("SELECT pg_advisory_unlock_all()")

@@ -382,9 +382,11 @@ def test_a_killed_retreat_resumes() -> None:
     project = in_sync()
     stand_at("agentkit_only")
     state.save(project, facts=2)
-    command = Command("agentkit_rollout", "retreat")
-    wait_until(lambda: position() == ("agentkit_read", 100))
-    command.kill()
+    with second_connection() as older:
+        older.execute("BEGIN; SELECT 1")  # for which the retreat waits, however late the kill comes
+        command = Command("agentkit_rollout", "retreat")
+        wait_until(lambda: position() == ("agentkit_read", 100))
+        command.kill()
     assert scenes.standing_of(project) == "agentkit_ahead"
 
     wait_until(lambda: run("agentkit_rollout", "retreat").process.returncode == 0)

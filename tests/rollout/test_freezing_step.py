@@ -35,7 +35,7 @@ def test_the_freeze_waits_for_transactions_that_are_older_than_the_end_of_legacy
         wait_until(lambda: recorder.waited_for)
         assert not is_frozen()
         older.execute("COMMIT")
-        thread.join(timeout=20)
+        thread.join(timeout=60)
 
         assert is_frozen()
         assert recorder.waited_for == [[older.info.backend_pid]]

@@ -32,7 +32,7 @@ def retreat() -> StepRequest:
     assert position() == ("agentkit_read", 100), "the flags were set first, so that no save is lost"
     now = Position(Stage.AGENTKIT_READ, StepRequest.objects.latest("pk").percent)
     request = StepRequest(action="retreat", stage=now.stage, percent=now.percent)
-    return requests.take_in_background(request, 30)
+    return requests.take_in_background(request, 60)
 
 
 @pytest.mark.parametrize(

@@ -153,13 +153,13 @@ def test_the_retreat_waits_until_every_process_has_seen_legacy_writes(monkeypatc
     began = time.monotonic()
     retreat()
 
-    assert 1.0 <= time.monotonic() - began < 5
+    assert time.monotonic() - began >= 1.0
 
 
 def test_a_clock_that_was_set_back_does_not_prolong_the_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(waiting, "SECONDS_UNTIL_SEEN", 0.05)
     stop = threading.Event()
-    giving_up = threading.Timer(20, stop.set)
+    giving_up = threading.Timer(60, stop.set)
     giving_up.start()
     try:
         waiting.wait_until_effective(waiting.server_time() + timedelta(hours=1), lambda _: None, stop)
@@ -177,20 +177,20 @@ def test_the_retreat_waits_for_older_transactions() -> None:
         with transaction.atomic():
             state.save(project, facts=3)
             saved.set()
-            go_on.wait(20)
+            go_on.wait(60)
         connection.close()
 
     late = threading.Thread(target=save_late)
     late.start()
-    saved.wait(20)
+    assert saved.wait(60)
     stepping = threading.Thread(target=lambda: (retreat(monitor=recorder.monitor), connection.close()))
     stepping.start()
     wait_until(lambda: recorder.waited_for)
     assert position() == ("agentkit_read", 100), "reads stay where the newest state is"
     assert unfinished_step(RolloutState.read().position) is not None
     go_on.set()
-    late.join(20)
-    stepping.join(20)
+    late.join(60)
+    stepping.join(60)
 
     assert scenes.homes_of(project).in_sync
     assert scenes.homes_of(project).columns == {"facts": "3"}
@@ -207,7 +207,7 @@ def test_the_retreat_waits_for_them_where_legacy_writes_was_opened_by_hand() -> 
         wait_until(lambda: recorder.waited_for)
         assert position() == ("agentkit_read", 100), "reads stay where the newest state is"
         other.execute("ROLLBACK")
-        stepping.join(20)
+        stepping.join(60)
 
     assert position() == ("shadow_read", 0)
     assert scenes.homes_of(project).columns == {"facts": "2"}

@@ -13,7 +13,7 @@ from agentstate.backfill.locks import pass_lock
 from agentstate.lock_spaces import DIRECTIONS
 from agentstate.models import FlagChange, LeftAside
 from agentstate.models.passes import Direction
-from agentstate.rollout import waiting
+from agentstate.rollout import flag_lock, waiting
 from agentstate.rollout.errors import NeedsPerson, Refused
 from agentstate.rollout.stages import RolloutState
 from agentstate.rollout.steps import retreat, unfinished_step
@@ -146,6 +146,7 @@ def test_a_running_forward_pass_makes_the_retreat_give_up() -> None:
 
 def test_no_forward_pass_runs_between_the_last_check_and_the_gate(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(waiting, "SECONDS_UNTIL_SEEN", 0)
+    monkeypatch.setattr(flag_lock, "TIMEOUT", "60s")
     stand_at("agentkit_read")
     with second_connection() as other:
         other.execute("BEGIN")
@@ -156,6 +157,6 @@ def test_no_forward_pass_runs_between_the_last_check_and_the_gate(monkeypatch: p
         with pytest.raises(OtherDirectionRunning), pass_lock(Direction.FORWARD):
             pass
         other.execute("ROLLBACK")
-        thread.join(timeout=20)
+        thread.join(timeout=60)
 
     assert position() == ("shadow_read", 0)

@@ -12,7 +12,7 @@ from agentstate.models import Project
 from agentstate.state.loading import LOAD, LOAD_SNAPSHOT
 from tests import scenes
 from tests.factories import RunFactory
-from tests.sql import explained, tell_planner
+from tests.sql import explained, out_of_line, tell_planner
 from tests.state.loads import (
     STANDINGS,
     project_that_is,
@@ -39,6 +39,7 @@ def test_a_load_takes_another_query_only_where_the_asked_home_cannot_answer(
 
 
 @pytest.mark.django_db(transaction=True)
+@pytest.mark.usefixtures("lasting_flags")
 def test_a_remembered_gate_takes_no_query(django_assert_num_queries: Any) -> None:
     project = project_that_is("in_sync")
     gates.agentkit_reads(project)
@@ -58,14 +59,13 @@ def test_the_other_homes_documents_are_not_detoasted(reads_agentkit: bool) -> No
         scenes.run_sql(f'UPDATE "Project" SET "coverageJson" = {big}')
     scenes.run_sql(f"""UPDATE "AgentWorkflowRun" SET result = result || jsonb_build_object('output', {big})""")
     scenes.open_gates(agentkit_reads=reads_agentkit)
-    table = '"Project"' if reads_agentkit else '"AgentWorkflowRun"'
-    (toast,) = scenes.one("SELECT reltoastrelid::regclass::text FROM pg_class WHERE oid = %s::regclass", table)
+    other = "Project" if reads_agentkit else "AgentWorkflowRun"
 
-    before = fetches_from(toast)
+    before = out_of_line(other).read
     loaded = state.load(project)
 
     assert loaded.source == ("agentkit" if reads_agentkit else "legacy")
-    assert fetches_from(toast) == before
+    assert out_of_line(other).read == before
 
 
 @pytest.mark.django_db
@@ -73,22 +73,11 @@ def test_a_large_snapshot_is_detoasted_once() -> None:
     project = project_that_is("empty")
     scenes.open_gates(agentkit_writes=True, agentkit_reads=True)
     state.save(project, facts=[str(uuid4()) for _ in range(10_000)])
-    (toast,) = scenes.one(
-        """SELECT reltoastrelid::regclass::text FROM pg_class WHERE oid = '"AgentWorkflowRun"'::regclass"""
-    )
 
-    before = fetches_from(toast)
+    before = out_of_line("AgentWorkflowRun").read
     state.load(project)
 
-    assert fetches_from(toast) - before == 1
-
-
-def fetches_from(toast: str) -> int:
-    """Return how often this transaction has fetched a value that is stored out of line."""
-    (number,) = scenes.one(
-        "SELECT coalesce(idx_scan, 0) FROM pg_stat_xact_all_tables WHERE relid = %s::regclass", toast
-    )
-    return int(number)
+    assert out_of_line("AgentWorkflowRun").read - before == 1
 
 
 # -- as many runs as there may be
