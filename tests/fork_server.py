@@ -58,7 +58,7 @@ def forked(requests: socket.socket) -> dict[str, Any]:
 
 
 def _watched(request: dict[str, Any], status: int, stdin: int, stdout: int, stderr: int) -> dict[str, Any]:
-    """Fork once more. The parent reports the id of the child and how it ended; return in the child."""
+    """Fork once more. The parent reports the child's id, how it ended and its peak of memory; return in the child."""
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     child = os.fork()
     if child == 0:
@@ -71,8 +71,8 @@ def _watched(request: dict[str, Any], status: int, stdin: int, stdout: int, stde
         os.close(status)
         return request
     os.write(status, f"{child}\n".encode())
-    _, ending = os.waitpid(child, 0)
-    os.write(status, f"{os.waitstatus_to_exitcode(ending)}\n".encode())
+    _, ending, used = os.wait4(child, 0)
+    os.write(status, f"{os.waitstatus_to_exitcode(ending)} {used.ru_maxrss}\n".encode())
     os._exit(0)
 
 

@@ -14,6 +14,7 @@ import socket
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import suppress
 from functools import cache
 from typing import TYPE_CHECKING, TextIO
 
@@ -59,6 +60,10 @@ class Forked:
         stdin: ``subprocess.PIPE``, or None for an empty one.
         stdout: ``subprocess.PIPE``, or a file descriptor.
         stderr: ``subprocess.PIPE``, or ``subprocess.STDOUT`` for both in one stream.
+
+    Attributes:
+        returncode: None until ``poll`` or ``wait`` has met the end.
+        peak: the most memory that it held, in kilobytes, once it has ended.
     """
 
     def __init__(
@@ -71,6 +76,7 @@ class Forked:
         stderr: int = subprocess.PIPE,
     ) -> None:
         self.returncode: int | None = None
+        self.peak = 0
         status, status_end = os.pipe()
         out, out_end = os.pipe() if stdout == subprocess.PIPE else (None, os.dup(stdout))
         err, err_end = (None, os.dup(out_end)) if stderr == subprocess.STDOUT else os.pipe()
@@ -89,7 +95,7 @@ class Forked:
 
     def poll(self) -> int | None:
         if self.returncode is None and select.select([self._status], [], [], 0)[0]:
-            self.returncode = int(self._status.readline())
+            self.returncode, self.peak = map(int, self._status.readline().split())
             self._status.close()
         return self.returncode
 
@@ -102,7 +108,8 @@ class Forked:
 
     def send_signal(self, number: signal.Signals) -> None:
         if self.poll() is None:
-            os.kill(self.pid, number)
+            with suppress(ProcessLookupError):  # it ended after the look
+                os.kill(self.pid, number)
 
     def kill(self) -> None:
         self.send_signal(signal.SIGKILL)

@@ -12,7 +12,7 @@ from agentstate.backfill.acceptance import accept
 from agentstate.backfill.verification import verify
 from agentstate.models import LeftAside
 from agentstate.models.passes import BackfillPass
-from tests.faults.processes import is_waiting_for_a_lock, wait_until
+from tests.faults.processes import wait_until, waits_for
 from tests.scenes import empty_columns, forward, make_project, reverse, save_in_agentkit
 from tests.servers import default_isolation
 from tests.sql import second_connection, sql
@@ -56,9 +56,9 @@ def while_another_changes_the_entry(act: Callable[[], object]) -> None:
 
         thread = threading.Thread(target=act_there)
         thread.start()
-        wait_until(is_waiting_for_a_lock)
+        wait_until(waits_for(other))
         other.commit()
-        thread.join(30)
+        thread.join(60)
         assert errors == []
 
 

@@ -22,7 +22,7 @@ from agentstate.state.columns import legacy_columns_are_there
 from tests import scenes
 from tests.contract.scenes import as_somebody_else, columns_return, freeze_columns, projects
 from tests.factories import ProjectFactory, write_columns
-from tests.faults.processes import Command, is_waiting_for_a_lock, wait_until
+from tests.faults.processes import Command, wait_until, waits_for
 from tests.sql import second_connection
 
 if TYPE_CHECKING:
@@ -33,7 +33,9 @@ pytestmark = pytest.mark.django_db(transaction=True)
 # As a shell's foreground has it, whatever the tests were started by.
 BRING_BACK = """
 import signal
+from agentstate import lock_timeout
 from agentstate.contract.columns import bring_back
+lock_timeout.LOCK_TIMEOUT = "10min"
 signal.signal(signal.SIGINT, signal.default_int_handler)
 bring_back()
 """
@@ -228,7 +230,7 @@ def test_an_interruption_says_that_nothing_is_lost() -> None:
     with second_connection() as other:
         other.execute(f"""BEGIN; SELECT FROM "Project" WHERE id = '{made["in_sync"]}' FOR UPDATE""")
         command = Command("shell", "-v0", "-c", BRING_BACK)
-        wait_until(is_waiting_for_a_lock)
+        wait_until(waits_for(other))
         command.signal(signal.SIGINT)
         assert command.end() == 130
 

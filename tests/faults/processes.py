@@ -12,15 +12,26 @@ from urllib.parse import quote, urlencode
 
 from django.db import connection
 
-from tests.forked import Forked
+from tests.forked import MANAGE, Forked
+from tests.sql import sql
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    import psycopg
 
 CLONE = Path(__file__).parents[2]
 FORWARD = "backfill_agentkit_state"
 REVERSE = "reverse_backfill_agentkit_state"
 VERIFY = "verify_agentkit_state"
+# A row for each other connection of the tests' database.
+OTHERS = """
+    SELECT FROM pg_stat_activity
+    WHERE datname = current_database() AND backend_type = 'client backend' AND pid <> pg_backend_pid()"""
+# A row for each connection that waits for one with this process id.
+WAITS_FOR = """
+    SELECT pid, query_start FROM pg_stat_activity
+    WHERE datname = current_database() AND wait_event_type = 'Lock' AND %s = ANY (pg_blocking_pids(pid))"""
 
 
 def database_url(**options: str) -> str:
@@ -35,12 +46,20 @@ def database_url(**options: str) -> str:
     return f"postgres://{login}@/{quote(known['dbname'])}?{urlencode(query, quote_via=quote)}"
 
 
+PATIENT = f"""
+from agentstate.backfill import batches
+batches.LOCK_TIMEOUT = "SET LOCAL lock_timeout = '10min'"
+{MANAGE}
+"""
+
+
 class Command:
-    """A `manage.py` under way."""
+    """A `manage.py` under way. A patient one waits for locks, where a pass gives up after a second and tries again."""
 
     def __init__(
         self,
         *arguments: str,
+        patient: bool = False,
         database: str | None = None,
         environment: dict[str, str] | None = None,
         **options: str,
@@ -53,10 +72,11 @@ class Command:
                 "SECRET_KEY": "a key for tests only",
                 **(environment or {}),
             },
+            program=PATIENT if patient else MANAGE,
         )
         self.stdout = self.stderr = ""
 
-    def end(self, seconds: float = 60) -> int:
+    def end(self, seconds: float = 120) -> int:
         """Wait for the end, and return the exit code."""
         try:
             self.stdout, self.stderr = self.process.communicate(timeout=seconds)
@@ -65,10 +85,12 @@ class Command:
         return self.process.returncode
 
     def signal(self, number: signal.Signals) -> None:
+        """Send a signal, and wait until the main thread, which handles it, waits for something else again."""
         self.process.send_signal(number)
+        wait_until(lambda: not self.is_running or has_handled(self.process.pid, number))
 
     def kill(self) -> None:
-        """End it as a crash would, and wait until the server has noticed."""
+        """End it as a crash would. What its connections are at in the server may take a while longer."""
         self.process.kill()
         assert self.end() == -signal.SIGKILL
 
@@ -96,21 +118,30 @@ def wait_until(condition: Callable[[], object], seconds: float = 30) -> None:
         time.sleep(0.002)
 
 
+def has_handled(pid: int, number: signal.Signals) -> bool:
+    """Return whether a signal does not wait for a process any more, and its main thread runs nothing now."""
+    status = Path(f"/proc/{pid}/status")
+    try:
+        facts = dict(line.split(":\t", 1) for line in status.read_text().splitlines())
+    except OSError:  # it has ended
+        return True
+    pending = int(facts["SigPnd"], 16) | int(facts["ShdPnd"], 16)
+    return not pending >> (number - 1) & 1 and not facts["State"].startswith("R")
+
+
 def others_on_the_server() -> int:
     """Return how many other connections the tests' database has."""
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT count(*) FROM pg_stat_activity "
-            "WHERE datname = current_database() AND backend_type = 'client backend' AND pid <> pg_backend_pid()"
-        )
-        return int(cursor.fetchone()[0])
+    return len(sql(OTHERS))
 
 
-def is_waiting_for_a_lock(connections: int = 1) -> bool:
-    """Return whether so many other connections wait for somebody's transaction."""
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT count(*) FROM pg_stat_activity "
-            "WHERE datname = current_database() AND backend_type = 'client backend' AND wait_event_type = 'Lock'"
-        )
-        return bool(cursor.fetchone()[0] >= connections)
+def waits_for(other: psycopg.Connection[Any], connections: int = 1) -> Callable[[], bool]:
+    """Return the condition that so many connections wait for a lock that this one has.
+
+    For a moment, connections also wait for each other, and for autovacuum.
+    """
+    return lambda: len(sql(WAITS_FOR, other.info.backend_pid)) >= connections
+
+
+def terminate_what_waits_for(other: psycopg.Connection[Any]) -> None:
+    """End the connections that wait for a lock that this one has, as an administrator does."""
+    sql(f"SELECT pg_terminate_backend(pid, 60000) FROM ({WAITS_FOR}) waiting", other.info.backend_pid)

@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 import threading
-import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import pytest
 from django.db import connection
 
-from agentstate.backfill import Outcome, PassOptions, run_pass
+from agentstate.backfill import Outcome, PassOptions, batches, run_pass
 from agentstate.backfill.verification import verify
+from agentstate.lock_spaces import PASSES
 from agentstate.models.passes import Direction
-from tests.faults.processes import FORWARD, REVERSE, Command, is_waiting_for_a_lock, wait_until
+from tests.faults.processes import (
+    FORWARD,
+    REVERSE,
+    WAITS_FOR,
+    Command,
+    terminate_what_waits_for,
+    wait_until,
+    waits_for,
+)
 from tests.scenes import change_columns, forward, make_fork, make_project, reverse, save_in_agentkit
-from tests.sql import count, scalar, second_connection, sql
+from tests.sql import WAITING_FOR_LOCKS, count, scalar, second_connection, sql
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -65,7 +74,7 @@ def test_a_project_that_is_deleted_in_the_middle_of_a_batch(projects: None) -> N
     with second_connection() as other:
         begin(other, """DELETE FROM "Project" WHERE id = 'p3'""")
         under_way = Under(Direction.FORWARD)
-        wait_until(is_waiting_for_a_lock)
+        wait_until(waits_for(other))
         other.execute("COMMIT")
         outcome = under_way.end()
 
@@ -78,7 +87,7 @@ def test_a_project_that_is_deleted_before_its_session_is_made(projects: None) ->
     with second_connection() as other:
         begin(other, """DELETE FROM "Project" WHERE id = 'p3'""")
         under_way = Under(Direction.FORWARD)
-        wait_until(is_waiting_for_a_lock)
+        wait_until(waits_for(other))
         other.execute("COMMIT")
         outcome = under_way.end()
 
@@ -90,42 +99,50 @@ def test_a_rolled_back_delete_lets_the_batch_through(projects: None) -> None:
     with second_connection() as other:
         begin(other, """DELETE FROM "Project" WHERE id = 'p3'""")
         under_way = Under(Direction.FORWARD)
-        wait_until(is_waiting_for_a_lock)
+        wait_until(waits_for(other))
         other.execute("ROLLBACK")
         assert under_way.end().counts.runs == 5
 
 
-def test_a_deadlock_over_sessions(projects: None) -> None:
-    forward()
-    sql("""UPDATE "Project" SET meta = '{"chat": [{"role": "user", "content": "Changed"}]}'""")
+def run_into_a_deadlock(direction: Direction, change: str, monkeypatch: pytest.MonkeyPatch) -> Outcome:
+    """Run a pass that comes to p5 while the transaction that has p5 waits for p1, which the pass has."""
+    monkeypatch.setattr(batches, "LOCK_TIMEOUT", "SET LOCAL lock_timeout = '10min'")
     deadlocks = deadlocks_so_far()
-    with second_connection(deadlock_timeout="1min") as other:
-        begin(other, """UPDATE "AgentSession" SET memory_id = 'm' WHERE id = 'legacy_p5'""")
-        under_way = Under(Direction.FORWARD, deadlock_timeout="500ms")
-        wait_until(is_waiting_for_a_lock)
-        # The pass has the first one and waits for the last: only its own time-out can end this.
-        other.execute("""UPDATE "AgentSession" SET memory_id = 'm' WHERE id = 'legacy_p1'""")
+    with (
+        ThreadPoolExecutor(1) as elsewhere,
+        second_connection(deadlock_timeout="10min") as other,  # the pass is to notice
+        second_connection() as holds_it_up,
+    ):
+        begin(other, change.format("p5"))
+        begin(holds_it_up, change.format("p3"))
+        under_way = Under(direction, deadlock_timeout="10ms")
+        wait_until(waits_for(holds_it_up))
+        waiting = elsewhere.submit(other.execute, change.format("p1"))
+        wait_until(lambda: sql(f"{WAITING_FOR_LOCKS} AND pid = %s", other.info.backend_pid))
+        holds_it_up.execute("ROLLBACK")
+        waiting.result(60)
         other.execute("COMMIT")
         outcome = under_way.end()
-
     wait_until(lambda: deadlocks_so_far() > deadlocks)
+    return outcome
+
+
+def test_a_deadlock_over_sessions(projects: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    forward()
+    sql("""UPDATE "Project" SET meta = '{"chat": [{"role": "user", "content": "Changed"}]}'""")
+    change = """UPDATE "AgentSession" SET memory_id = 'm' WHERE id = 'legacy_{}'"""
+    outcome = run_into_a_deadlock(Direction.FORWARD, change, monkeypatch)
+
     assert (outcome.counts.sessions, outcome.counts.failures) == (5, [])
     assert count("AgentSession", "memory_id = 'm' AND transcript_json -> 0 ->> 'content' = 'Changed'") == 2
 
 
-def test_a_deadlock_over_the_columns(projects: None) -> None:
+def test_a_deadlock_over_the_columns(projects: None, monkeypatch: pytest.MonkeyPatch) -> None:
     forward()
     save_in_agentkit(facts=["new"])
-    deadlocks = deadlocks_so_far()
-    with second_connection(deadlock_timeout="1min") as other:
-        begin(other, """UPDATE "Project" SET name = 'other' WHERE id = 'p5'""")
-        under_way = Under(Direction.REVERSE, deadlock_timeout="500ms")
-        wait_until(is_waiting_for_a_lock)
-        other.execute("""UPDATE "Project" SET name = 'other' WHERE id = 'p1'""")
-        other.execute("COMMIT")
-        outcome = under_way.end()
+    change = """UPDATE "Project" SET name = 'other' WHERE id = '{}'"""
+    outcome = run_into_a_deadlock(Direction.REVERSE, change, monkeypatch)
 
-    wait_until(lambda: deadlocks_so_far() > deadlocks)
     assert (outcome.counts.written, outcome.counts.failures) == (5, [])
     assert count("Project", """name = 'other' AND "factsJson" = '["new"]'""") == 2
     assert verify().clean
@@ -179,7 +196,7 @@ def test_a_save_that_reverse_waits_for_is_seen_whatever_the_default_isolation(pr
                FROM "AgentWorkflowRun" WHERE project_id = 'p3' ORDER BY snapshot_at DESC LIMIT 1""",
         )
         under_way = Under(Direction.REVERSE, default_transaction_isolation=isolation)
-        wait_until(is_waiting_for_a_lock)
+        wait_until(waits_for(other))
         other.execute("COMMIT")
         outcome = under_way.end()
 
@@ -194,9 +211,9 @@ def test_a_lock_beyond_the_servers_time_out_is_retried(projects: None) -> None:
     with second_connection() as other:
         begin(other, """SELECT FROM "Project" WHERE id = 'p3' FOR UPDATE""")
         under_way = Under(Direction.REVERSE, lock_timeout="20ms")
-        wait_until(is_waiting_for_a_lock)
-        wait_until(lambda: not is_waiting_for_a_lock())
-        wait_until(is_waiting_for_a_lock)
+        wait_until(waits_for(other))
+        first = sql(WAITS_FOR, other.info.backend_pid)
+        wait_until(lambda: sql(WAITS_FOR, other.info.backend_pid) not in (first, []))
         other.execute("COMMIT")
         outcome = under_way.end()
 
@@ -206,14 +223,13 @@ def test_a_lock_beyond_the_servers_time_out_is_retried(projects: None) -> None:
 def test_one_locked_project_does_not_lock_the_others(projects: None) -> None:
     forward()
     save_in_agentkit(facts=["new"])
-    with second_connection() as idle, second_connection(lock_timeout="5s") as application:
+    with second_connection() as idle, second_connection(lock_timeout="1min") as application:
         begin(idle, """SELECT FROM "Project" WHERE id = 'p3' FOR UPDATE""")
         under_way = Under(Direction.REVERSE)
-        wait_until(is_waiting_for_a_lock)
+        wait_until(waits_for(idle))
         application.execute("""UPDATE "Project" SET name = 'renamed' WHERE id = 'p1'""")
-        wait_until(lambda: count("Project", """"factsJson" = '["new"]'""") == 2)  # p1 and p2
-        wait_until(is_waiting_for_a_lock)
-        time.sleep(1.5)  # longer than a batch of several waits
+        wait_until(lambda: count("Project", """"factsJson" = '["new"]'""") == 4)
+        wait_until(waits_for(idle))
         application.execute("""UPDATE "Project" SET name = 'renamed' WHERE id = 'p5'""")
         idle.execute("COMMIT")
         outcome = under_way.end()
@@ -228,7 +244,7 @@ def test_reverse_does_not_overwrite_a_change_that_comes_in_between(projects: Non
     with second_connection() as other:
         begin(other, """UPDATE "Project" SET "factsJson" = '["legacy''s"]' WHERE id = 'p3'""")
         under_way = Under(Direction.REVERSE)
-        wait_until(is_waiting_for_a_lock)
+        wait_until(waits_for(other))
         other.execute("COMMIT")
         outcome = under_way.end()
 
@@ -253,7 +269,7 @@ def test_reverse_takes_a_save_that_comes_in_between(projects: None) -> None:
                     FROM "AgentWorkflowRun" WHERE project_id = 'p3' AND workflow_id = 'intake'""",
         )
         under_way = Under(Direction.REVERSE)
-        wait_until(is_waiting_for_a_lock)
+        wait_until(waits_for(other))
         other.execute("COMMIT")
         outcome = under_way.end()
 
@@ -268,7 +284,7 @@ def test_a_fork_whose_columns_change_before_it_is_locked_is_merged_as_it_is_then
     with second_connection() as other:
         begin(other, """UPDATE "Project" SET "coverageJson" = '{"score": 0.2}' WHERE id = 'p3'""")
         under_way = Under(Direction.FORWARD)
-        wait_until(is_waiting_for_a_lock)
+        wait_until(waits_for(other))
         other.execute("COMMIT")
         outcome = under_way.end()
 
@@ -294,12 +310,9 @@ def test_a_change_during_forward_waits_for_the_next_pass(projects: None) -> None
 def test_a_server_that_stops_during_a_pass_ends_it_with_an_error(projects: None) -> None:
     with second_connection() as other:
         begin(other, 'LOCK TABLE "AgentWorkflowRunEvent" IN SHARE MODE')
-        command = Command(FORWARD, "--batch-size", "2", "--verbosity", "0")
-        wait_until(is_waiting_for_a_lock)
-        sql(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
-            "WHERE datname = current_database() AND wait_event_type = 'Lock'"
-        )
+        command = Command(FORWARD, "--batch-size", "2", "--verbosity", "0", patient=True)
+        wait_until(waits_for(other))
+        terminate_what_waits_for(other)
         assert command.end() == 1
         other.execute("ROLLBACK")
 
@@ -318,12 +331,9 @@ def test_a_worker_that_loses_its_connection_ends_the_pass_with_an_error(projects
     save_in_agentkit(facts=["new"])
     with second_connection() as other:
         begin(other, """SELECT FROM "Project" WHERE id = 'p5' FOR UPDATE""")
-        command = Command(REVERSE, "--batch-size", "1", "--workers", "2", "--verbosity", "0")
-        wait_until(is_waiting_for_a_lock)
-        sql(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
-            "WHERE datname = current_database() AND wait_event_type = 'Lock'"
-        )
+        command = Command(REVERSE, "--batch-size", "1", "--workers", "2", "--verbosity", "0", patient=True)
+        wait_until(waits_for(other))
+        terminate_what_waits_for(other)
         assert command.end() == 1
         other.execute("ROLLBACK")
 
@@ -336,13 +346,15 @@ def test_a_worker_that_loses_its_connection_ends_the_pass_with_an_error(projects
 def test_a_lost_advisory_lock_connection_ends_the_pass(projects: None) -> None:
     with second_connection() as other:
         begin(other, 'LOCK TABLE "AgentWorkflowRunEvent" IN SHARE MODE')
-        command = Command(FORWARD, "--batch-size", "1", "--workers", "2", "--verbosity", "0")
-        wait_until(lambda: is_waiting_for_a_lock(connections=2))
-        (ended,) = sql(
-            "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE datname = current_database() "
-            "AND state = 'idle' AND pid <> pg_backend_pid()"
-        )
-        assert ended == (1,)
+        command = Command(FORWARD, "--batch-size", "1", "--workers", "2", "--verbosity", "0", patient=True)
+        wait_until(waits_for(other, connections=2))
+        assert sql(
+            """
+            SELECT pg_terminate_backend(pid, 60000) FROM pg_locks JOIN pg_database ON pg_database.oid = database
+            WHERE datname = current_database() AND locktype = 'advisory' AND classid = %s
+            """,
+            PASSES,
+        ) == [(True,)]
         other.execute("COMMIT")
         assert command.end() == 1
 

@@ -9,7 +9,7 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from agentstate.models import BackfillPass
-from tests.faults.processes import FORWARD, Command, wait_until
+from tests.faults.processes import FORWARD, OTHERS, Command, others_on_the_server, wait_until
 from tests.management.commands import call
 from tests.scenes import forward, make_samples
 from tests.sql import count, sql
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 pytestmark = pytest.mark.django_db(transaction=True)
-# Each batch is one project, and the pass sleeps long after it: there is time to ask.
+# Each batch is one project, and the pass sleeps a hundred times as long after it: there is half a minute to ask.
 SLOW = ("--batch-size", "1", "--sleep-ratio", "100", "--no-sessions")
 
 
@@ -30,14 +30,25 @@ def ask(*arguments: object, by: str = "ada") -> None:
     call_command("agentkit_pass", *map(str, arguments), "--by", by, verbosity=0)
 
 
+def stops_between_transactions(command: Command) -> bool:
+    """Stop a process, and return whether it holds no lock of a row; else let it go on."""
+    command.signal(signal.SIGSTOP)
+    wait_until(lambda: not sql(f"{OTHERS} AND state = 'active'"))
+    if sql(f"{OTHERS} AND state = 'idle in transaction'"):
+        command.signal(signal.SIGCONT)
+        return False
+    return True
+
+
 @pytest.fixture
 def under_way() -> Iterator[Command]:
-    make_samples(12)
+    make_samples(150)
     command = Command(FORWARD, *SLOW)
     wait_until(lambda: count("AgentWorkflowRun") > 0)
     yield command
-    if command.is_running:
-        command.kill()
+    command.process.kill()
+    command.end()
+    wait_until(lambda: not others_on_the_server())  # the next test has the tables to itself
 
 
 def test_a_pass_pauses_resumes_and_changes_its_pacing(under_way: Command) -> None:
@@ -85,7 +96,7 @@ def test_a_pass_whose_process_died_is_lost(under_way: Command) -> None:
 
 
 def test_a_pass_that_does_not_report_any_more_is_lost_although_its_connection_is_open(under_way: Command) -> None:
-    under_way.signal(signal.SIGSTOP)
+    wait_until(lambda: stops_between_transactions(under_way))
     assert entry().state == "running"
     sql("""UPDATE "AgentStatePass" SET seen_at = seen_at - interval '1 minute'""")
     assert entry().state == "lost"

@@ -2,37 +2,22 @@
 
 from __future__ import annotations
 
-import psutil
 import pytest
 
-from tests.faults.processes import FORWARD, REVERSE, VERIFY, Command, wait_until
+from tests.faults.processes import FORWARD, REVERSE, VERIFY, run
 from tests.scenes import make_samples, save_in_agentkit
 from tests.sql import count, sql
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-MEGABYTE = 1024 * 1024
+KILOBYTES = 1024  # in a megabyte
 
 
 def peak(*command: str) -> int:
     """Run a command, and return the most memory that it held, in megabytes."""
-    under_way = Command(*command)
-    process, seen = psutil.Process(under_way.process.pid), 0
-
-    def is_over() -> bool:
-        nonlocal seen
-        if not under_way.is_running:
-            return True
-        try:
-            seen = max(seen, process.memory_info().rss)
-        except psutil.NoSuchProcess:  # it ended after the look above
-            return True
-        return False
-
-    wait_until(is_over, seconds=120)
-    assert under_way.end() == 0
-    assert seen
-    return seen // MEGABYTE
+    ended = run(*command)
+    assert ended.process.returncode == 0, ended.stderr
+    return ended.process.peak // KILOBYTES
 
 
 def test_memory_stays_under_150_megabytes() -> None:

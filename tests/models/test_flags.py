@@ -18,8 +18,9 @@ from django.utils.connection import ConnectionDoesNotExist
 
 from agentstate.actors import acting_as, actor, process_owner
 from agentstate.models import Flag, FlagChange
-from tests.faults.processes import is_waiting_for_a_lock, wait_until
+from tests.faults.processes import wait_until
 from tests.flags import rolled_back, turn
+from tests.sql import WAITING_FOR_LOCKS, sql
 
 pytestmark = pytest.mark.django_db
 
@@ -239,7 +240,7 @@ def test_concurrent_changes_of_users_form_one_chain() -> None:
         first = threads.submit(add, ada, True)
         added.wait(30)
         second = threads.submit(add, ben, False)
-        wait_until(is_waiting_for_a_lock)
+        wait_until(lambda: sql(WAITING_FOR_LOCKS))
         may_commit.set()
         first.result(30)
         second.result(30)

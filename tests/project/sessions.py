@@ -56,7 +56,7 @@ class Session:
         return self._open(self.process.stdout).readline().strip()
 
     def _end(self) -> None:
-        self.process.wait(timeout=10)
+        self.process.wait()
         for stream in (self.process.stdin, self.process.stdout, self.process.stderr):
             self._open(stream).close()
 
