@@ -380,7 +380,7 @@ def start_and_wait_for_lock(act: Callable[[], None]) -> threading.Thread:
 
     thread = threading.Thread(target=act_and_close)
     thread.start()
-    give_up_at = time.monotonic() + 20
+    give_up_at = time.monotonic() + 60
     while not rows("SELECT FROM pg_locks WHERE NOT granted AND pg_backend_pid() = ANY (pg_blocking_pids(pid))"):
         assert thread.is_alive(), "the other connection waited for nothing"
         assert time.monotonic() < give_up_at

@@ -38,7 +38,7 @@ def test_a_row_that_waits_for_the_deletion_raises_not_found(level: str) -> None:
             with transaction.atomic():
                 sql('DELETE FROM "Project" WHERE id = %s', project)
                 thread = start_and_wait_for_lock(lambda b=begin, p=project, r=run: attempt(b, p, r))
-            thread.join(20)
+            thread.join(60)
     assert raised == [ProjectNotFound, ProjectNotFound]
 
 
@@ -55,7 +55,7 @@ def test_a_run_that_is_deleted_while_it_opens_a_session() -> None:
     with transaction.atomic():
         sql('DELETE FROM "AgentWorkflowRun" WHERE id = %s', run)
         thread = start_and_wait_for_lock(attempt)
-    thread.join(20)
+    thread.join(60)
     assert raised == [run]
 
 

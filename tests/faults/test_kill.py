@@ -9,6 +9,7 @@ import pytest
 
 from agentstate.backfill.verification import verify
 from tests.faults.processes import FORWARD, REVERSE, Command, others_on_the_server, run, wait_until
+from tests.faults.standstill import standstill_after
 from tests.scenes import forward, make_samples, reverse, save_in_agentkit
 from tests.sql import EVERYTHING, MOVED, count, dump, scalar, sql
 
@@ -16,7 +17,8 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 PROJECTS = 400
 KILLS = 3
-SMALL_BATCHES = ("--batch-size", "5")
+BATCH = 5
+SMALL_BATCHES = ("--batch-size", str(BATCH))
 
 
 @pytest.fixture
@@ -36,12 +38,21 @@ def forget_what_was_moved() -> None:
         sql(f'DELETE FROM "{table}"')
 
 
-def kill_at(progress: int, moved: str, *command: str) -> bool:
-    """Start a command, kill it when so many rows were moved, and return whether that was before its end."""
-    command_under_way = Command(*command)
-    wait_until(lambda: not command_under_way.is_running or scalar(moved) >= progress)
-    command_under_way.process.kill()
-    exit_code = command_under_way.end()
+def moments(total: int) -> list[int]:
+    """Return how many rows are moved at each kill: the first, some at random, all."""
+    return [1, *sorted(random.sample(range(2, total - 8 * BATCH), KILLS - 2)), total]
+
+
+def kill_at(progress: int, moved: str, table: str, *command: str) -> bool:
+    """Start a command, kill it when so many rows were moved, and return whether that was before its end.
+
+    It stands still some batches later, so that it is, unless no batch is left then.
+    """
+    with standstill_after(progress - scalar(moved) + 4 * BATCH, table):
+        command_under_way = Command(*command)
+        wait_until(lambda: not command_under_way.is_running or scalar(moved) >= progress, seconds=60)
+        command_under_way.process.kill()
+        exit_code = command_under_way.end()
     wait_until(lambda: not others_on_the_server())
     return exit_code == -signal.SIGKILL
 
@@ -53,12 +64,9 @@ def test_forward_ends_in_the_same_rows_however_often_it_is_killed(projects: None
     total = count("AgentWorkflowRun")
     forget_what_was_moved()
 
-    moments = [1, *sorted(random.sample(range(2, total), KILLS - 2)), total]
-    kills = [
-        kill_at(moment, 'SELECT count(*) FROM "AgentWorkflowRun"', FORWARD, "--workers", workers, *SMALL_BATCHES)
-        for moment in moments
-    ]
-    assert kills[0], "the pass was over before it could be killed"
+    moved, command = 'SELECT count(*) FROM "AgentWorkflowRun"', (FORWARD, "--workers", workers, *SMALL_BATCHES)
+    kills = [kill_at(moment, moved, "AgentWorkflowRun", *command) for moment in moments(total)]
+    assert all(kills[:-1]), "the pass was over before it could be killed"
     last = run(FORWARD, "--workers", workers)
 
     assert (last.process.returncode, last.stderr.count("Traceback")) == (0, 0)
@@ -84,9 +92,9 @@ def test_reverse_ends_in_the_same_rows_however_often_it_is_killed(projects_ahead
 
     seeded = """SELECT count(*) FROM "AgentWorkflowRun" WHERE workflow_id = 'intake' AND legacy_at = snapshot_at"""
     total = count("AgentWorkflowRun", "workflow_id = 'intake'")
-    moments = [1, *sorted(random.sample(range(2, total), KILLS - 2)), total]
-    kills = [kill_at(moment, seeded, REVERSE, "--workers", workers, *SMALL_BATCHES) for moment in moments]
-    assert kills[0], "the pass was over before it could be killed"
+    command = (REVERSE, "--workers", workers, *SMALL_BATCHES)
+    kills = [kill_at(moment, seeded, "Project", *command) for moment in moments(total)]
+    assert all(kills[:-1]), "the pass was over before it could be killed"
 
     assert run(REVERSE, "--workers", workers).process.returncode == 0
     assert dump("Project", *MOVED) == undisturbed
@@ -95,7 +103,7 @@ def test_reverse_ends_in_the_same_rows_however_often_it_is_killed(projects_ahead
 
 def test_a_dry_run_that_is_killed_leaves_nothing(projects: None) -> None:
     before = dump(*EVERYTHING)
-    dry_run = Command(FORWARD, "--dry-run", *SMALL_BATCHES)
+    dry_run = Command(FORWARD, "--dry-run", *SMALL_BATCHES, "--sleep-ratio", "100")
     wait_until(others_on_the_server)
     dry_run.kill()
     assert dump(*EVERYTHING) == before

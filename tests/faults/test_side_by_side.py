@@ -145,6 +145,7 @@ def test_a_live_pass_is_never_marked_lost() -> None:
 
     assert lives.end() == 0
     also.end()
+    wait_until(lambda: not others_on_the_server())
     forward()
     assert sql('SELECT outcome FROM "AgentStatePass" ORDER BY id') == [("finished",), ("lost",), ("finished",)]
 
