@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pwd
 import shutil
+import socket
 import subprocess
 import tempfile
 import time
@@ -103,9 +104,19 @@ def _not_as_root(server: dict[str, str]) -> dict[str, int]:
 
 
 def _wait_for(process: subprocess.Popen[bytes], folder: Path) -> None:
-    deadline = time.monotonic() + 30
-    while not (folder / f".s.PGSQL.{PORT}").exists():
+    deadline = time.monotonic() + 60
+    while not _listens(folder / f".s.PGSQL.{PORT}"):
         log = folder / "log"
         assert process.poll() is None, log.read_text() if log.exists() else "PgBouncer ended, and left no log."
         assert time.monotonic() < deadline, "PgBouncer did not start."
         time.sleep(0.02)
+
+
+def _listens(address: Path) -> bool:
+    """Return whether a socket accepts connections, which it does a moment after it is there."""
+    with socket.socket(socket.AF_UNIX) as client:
+        try:
+            client.connect(str(address))
+        except OSError:
+            return False
+    return True

@@ -54,16 +54,19 @@ def ask(manage: Manage) -> str:
 
 
 def processes_of(data_dir: Path) -> list[psutil.Process]:
-    """Return the processes that have to do with this folder's server, its keeper included."""
+    """Return the processes that have to do with this folder's server, its keeper included, with what is known of them.
+
+    Any of them may end at any moment, so ask no process itself.
+    """
     return [
         process
-        for process in psutil.process_iter(["cmdline", "status"])
+        for process in psutil.process_iter(["cmdline", "status", "uids"])
         if process.info["status"] != psutil.STATUS_ZOMBIE
         and any(str(data_dir) in argument for argument in process.info["cmdline"] or ())
     ]
 
 
-def wait_until(condition: Callable[[], bool], seconds: float = 10) -> bool:
+def wait_until(condition: Callable[[], bool], seconds: float = 60) -> bool:
     deadline = time.monotonic() + seconds
     while not (holds := condition()) and time.monotonic() < deadline:
         time.sleep(0.05)

@@ -7,7 +7,6 @@ import pwd
 import shutil
 import signal
 import socket
-import stat
 import subprocess
 import sys
 import tempfile
@@ -41,7 +40,7 @@ def pid_of_server(data_dir: Path) -> int:
 
 
 def keepers_of(data_dir: Path) -> list[int]:
-    return [process.pid for process in processes_of(data_dir) if "project.embedded.keeper" in process.cmdline()]
+    return [each.pid for each in processes_of(data_dir) if "project.embedded.keeper" in each.info["cmdline"]]
 
 
 @pytest.fixture(scope="module")
@@ -121,12 +120,13 @@ def test_starts_again_after_the_server_was_killed(manage: Manage, data_dir: Path
 
 @pytest.mark.usefixtures("made")
 def test_starts_after_a_power_cut_when_its_process_id_is_used_again(manage: Manage, data_dir: Path) -> None:
-    ask(manage)
+    session = Session(data_dir)
     pid_file = data_dir / "postgres" / "postmaster.pid"
     before = pid_file.read_text().splitlines()
+    session.leave()
     assert is_gone(data_dir)
     with ExitStack() as stack:
-        stranger = subprocess.Popen(["sleep", "60"], **server_account().subprocess_options())
+        stranger = subprocess.Popen(["sleep", "600"], **server_account().subprocess_options())
         stack.callback(stranger.wait)
         stack.callback(stranger.kill)
         for left in (pid_file, pid_file.with_name(".s.PGSQL.5432.lock")):
@@ -155,10 +155,12 @@ def test_works_in_a_folder_whose_path_is_odd_or_too_long_for_a_socket(
     manage: Manage, data_dir: Path, name: str
 ) -> None:
     odd = data_dir.with_name(name)
-    result = manage("shell", "-v0", "-c", ASK, AGENTSTATE_DATA_DIR=str(odd))
-    assert (result.stderr, result.returncode) == ("", 0)
     socket_folder = socket_folder_for(odd / "postgres")
-    assert stat.S_IMODE(socket_folder.stat().st_mode) == 0o700
+    # While it is in use: soon after, the server and the folder are gone.
+    look = f"{ASK}\nimport os\nprint(oct(os.stat({str(socket_folder)!r}).st_mode & 0o777))"
+    result = manage("shell", "-v0", "-c", look, AGENTSTATE_DATA_DIR=str(odd))
+    assert (result.stderr, result.returncode) == ("", 0)
+    assert result.stdout.splitlines()[1:] == ["0o700"]
     assert is_gone(odd)
     assert not socket_folder.exists()
 
@@ -186,10 +188,15 @@ def test_is_found_without_a_connection_for_which_it_would_fork(scratch: Path) ->
 
 
 @pytest.mark.usefixtures("made")
-def test_a_copy_of_the_folder_is_not_taken_for_the_running_original(manage: Manage, data_dir: Path) -> None:
+def test_a_copy_of_the_folder_is_not_taken_for_the_running_original(
+    manage: Manage, data_dir: Path, made_before: Path
+) -> None:
     session = Session(data_dir)
     copy = data_dir.with_name("copy")
-    subprocess.run(["cp", "-a", data_dir, copy], check=True)
+    # The data as they were before the server ran, which writes and removes files all the time.
+    subprocess.run(["cp", "-a", made_before, copy], check=True)
+    running = [file for file in (data_dir / "postgres").iterdir() if file.name.startswith(("postmaster.pid", ".s."))]
+    subprocess.run(["cp", "-a", *running, copy / "postgres"], check=True)
     result = manage("shell", "-v0", "-c", ASK, AGENTSTATE_DATA_DIR=str(copy))
     assert result.stdout.strip() != session.server
     session.leave()
@@ -278,6 +285,17 @@ def test_works_for_a_plain_user(data_dir: Path) -> None:
     os.chown(data_dir.parent, nobody, -1)
     options = as_plain_user(nobody)
     options["env"]["AGENTSTATE_DATA_DIR"] = str(data_dir)
-    result = subprocess.run([python, CLONE / "manage.py", "shell", "-v0", "-c", ASK], check=False, **options)
+    look = f"{ASK}\n{USERS}"
+    result = subprocess.run([python, CLONE / "manage.py", "shell", "-v0", "-c", look], check=False, **options)
     assert (result.stdout[:11], result.stderr, result.returncode) == ("agentstate ", "", 0)
-    assert {process.uids().effective for process in processes_of(data_dir)} == {nobody}
+    users = result.stdout.splitlines()[1].split()
+    assert len(users) > 1, "the server and its keeper"
+    assert set(users) == {str(nobody)}
+
+
+# The users whose processes have to do with the server, while it is in use.
+USERS = """
+import os
+from tests.project.processes import processes_of
+print(*(each.info["uids"].effective for each in processes_of(os.environ["AGENTSTATE_DATA_DIR"])))
+"""

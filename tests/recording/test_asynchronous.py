@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import itertools
 
 import pytest
 from asgiref.sync import async_to_sync, sync_to_async
@@ -122,12 +123,13 @@ def test_a_task_that_is_canceled_repeatedly_still_ends_its_run() -> None:
 
     async def work() -> None:
         async with arecord("intake") as recorder:
-            for number in range(1000):
+            for number in itertools.count():
                 await recorder.event("step", {"number": number})
 
     async def cancel_it() -> None:
         task = asyncio.create_task(work())
-        await asyncio.sleep(0.1)
+        while not await AgentWorkflowRunEvent.objects.aexists():
+            await asyncio.sleep(0.01)
         while not task.done():
             task.cancel()
             await asyncio.sleep(0)

@@ -133,7 +133,7 @@ def test_an_event_waits_for_the_end_of_the_run_in_another_process() -> None:
     with transaction.atomic():
         the_run().cancel()
         thread = start_and_wait_for_lock(write)
-    thread.join(20)
+    thread.join(60)
     assert [type(error) for error in outcome] == [RunCanceled]
     assert events_of(recorder.run_id) == []
 

@@ -103,18 +103,18 @@ def test_a_transaction_that_stays_open_makes_the_others_wait_and_hides_nothing()
         def act(place: int) -> None:
             recorder = Recorder(AgentWorkflowRun.objects.get(pk=run.run_id))
             if place:
-                has_written.wait(30)
+                assert has_written.wait(60)
                 recorder.event("second")
                 return
             with transaction.atomic():
                 recorder.event("first")
                 has_written.set()
-                assert may_commit.wait(30)
+                assert may_commit.wait(60)
 
         thread = threading.Thread(target=in_threads, args=(act, 2))
         thread.start()
         try:
-            assert has_written.wait(30)
+            assert has_written.wait(60)
             _wait_for_a_waiting_writer()
             assert read(run.run_id).events == []
         finally:

@@ -149,7 +149,7 @@ def lose_the_connection() -> None:
     assert connection.connection is not None
     pid = connection.connection.info.backend_pid
     with second_connection() as other:
-        other.execute("SELECT pg_terminate_backend(%s, 10000)", [pid])
+        other.execute("SELECT pg_terminate_backend(%s, 60000)", [pid])
 
 
 def test_a_lost_connection_does_not_keep_a_run_from_ending() -> None:

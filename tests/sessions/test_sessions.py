@@ -127,7 +127,7 @@ def test_an_opening_waits_for_an_uncommitted_one() -> None:
     with transaction.atomic():
         first = open_for(project.id, "a")
         thread = start_and_wait_for_lock(lambda: opened.append(open_for(project.id, "a").pk))
-    thread.join(20)
+    thread.join(60)
     assert opened == [first.pk]
 
 

@@ -38,9 +38,9 @@ async def fetch(page: int) -> str:
 
 
 @function_tool(failure_error_function=None, timeout=0.05, timeout_behavior="raise_exception")
-async def fetch_in_time(page: int) -> str:
-    await asyncio.sleep(60 if page == 2 else 0.01)
-    return f"page {page}"
+async def fetch_in_time() -> str:
+    await asyncio.sleep(60)
+    return ""
 
 
 @function_tool
@@ -52,6 +52,16 @@ async def greet() -> str:
 async def wait() -> str:
     await asyncio.sleep(60)
     return ""
+
+
+class AfterItsSibling(RunHooks[Any]):
+    """Lets the call c2 begin, and its time, once the call c1 has its result."""
+
+    async def on_tool_start(self, context: Any, *_: Any) -> None:
+        settled = """SELECT count(*) FROM "AgentWorkflowRunEvent"
+            WHERE type = 'tool.result' AND payload @> '{"call_id": "c1", "status": "ok"}'"""
+        while context.tool_call_id == "c2" and not await in_database_thread(scalar, settled):
+            await asyncio.sleep(0.01)
 
 
 @input_guardrail
@@ -72,9 +82,9 @@ def test_a_failing_tool_fails_the_run_and_cancels_its_siblings() -> None:
     assert calls_of(run.pk) == {"c1": canceled, "c2": ("error", "ValueError: no page 2"), "c3": canceled}
     assert run.usage["requests"] == 1
 
-    calls = [call("fetch_in_time", "c1", page=1), call("fetch_in_time", "c2", page=2)]
+    agent = agent_of([call("greet", "c1"), call("fetch_in_time", "c2")], tools=[greet, fetch_in_time])
     with pytest.raises(ToolTimeoutError):
-        run_workflow_sync(agent_of(calls, tools=[fetch_in_time]), "Fetch.")
+        run_workflow_sync(agent, "Fetch.", hooks=AfterItsSibling())
     settled = calls_of(newest_run().pk)
     assert settled["c1"] == ("ok", "")
     assert settled["c2"] == ("error", "ToolTimeoutError: Tool 'fetch_in_time' timed out after 0.05 seconds.")

@@ -221,7 +221,7 @@ def test_a_canceled_write_is_waited_for() -> None:
         with second_connection() as other, other.transaction():
             other.execute('SELECT FROM "AgentSession" FOR UPDATE')
             task = asyncio.create_task(session.add_items([user("x")]))
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(60):
                 while not other.execute(WAITING_FOR_LOCKS).fetchall():
                     await asyncio.sleep(0.01)
             task.cancel()

@@ -65,8 +65,8 @@ def test_parallel_sync_tools_write_events_and_state_without_a_connection_of_thei
     project = ProjectFactory()
     calls = [call("note", f"c{number}", number=number) for number in range(6)]
     agent = agent_of([*calls, call("note_async", "c6", number=6)], [says("Done.")], tools=[note, note_async])
-    most = 0
-    watching = threading.Event()
+    most = 1
+    has_ended = threading.Event()
 
     # Not the workers of autovacuum and of parallel queries, which have a row of the database too.
     query = """
@@ -79,14 +79,14 @@ def test_parallel_sync_tools_write_events_and_state_without_a_connection_of_thei
 
         def watch() -> None:
             nonlocal most
-            while not watching.wait(0.002):
+            while not has_ended.wait(0.002):
                 most = max(most, connections())
 
         wait_until(lambda: connections() == 1)  # those that the tests before have closed end a moment later
         watcher = threading.Thread(target=watch)
         watcher.start()
         outcome = run_workflow_sync(agent, "Note.", project_id=project.id)
-        watching.set()
+        has_ended.set()
         watcher.join()
     assert most == 1
     assert sorted(each["number"] for each in payloads(outcome.run_id, "noted")) == list(range(7))
