@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from agentstate.backfill import Pacing
 from tests.backfill.test_left_aside import LONG
 from tests.scenes import empty_columns, forward, make_project, reverse, save_in_agentkit
 from tests.sql import sql
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 CHAT = [{"role": "user", "content": "Hello"}]
+# No batch takes too long for it, which would halve the next ones.
+UNHURRIED = Pacing(target_seconds=3600)
 
 
 @pytest.fixture

@@ -17,6 +17,7 @@ from agentstate.backfill.planning import plan
 from agentstate.backfill.settle import Settle
 from agentstate.models import LeftAside
 from agentstate.models.passes import Direction
+from tests.backfill.conftest import UNHURRIED
 from tests.scenes import change_columns, make_fork, make_project, save_in_agentkit
 from tests.sql import count, sql
 
@@ -29,7 +30,9 @@ pytestmark = pytest.mark.django_db(transaction=True)
 def forward(*projects: str, limit: int | None = None, **options: Any) -> Outcome:
     stop, progress = options.pop("stop", None), options.pop("progress", lambda _: None)
     return run_pass(
-        PassOptions(Direction.FORWARD, selection=Selection(projects, limit), **options), stop=stop, progress=progress
+        PassOptions(Direction.FORWARD, selection=Selection(projects, limit), pacing=UNHURRIED, **options),
+        stop=stop,
+        progress=progress,
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import getpass
 import socket
 import threading
+from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -15,6 +16,7 @@ from django.utils import timezone
 from agentstate.backfill import PassOptions, Progress, Selection, UnknownProjects, run_pass
 from agentstate.models import BackfillPass
 from agentstate.models.passes import Direction
+from tests.backfill.conftest import UNHURRIED
 from tests.scenes import make_fork, make_project, save_in_agentkit
 from tests.sql import count, sql
 
@@ -122,13 +124,14 @@ def test_a_dead_pass_is_marked_lost_by_the_next_one() -> None:
 
 def test_counts_are_written_while_it_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("agentstate.backfill.ledger.REPORT_EVERY", 0)
+    monkeypatch.setattr("agentstate.backfill.ledger.heartbeat", lambda entry: nullcontext())  # it would report as well
     seen = []
 
     def look(progress: Progress) -> None:
         if progress.step == "projects":
             seen.extend(BackfillPass.objects.values_list("outcome", "candidates", "written"))
 
-    run_pass(PassOptions(Direction.FORWARD, batch_size=2), progress=look)
+    run_pass(PassOptions(Direction.FORWARD, batch_size=2, pacing=UNHURRIED), progress=look)
     assert seen == [("running", 0, 0), ("running", 4, 2), ("running", 4, 4)]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import uuid
 from typing import TYPE_CHECKING
 
 import pytest
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-OWNER = "agentstate_test_owner"
+OWNER = f"agentstate_{uuid.uuid4().hex[:12]}"  # the workers of the tests share the roles of a server
 SENTENCE = (
     f'Row-level security of "Project" applies to the role {OWNER} (policies: tenant). '
     'Run ALTER TABLE "Project" NO FORCE ROW LEVEL SECURITY, or connect as a role with BYPASSRLS.'

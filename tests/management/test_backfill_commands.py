@@ -265,7 +265,7 @@ class TestProgress:
         assert [re.sub(r", [\d,]+/s$", "", line) for line in lines[1:-1]] == ["projects: 3 of 3", "sessions: 3 of 3"]
         assert re.fullmatch(
             r"Expects 3 projects, about 3 runs, 6 events, 3 sessions from 0\.0 MB; disk: about 0\.0 MB needed, "
-            r"([\d,.]+ [MG]B|unknown) free; time: .* s\.",
+            r"([\d,.]+ [MG]B|unknown) free; time: .* (s|min)\.",
             lines[0],
         )
         assert lines[-1].startswith(
@@ -276,7 +276,7 @@ class TestProgress:
         monkeypatch.setattr("agentstate.management.progress.LINE_EVERY", 0)
         lines = call(FORWARD, "--batch-size", "1", "--no-sessions").stderr.splitlines()
         assert [line.split(",")[0] for line in lines[1:-1]] == [f"projects: {done} of 3" for done in range(4)]
-        assert re.fullmatch(r"projects: 1 of 3, [\d,]+/s, \d+ s to go", lines[2])
+        assert re.fullmatch(r"projects: 1 of 3, [\d,]+/s, \d+ (s|min) to go", lines[2])
 
     def test_nothing_to_do_prints_nothing(self) -> None:
         assert call(FORWARD).stderr == ""
@@ -308,7 +308,7 @@ class TestProgress:
             pass
         finally:
             os.close(terminal)
-        stdout, _ = process.communicate(timeout=30)
+        stdout, _ = process.communicate(timeout=60)
 
         assert process.returncode == 0
         assert stdout.startswith("3 of 3 projects moved, ")

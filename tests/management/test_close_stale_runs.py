@@ -40,8 +40,8 @@ def statuses() -> dict[str, str]:
 
 
 def test_silent_runs_are_closed_and_named() -> None:
-    silent = silent_run(id="silent", workflow_id="intake", project__id="p 1")
-    EventFactory(run=silent, created_at=ago(hours=2))
+    silent, last_event = silent_run(id="silent", workflow_id="intake", project__id="p 1"), ago(hours=2)
+    EventFactory(run=silent, created_at=last_event)
     silent_run(id="without", project=None)
     EventFactory(run=silent_run(id="lives"), created_at=ago(minutes=50))
     silent_run(id="new", started_at=ago(minutes=50))
@@ -51,7 +51,7 @@ def test_silent_runs_are_closed_and_named() -> None:
     assert (ended.code, ended.stderr) == (0, "")
     first, second, last = ended.lines
     assert first.startswith("without: draft, no project, last sign of life ")
-    assert second == f"silent: intake, project 'p 1', last sign of life {ago(hours=2):%F %H:%M}" + second[-7:]
+    assert second == f"silent: intake, project 'p 1', last sign of life {last_event:%F %H:%M}" + second[-7:]
     assert last == "2 runs closed as stale."
     assert statuses() == {"silent": "failed", "without": "failed", "lives": "running", "new": "running"}
     run = AgentWorkflowRun.objects.get(pk="silent")

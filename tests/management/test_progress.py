@@ -13,6 +13,7 @@ WAITING = Progress("projects", 1, 3, held="paused by ada", throttled=1e9)
 
 
 def test_a_reason_to_wait_is_shown_once_a_line_is_due_and_not_repeated(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("agentstate.management.progress.LINE_EVERY", 3600)
     report = ProgressReport(stream := io.StringIO(), verbosity=1)
     report(Progress("projects", 0, 3))
     report(WAITING)
