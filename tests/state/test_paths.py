@@ -71,7 +71,7 @@ def test_size_does_not_matter() -> None:
         ProjectFactory(documents={"facts": json.dumps(facts)}).id
         for facts in (entries, [*entries[:-1], {**entries[-1], "text": "else"}])
     ]
-    scenes.run_sql("SET LOCAL statement_timeout = '5s'")
+    scenes.run_sql("SET LOCAL statement_timeout = '60s'")
 
     found = scenes.one(
         f"""SELECT {first_difference('one."factsJson"', 'other."factsJson"')}
