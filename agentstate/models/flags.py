@@ -111,13 +111,23 @@ class Flag(AbstractUserFlag):
     @classmethod
     def get_from_db(cls, name: str) -> Self:
         """Return the flag with the ids of its users and groups, in one query."""
+        using = router.db_for_read(cls)
+        for flag in cls._base_manager.using(using).raw(cls._query(using), [name]):
+            return flag
+        raise cls.DoesNotExist(f"There is no flag {name!r}.")
+
+    @classmethod
+    @cache
+    def _query(cls, using: str) -> str:
+        """Return the SQL that reads a flag by name. Putting it together takes longer than running it."""
         users = cls.users.through._default_manager.filter(flag=OuterRef("pk"))
         groups = cls.groups.through._default_manager.filter(flag=OuterRef("pk"))
         # Django names this field after the host's user model.
         user_id = f"{cls.users.field.m2m_reverse_field_name()}_id"
-        return cls._base_manager.annotate(
-            user_ids=ArraySubquery(users.values(user_id)), group_ids=ArraySubquery(groups.values("group_id"))
-        ).get(name=name)
+        ids = {"user_ids": ArraySubquery(users.values(user_id)), "group_ids": ArraySubquery(groups.values("group_id"))}
+        flags = cls._base_manager.filter(name="a name").annotate(**ids)
+        sql, _ = flags.query.get_compiler(using).as_sql()
+        return str(sql)
 
     def save(self, *args: Any, **kwargs: Any) -> None:
         with changing(kwargs.get("using") or router.db_for_write(Flag, instance=self), [self.name]):
