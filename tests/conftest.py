@@ -20,9 +20,10 @@ from hypothesis import settings as hypothesis
 from agentstate.state.read_counts import DISPATCH_UID
 from agentstate.state.shadowing import readings_made
 from project.database import EMBEDDED
+from tests.migrations.databases import drop_tablespace
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Generator, Iterator
 
     from pytest_django.fixtures import SettingsWrapper
 
@@ -106,6 +107,12 @@ def delete_rows(test: TransactionTestCase) -> None:
 def nothing_counts_by_itself() -> None:
     """Keep the thread that counts what reads find out of tests that are not about it."""
     readings_made.disconnect(dispatch_uid=DISPATCH_UID)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def no_tablespace_stays() -> Iterator[None]:
+    yield
+    drop_tablespace()
 
 
 @pytest.fixture(autouse=True)
