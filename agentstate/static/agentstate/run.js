@@ -104,7 +104,9 @@
     stripAt = Date.now();
     try {
       const answer = await fetch(`${address}&part`, { redirect: "error" });
-      if (answer.ok) strip.replaceChildren(...parsed(await answer.text()));
+      const html = await answer.text();
+      // What has the focus stays, or the keyboard would lose its place.
+      if (answer.ok && !strip.contains(document.activeElement)) strip.replaceChildren(...parsed(html));
     } catch (error) {
       // The plain link, or the strip of before, stays.
     }
