@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import ConsoleMessage, Error, Page
     from pytest_django.live_server_helper import LiveServer
 
-PATIENCE = 20_000  # milliseconds: machines are shared
+PATIENCE = 60_000  # milliseconds: machines are shared
 PHONE, DESKTOP = {"width": 390, "height": 844}, {"width": 1440, "height": 900}
 
 # Long lists repeat themselves: of rows that differ in texts and numbers alone, axe looks at the first four, which show
@@ -179,10 +179,10 @@ def accessible(page: Page, complaints: list[str], color_scheme: str) -> Callable
 
 def _show_in(page: Page, color_scheme: str) -> None:
     page.emulate_media(color_scheme=color_scheme)
-    page.evaluate("document.getAnimations().forEach(animation => animation.finish())")  # links fade between colors
 
 
 def _pass_axe(page: Page, selector: str, **options: object) -> None:
+    settle(page)
     if not page.evaluate("'axe' in window"):
         page.evaluate(AXE_SCRIPT)
     # Preloading asks for the style sheets again, for a rule about orientation that axe leaves off by default.
@@ -200,6 +200,18 @@ def at_each_size(page: Page) -> Iterator[None]:
     page.set_viewport_size(before)
 
 
+def settle(page: Page) -> None:
+    """Wait until the page looks as it is going to.
+
+    A click waits for the beginning of the next page, whose text is visible before its styles have arrived. The strip
+    of a run takes the place of a link after its page, and the rollout's page is renewed while it counts.
+    """
+    page.wait_for_load_state()
+    expect(page.locator("[data-overview] > a, [data-live]")).to_have_count(0)
+    page.evaluate("document.getAnimations().forEach(animation => animation.finish())")  # links fade between colors
+
+
 def fits(page: Page) -> bool:
     """Tell whether the page is no wider than the window."""
+    settle(page)
     return page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")

@@ -44,6 +44,7 @@ def test_a_combination_that_refuses_saves_needs_a_tick_and_shows_a_banner_while_
 
     page.get_by_label("Save it all the same").check()
     page.get_by_role("button", name="Save", exact=True).click()
+    expect(page.get_by_text("was changed successfully")).to_be_visible()
     for place in ("/admin/agentstate/", "/admin/agentstate/rollout/"):
         page.goto(place)
         expect(page.get_by_role("heading", name="Saves are refused")).to_be_visible()
@@ -51,5 +52,6 @@ def test_a_combination_that_refuses_saves_needs_a_tick_and_shows_a_banner_while_
     page.goto(address)
     page.get_by_label("everyone", exact=True).check()
     page.get_by_role("button", name="Save", exact=True).click()
+    expect(page.get_by_text("was changed successfully")).to_be_visible()
     page.goto("/admin/agentstate/")
     expect(page.get_by_role("heading", name="Saves are refused")).to_have_count(0)

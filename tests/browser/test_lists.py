@@ -11,7 +11,7 @@ from django.utils import timezone
 from playwright.sync_api import expect
 
 from agentstate.models import BackfillPass, FlagChange, LeftAside
-from tests.browser.conftest import DESKTOP, PHONE, fits
+from tests.browser.conftest import DESKTOP, PHONE, fits, settle
 from tests.factories import ProjectFactory, RunFactory, SessionFactory
 
 if TYPE_CHECKING:
@@ -63,6 +63,7 @@ def test_filters_come_before_the_rows_and_are_folded_on_a_phone(page: Page) -> N
     link.click()
     expect(page.get_by_text("Filter: direction")).to_be_visible()
     expect(link).to_be_hidden()
+    settle(page)
     assert (
         page.locator("#changelist-filter").bounding_box()["y"] < page.locator("#changelist-form").bounding_box()["y"]
     )

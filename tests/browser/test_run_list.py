@@ -11,7 +11,7 @@ from django.urls import reverse as url_of
 from django.utils import timezone
 from playwright.sync_api import expect
 
-from tests.browser.conftest import DESKTOP, PHONE, at_each_size, fits
+from tests.browser.conftest import DESKTOP, PHONE, at_each_size, fits, settle
 from tests.factories import EventFactory, ProjectFactory, RunFactory
 
 if TYPE_CHECKING:
@@ -142,6 +142,7 @@ def test_all_failed_calls_of_a_tool_in_the_last_hour(page: Page) -> None:
     expect(rows).to_have_count(1)
     expect(rows).to_contain_text("PortalDown: closed")
     expect(rows.get_by_role("button", name="Copy the id guilty-run")).to_be_visible()
+    settle(page)
     assert page.locator(".results").evaluate("results => results.scrollWidth <= results.clientWidth")
     rows.locator(".field-call a").click()
     expect(page).to_have_url(re.compile(r"/guilty-run/change/\?event="))
