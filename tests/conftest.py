@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import gc
 import importlib
+import pkgutil
 import threading
 from collections import Counter
 from contextlib import suppress
@@ -17,6 +18,8 @@ from django.test import TransactionTestCase
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis
 
+import agentstate.admin
+from agentstate.admin.shared.paging import KeysetPages
 from agentstate.state.read_counts import DISPATCH_UID
 from agentstate.state.shadowing import readings_made
 from project.database import EMBEDDED
@@ -39,11 +42,16 @@ FILLED = f"""
     ORDER BY relname = '{HISTORY}'"""
 
 # An example is a number of rounds to the database, so that neither its time nor how it was found says anything.
+# The examples are the same in each run, and others in each thorough one.
 hypothesis.register_profile(
-    "quick", max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
+    "quick",
+    max_examples=25,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
 # pytest --hypothesis-profile=thorough
-hypothesis.register_profile("thorough", hypothesis.get_profile("quick"), max_examples=1000)
+hypothesis.register_profile("thorough", hypothesis.get_profile("quick"), max_examples=1000, derandomize=False)
 hypothesis.load_profile("quick")
 
 
@@ -122,6 +130,16 @@ def no_counts_beside_a_test_s_transaction(request: pytest.FixtureRequest, monkey
     commits = marker is not None and marker.kwargs.get("transaction")
     if not commits and not {"transactional_db", "live_server"} & {*request.fixturenames}:
         monkeypatch.setattr("agentstate.admin.rollout.admin.count_in_background", lambda wait: None)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def time_enough() -> None:
+    """Let no page give up before its answer is complete, however busy the machine. Tests of limits set their own."""
+    for found in pkgutil.walk_packages(agentstate.admin.__path__, f"{agentstate.admin.__name__}."):
+        module = importlib.import_module(found.name)
+        for name in {"SECONDS", "ESTIMATE_SECONDS"} & vars(module).keys():
+            setattr(module, name, 60.0)
+    KeysetPages.seconds = 60.0
 
 
 @pytest.fixture(autouse=True)

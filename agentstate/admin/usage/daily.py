@@ -108,11 +108,12 @@ def total(parts: Iterable[Used]) -> Used:
     return sum(parts, Used())
 
 
-def summary(until: date, seconds: float = SECONDS) -> Summary:
+def summary(until: date, seconds: float | None = None) -> Summary:
     """Add up the days up to and including one, as many as a page has or the budget reaches.
 
     A day that alone takes longer than the whole budget is left out, and marked.
     """
+    seconds = SECONDS if seconds is None else seconds
     end = time.monotonic() + seconds
     names = workflow_names()
     days: list[Day] = []

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from itertools import count
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -75,8 +77,8 @@ def test_a_search_says_how_far_it_looked_and_goes_on(monkeypatch: pytest.MonkeyP
     session, client = make_session(), superuser()
     monkeypatch.setattr(conversation, "FIRST_STEP", 50)
     monkeypatch.setattr(conversation, "LARGEST_STEP", 50)
-    ticks = iter(range(100))
-    monkeypatch.setattr(conversation.time, "monotonic", lambda: 2.0 * next(ticks))
+    monkeypatch.setattr(conversation, "time", SimpleNamespace(monotonic=count(0.0, 2.0).__next__))
+    monkeypatch.setattr(conversation, "SECONDS", 2.0)
     page = page_of(session, client, q="said 7.")
     assert "looked at 0 of 120 entries" in page.content.decode()
     monkeypatch.setattr(conversation, "SECONDS", 3.0)

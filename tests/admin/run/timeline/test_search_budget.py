@@ -2,59 +2,61 @@
 
 from __future__ import annotations
 
-import time
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from django.db import connection
 
-from agentstate.admin.run.timeline import Filter
+from agentstate.admin.run.timeline import Filter, filters
 from agentstate.admin.run.timeline.filters import Search, search
 from agentstate.admin.shared.time_limit import TookTooLong, time_limit
 from tests.admin.run.timeline.scenes import add_event, add_events, make_run, moment
 from tests.sql import scalar, sql
 
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
 pytestmark = pytest.mark.django_db
 
 NEEDLE = Filter(text="needle")
-HEAVY = "jsonb_build_object('text', repeat('straw ', 200000), 'n', n)"
+# The search asks for the time at its beginning, and before and after each look. Its minute is over after one look.
+ONE_LOOK = (0.0, 0.0, 1.0, 60.0)
 
 
-def too_little_time(run: str) -> float:
-    """Return a fifth of the seconds that looking through a run takes here and now, if nothing interrupts it."""
-    times = []
-    for _ in range(4):
-        began = time.monotonic()
-        search(run, NEEDLE, start=None, limit=100)
-        times.append(time.monotonic() - began)
-    return min(times) / 5
+def search_at(monkeypatch: pytest.MonkeyPatch, times: Iterable[float], run: str, **place: Any) -> Search:
+    """Search for a minute, where the clock shows these times one after the other."""
+    monkeypatch.setattr(filters, "time", SimpleNamespace(monotonic=iter(times).__next__))
+    return search(run, NEEDLE, limit=1, seconds=60.0, **place)
 
 
-def test_it_reaches_the_end_in_steps() -> None:
+def test_it_reaches_the_end_in_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     run = make_run()
-    add_events(run, 40, HEAVY)
-    add_event(run, "note", '"needle"', 41)
-    seconds = too_little_time(run.pk)
-    reached, rounds, found = None, 0, Search()
-    while not found.moments:
-        found = search(run.pk, NEEDLE, start=reached, limit=1, seconds=seconds)
-        assert found.reached is not None
-        assert reached is None or found.reached > reached
-        assert found.stopped or found.moments
-        reached, rounds = found.reached, rounds + 1
-    assert rounds > 1
-    assert found.moments == [moment(41)]
+    add_events(run, 10)
+    add_event(run, "note", '"needle"', 11)
+    reached = None
+    for number in range(1, 11):
+        found = search_at(monkeypatch, ONE_LOOK, run.pk, start=reached)
+        assert (found.moments, found.stopped, found.reached) == ([], True, moment(number))
+        reached = found.reached
+    assert search_at(monkeypatch, ONE_LOOK, run.pk, start=reached).moments == [moment(11)]
 
 
-def test_it_searches_backwards() -> None:
+def test_it_searches_backwards(monkeypatch: pytest.MonkeyPatch) -> None:
     run = make_run()
-    add_events(run, 40, HEAVY)
-    seconds = too_little_time(run.pk)
-    first = search(run.pk, NEEDLE, start=None, backwards=True, limit=1, seconds=seconds)
-    second = search(run.pk, NEEDLE, start=first.reached, backwards=True, limit=1, seconds=seconds)
-    assert first.stopped
-    assert first.reached is not None
-    assert second.reached is not None
-    assert second.reached < first.reached <= moment(40)
+    add_events(run, 10)
+    first = search_at(monkeypatch, ONE_LOOK, run.pk, start=None, backwards=True)
+    second = search_at(monkeypatch, ONE_LOOK, run.pk, start=first.reached, backwards=True)
+    assert (first.stopped, first.reached, second.reached) == (True, moment(10), moment(9))
+
+
+def test_a_look_that_is_canceled_loses_nothing_of_those_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = make_run()
+    add_events(run, 10)
+    slow = "AND {bound} AND (%(look)s = 1 OR pg_sleep(60) IS NOT NULL)"  # a look at several events
+    monkeypatch.setattr(filters, "_LOOK", filters._LOOK.replace("AND {bound}", slow))
+    found = search_at(monkeypatch, (0.0, 0.0, 0.0, 59.95), run.pk, start=None)
+    assert (found.stopped, found.skipped, found.looked_at, found.reached) == (True, False, 1, moment(1))
 
 
 def test_an_event_that_takes_all_the_time_is_skipped() -> None:
