@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import time
+import itertools
+import sys
 from pathlib import Path
 
 import pytest
@@ -63,12 +64,12 @@ def test_the_order_of_the_files_changes_nothing(worked: WorkedOut) -> None:
     assert work_out_state(documents[::-1]).conflict_log == worked.conflict_log
 
 
-def test_it_takes_less_than_a_second(worked: WorkedOut) -> None:
-    documents = documents_in(_folder())
-    assert any(_seconds(documents) < 1 for _ in range(3))
-
-
-def _seconds(documents: list) -> float:
-    started = time.process_time()
-    work_out_state(documents)
-    return time.process_time() - started
+def test_it_takes_few_steps(worked: WorkedOut) -> None:
+    """2.3 million calls and returns of functions take 0.4 seconds."""
+    documents, steps = documents_in(_folder()), itertools.count()
+    sys.setprofile(lambda *_: next(steps))
+    try:
+        work_out_state(documents)
+    finally:
+        sys.setprofile(None)
+    assert next(steps) < 4_000_000

@@ -208,8 +208,9 @@ def test_a_task_that_is_canceled_at_a_tools_start_leaves_no_invocation_without_a
             waiting = """
                 SELECT count(*) FROM pg_stat_activity
                 WHERE datname = current_database() AND wait_event_type = 'Lock'"""
-            while not looking.execute(waiting).fetchone()[0]:
-                await asyncio.sleep(0.01)
+            async with asyncio.timeout(60):
+                while not looking.execute(waiting).fetchone()[0]:
+                    await asyncio.sleep(0.01)
             task.cancel()
             locking.execute("COMMIT")
             with pytest.raises(asyncio.CancelledError):
