@@ -99,9 +99,11 @@ def test_the_page_of_large_documents_takes_little_memory(client: Client) -> None
     scenes.forward(project, sessions=False)
     page_of(client, project)
     tracemalloc.start()
-    page_of(client, project, moment=1)
-    _, peak = tracemalloc.get_traced_memory()
-    tracemalloc.stop()
+    try:
+        page_of(client, project, moment=1)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
     assert peak < 10_000_000
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -112,10 +113,10 @@ def test_unequal_projects_are_those_of_the_last_verification(client: Client) -> 
     assert "unequal (never verified)" in client.get(LIST).content.decode()
     assert ids(listed(client, standing="unequal")) == []
 
-    now = timezone.now()
-    verification = KeptVerification.objects.create(started_at=now, ended_at=now, requested_by="ada")
+    then = timezone.now() - timedelta(hours=3)
+    verification = KeptVerification.objects.create(started_at=then, ended_at=then, requested_by="ada")
     verification.unequal_projects.create(project_id="b")
-    assert "unequal (verified now)" in client.get(LIST).content.decode()
+    assert "unequal (verified 3\N{NO-BREAK SPACE}hours ago)" in client.get(LIST).content.decode()
     assert ids(listed(client, standing="unequal")) == ["b"]
     assert [row.figures.standing for row in listed(client).result_list] == ["in_sync", "unequal"]
 

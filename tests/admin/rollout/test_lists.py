@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -10,6 +11,7 @@ from django.contrib.auth.models import Group
 from django.urls import reverse as url_of
 from django.utils import timezone
 
+from agentstate.admin.rollout import reads_plot
 from agentstate.backfill.acceptance import accept
 from agentstate.lock_spaces import PASSES
 from agentstate.models import BackfillPass, Flag, LeftAside, ReadDifference
@@ -17,6 +19,7 @@ from tests import scenes
 from tests.admin.viewers import superuser
 from tests.factories import ProjectFactory, write_columns
 from tests.flags import turn
+from tests.rollout import ladder
 from tests.rollout.ladder import found_by_reads, stand_at
 from tests.sql import second_connection
 
@@ -74,6 +77,13 @@ class TestTheGates:
 
 
 class TestReads:
+    @pytest.fixture(autouse=True)
+    def one_moment(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Let no hour begin between what reads found and the page that shows it."""
+        now = timezone.now()
+        monkeypatch.setattr(ladder, "timezone", SimpleNamespace(now=lambda: now))
+        monkeypatch.setattr(reads_plot, "server_time", lambda: now)
+
     def test_two_days_are_plotted_and_summed_up_by_reason(self) -> None:
         found_by_reads("compared", 1000, ago=0)
         found_by_reads("compared", 3000, ago=47)

@@ -89,16 +89,16 @@ def test_a_slow_client_clock_gives_no_negative_time() -> None:
 @pytest.mark.parametrize(
     ("fields", "duration"),
     [
-        ({"status": "running", "completed_at": None}, r"10 s|1\d\.\d s so far"),
+        ({"status": "running", "completed_at": None}, r"1 h( \d+ min)? so far"),
         ({"status": "pending", "completed_at": None}, DASH),
         ({"status": "canceled"}, "0 ms"),
     ],
     ids=str,
 )
 def test_a_running_run_shows_its_duration_so_far(fields: dict[str, Any], duration: str) -> None:
-    RunFactory(started_at=timezone.now() - timedelta(seconds=10), project=None, **fields)
+    RunFactory(started_at=timezone.now() - timedelta(hours=1), project=None, **fields)
     page = text_of(superuser())
-    assert re.fullmatch(duration, cell(page, "duration"))
+    assert re.fullmatch(duration, cell(page, "duration").replace("\N{NO-BREAK SPACE}", " "))
     assert cell(page, "project_link") == cell(page, "snapshot") == cell(page, "first_line_of_error") == DASH
 
 

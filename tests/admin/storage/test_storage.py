@@ -8,6 +8,7 @@ from django.urls import reverse as url_of
 from agentstate.admin.storage import sizes
 from tests.admin.viewers import superuser, viewer
 from tests.factories import EventFactory, RunFactory
+from tests.sql import scalar, sql
 
 pytestmark = pytest.mark.django_db
 
@@ -37,15 +38,20 @@ def test_a_small_database_is_shared_out_exactly(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_a_large_table_is_estimated_from_some_of_its_pages(monkeypatch: pytest.MonkeyPatch) -> None:
-    for _ in range(100):
-        RunFactory(workflow_id="w", error="x" * 1000)
-    monkeypatch.setattr(sizes, "PAGES", 8)
+    sql(
+        """
+        INSERT INTO "AgentWorkflowRun" (id, workflow_id, status, started_at, error)
+        SELECT 'run-' || n, 'w', 'failed', now(), repeat('x', 1000) FROM generate_series(1, 400) n
+        """
+    )
+    # Each page is taken with a chance of one half; the runs are on 50 pages and more.
+    monkeypatch.setattr(sizes, "PAGES", scalar("SELECT pg_relation_size('\"AgentWorkflowRun\"') / 8192") // 2)
 
     sample = sizes.sample(sizes.tables())
 
     assert sample is not None
     assert not sample.is_whole
-    assert sample.runs < 100
+    assert 0 < sample.runs < 400
 
 
 def test_a_sample_that_takes_too_long_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
