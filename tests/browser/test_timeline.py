@@ -337,7 +337,7 @@ def overlap(page: Page, one: str, other: str) -> bool:
 @pytest.mark.parametrize("screen", [DESKTOP, PHONE], ids=["desktop", "phone"])
 def test_the_page_works_by_keyboard(page: Page, recorded: str) -> None:
     held: list[Route] = []
-    page.route("**/overview/**", held.append)
+    page.route("**/overview/**", lambda route: held.append(route))
     with page.expect_request("**/overview/**"):
         open_run(page, recorded)
     reached = []
