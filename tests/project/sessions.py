@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 from typing import IO, TYPE_CHECKING
 
 from tests.forked import Forked
@@ -27,12 +28,22 @@ for line in sys.stdin:
 
 
 class Session:
-    """A `manage.py` that stays connected until a test ends it."""
+    """A `manage.py` that stays connected until a test ends it.
+
+    Attributes:
+        server: what it first said of its server.
+    """
 
     def __init__(self, data_dir: Path) -> None:
         environment = {**ENVIRONMENT, "AGENTSTATE_DATA_DIR": str(data_dir)}
         self.process = Forked("shell", "-v0", "-c", STAY, environment=environment, stdin=subprocess.PIPE)
         self.server = self._answer()
+
+    @classmethod
+    def several(cls, number: int, data_dir: Path) -> list[Session]:
+        """Start so many at once."""
+        with ThreadPoolExecutor(number) as pool:
+            return list(pool.map(cls, [data_dir] * number))
 
     def ask(self) -> str:
         stdin = self._open(self.process.stdin)
@@ -53,7 +64,9 @@ class Session:
         self._end()
 
     def _answer(self) -> str:
-        return self._open(self.process.stdout).readline().strip()
+        answer = self._open(self.process.stdout).readline().strip()
+        assert answer, self._open(self.process.stderr).read()
+        return answer
 
     def _end(self) -> None:
         self.process.wait()

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from project.embedded.postgres import PORT, server_account, socket_folder_for, socket_folder_of_running
-from tests.forked import Forked
 from tests.project.processes import (
     ASK,
     CLONE,
@@ -136,11 +135,11 @@ def test_starts_after_a_power_cut_when_its_process_id_is_used_again(manage: Mana
 
 
 def test_is_made_once_by_processes_that_start_together(data_dir: Path) -> None:
-    environment = {**ENVIRONMENT, "AGENTSTATE_DATA_DIR": str(data_dir)}
-    together = [Forked("shell", "-v0", "-c", ASK, environment=environment) for _ in range(4)]
-    answers = {process.communicate(timeout=60)[0] for process in together}
-    assert len(answers) == 1
-    assert answers.pop().startswith("agentstate ")
+    together = Session.several(4, data_dir)
+    assert len({session.server for session in together}) == 1
+    assert together[0].server.startswith("agentstate ")
+    for session in together:
+        session.leave()
 
 
 def test_is_created_again_after_an_interrupted_creation(manage: Manage, data_dir: Path) -> None:

@@ -69,7 +69,7 @@ print(sorted(name for name in sys.modules if "embedded" in name or "pgserver" in
 
 def test_dot_env_is_read_and_the_environment_wins(tmp_path: Path) -> None:
     for name in ("project", "agentstate"):
-        shutil.copytree(CLONE / name, tmp_path / name)
+        shutil.copytree(CLONE / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
     (tmp_path / ".env").write_text("SECRET_KEY=from-file\nALLOWED_HOSTS=a,b\nDATABASE_URL=postgres://h/db\nDEBUG=1\n")
     script = """
 from django.conf import settings as s

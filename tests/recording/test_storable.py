@@ -256,10 +256,10 @@ def test_many_small_values_are_cut(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_thirty_four_megabytes_of_zeros_take_seconds() -> None:
-    began = time.monotonic()
+    began = time.process_time()
     kept = json.loads(stored([0] * 17_000_000))
     assert kept == marked("size", "[" + "0," * 49_999 + "0")
-    assert time.monotonic() - began < 60
+    assert time.process_time() - began < 60
 
 
 def test_a_member_that_is_too_large_is_cut_alone(monkeypatch: pytest.MonkeyPatch) -> None:
