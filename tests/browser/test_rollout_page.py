@@ -54,15 +54,15 @@ def fill() -> None:
         write_columns(name, {"facts": "3"})
     stand_at("agentkit_read", 10)
     turn("agentkit_reads", percent=10, project_ids=[LONG, "synced"], staff=True)
+    now = timezone.now()
     for ago in range(40):
-        found_by_reads("compared", 100 + ago, ago=ago)
+        found_by_reads("compared", 100 + ago, ago=ago, now=now)
     found_by_reads("difference", 3, ago=5, reason="facts")
     found_by_reads("lag", 9, ago=7, reason="legacy_ahead")
     found_by_reads("fallback", 1, ago=2, reason="no_snapshot")
     ReadDifference.objects.create(
         at=timezone.now(), project_id=LONG, state_key="facts", path="facts." + "x" * 150, legacy='"' + "y" * 200
     )
-    now = timezone.now()
     BackfillPass.objects.create(
         direction="forward", requested_by="ada@app-1", started_at=now, seen_at=now, candidates=9000, written=3000
     )

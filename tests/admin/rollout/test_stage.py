@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from django.urls import reverse as url_of
+from django.utils import timezone
 
 from agentstate.contract.columns import drop
 from agentstate.models import Flag
@@ -63,8 +64,9 @@ class TestTheStage:
     def test_each_condition_is_met_or_not_met(self) -> None:
         stand_at("shadow_read")
         let_time_pass(3)
-        found_by_reads("compared", 1200, ago=1)
-        found_by_reads("difference", 2, ago=2, reason="facts")
+        now = timezone.now()
+        found_by_reads("compared", 1200, ago=1, now=now)
+        found_by_reads("difference", 2, ago=2, reason="facts", now=now)
         response = get()
 
         rows = {row.name: row for row in response.context["conditions"]}
