@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import signal
 import threading
 from contextlib import contextmanager
@@ -21,7 +22,8 @@ def stopped_by_signals() -> Iterator[threading.Event]:
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
 
     def request_stop(number: int, frame: FrameType | None) -> None:
-        stop.set()
+        # By another thread: the signal may have interrupted this one while it holds the event's own lock.
+        _thread.start_new_thread(stop.set, ())
         signal.signal(number, before[signal.Signals(number)])
 
     in_main_thread = threading.current_thread() is threading.main_thread()

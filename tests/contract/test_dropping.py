@@ -163,7 +163,7 @@ def test_writes_made_while_it_waits_for_the_lock_are_kept() -> None:
         dropping.start()
         wait_until(lambda: scenes.rows(WAITING_FOR_LOCKS))
         other.execute("COMMIT")
-        dropping.join(20)
+        dropping.join(60)
 
     assert "they are no longer frozen" in str(refused)
     assert scenes.homes_of(project).columns["facts"] == '"written"'

@@ -62,12 +62,17 @@ FROM pg_type WHERE typnamespace <> ALL (ARRAY['pg_catalog', 'information_schema'
 UNION ALL
 SELECT concat_ws(' ', 'schema', nspname, nspacl) FROM pg_namespace WHERE nspname !~ '^pg_'
 """
-# `manage.py` with short lock timeouts.
+# `manage.py` with short lock timeouts and no pauses after them, whose number it prints in the end.
 IMPATIENT = """
+from types import SimpleNamespace
 from agentstate import lock_timeout
-lock_timeout.ATTEMPTS, lock_timeout.LOCK_TIMEOUT, lock_timeout.LONGEST_PAUSE = 3, "150ms", 0.2
+pauses = []
+lock_timeout.ATTEMPTS, lock_timeout.LOCK_TIMEOUT, lock_timeout.time = 3, "150ms", SimpleNamespace(sleep=pauses.append)
 from manage import main
-main()
+try:
+    main()
+finally:
+    print(f"\\n{len(pauses)} pauses")
 """
 
 

@@ -12,7 +12,10 @@ from django.core.management import call_command
 from django.db import connection
 
 from agentstate import migrations
+from tests.faults.processes import wait_until
+from tests.migrations.databases import Result
 from tests.migrations.live import LegacyApplication, held
+from tests.sql import WAITING_FOR_LOCKS
 
 if TYPE_CHECKING:
     from tests.migrations.databases import Database
@@ -60,11 +63,15 @@ def test_a_database_in_use_is_adopted_and_nothing_else_in_it_changes(prisma: Dat
     schema, content = prisma.schema(), prisma.content(columns)
 
     with LegacyApplication(prisma) as application:
-        prisma.migrate()
-        rounds = application.rounds
+        with held(prisma, "ACCESS SHARE"):  # which lets the writer work, and keeps the migration from its end
+            process = prisma.start("migrate", "-v0")
+            wait_until(lambda: prisma.rows(WAITING_FOR_LOCKS))
+            before = application.rounds
+            wait_until(lambda: application.error or application.rounds > before + 10)
+        migrated = Result.of(process)
 
+    assert (migrated.code, migrated.out, migrated.err) == (0, "", "")
     assert application.error is None
-    assert rounds > 10, "the writer did not run during the migration"
     assert prisma.content(columns) == content
     assert prisma.value("""SELECT "factsJson" FROM "Project" WHERE id = 'live'""") == application.rounds
     assert prisma.value("""SELECT pg_relation_filenode('"Project"')""") == file, "the table was rewritten"

@@ -39,6 +39,12 @@ EVERY_DOCUMENT = """
     UNION
     SELECT entry ->> 'content' FROM "AgentSession", jsonb_array_elements(transcript_json) entry"""
 
+# A row for each other connection of the database that does something.
+BUSY = """
+    SELECT FROM pg_stat_activity
+    WHERE datname = current_database() AND backend_type = 'client backend' AND pid <> pg_backend_pid()
+        AND state <> 'idle'"""
+
 
 class Place(NamedTuple):
     """A document of a project."""
@@ -176,6 +182,8 @@ def assert_all_is_well(
     def documents() -> set[str]:
         return {document for (document,) in rows(EVERY_DOCUMENT)}
 
+    # What a killed writer had begun to write may end only now.
+    wait_until(lambda: not rows(BUSY), 120)
     promises.assert_kept(documents())
     for command in (
         ("backfill_agentkit_state", "--prefer", "agentkit", "--all"),
