@@ -29,6 +29,7 @@ pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("many")]
 LIST = url_of("admin:agentstate_agentworkflowrun_changelist")
 STATUSES = AgentWorkflowRun.Status.values
 READ = {"AgentWorkflowRun", "AgentWorkflowRunEvent", "AgentSession"}
+FILLED = ["Project", *sorted(READ)]
 
 
 @pytest.fixture(scope="module")
@@ -66,13 +67,18 @@ def many(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
             FROM generate_series(1, 500) i;
             """
         )
-        # An index that has just been filled has a list of pages to look through yet.
-        scenes.run_sql('VACUUM ANALYZE "AgentWorkflowRun"')
-        scenes.run_sql('VACUUM ANALYZE "AgentWorkflowRunEvent"')
-        scenes.run_sql('ANALYZE "Project", "AgentSession"')
+        # All rows are looked at, not a sample of them, and not again: each test gets the same plans each time.
+        scenes.run_sql("SET default_statistics_target = 1000")
+        for table in FILLED:
+            scenes.run_sql(f'ALTER TABLE "{table}" SET (autovacuum_enabled = off)')
+            # An index that has just been filled has a list of pages to look through yet.
+            scenes.run_sql(f'VACUUM ANALYZE "{table}"')
+        scenes.run_sql("RESET default_statistics_target")
         yield
         scenes.run_sql('TRUNCATE "Project", "AgentWorkflowRun" CASCADE')
-        tell_planner("AgentWorkflowRun", "AgentWorkflowRunEvent", "AgentSession", "Project")
+        for table in FILLED:
+            scenes.run_sql(f'ALTER TABLE "{table}" RESET (autovacuum_enabled)')
+        tell_planner(*FILLED)
 
 
 def indexes(scan: dict[str, Any]) -> set[str]:
