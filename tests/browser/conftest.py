@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -14,9 +15,12 @@ import pytest
 from axe_playwright_python.base import AXE_SCRIPT, AxeResults
 from django.conf import settings
 from django.contrib.auth.models import User
+from django.core.signals import request_finished, request_started
 from django.templatetags.static import static
 from django.test import Client
 from playwright.sync_api import Browser, expect, sync_playwright
+
+from tests.faults.processes import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -89,6 +93,32 @@ def color_scheme() -> str:
 def complaints() -> list[str]:
     """What the console or a script complained about."""
     return []
+
+
+@pytest.fixture(scope="package")
+def answering(live_server: LiveServer) -> Iterator[set[int]]:
+    """The threads of the server that are answering a request."""
+    threads: set[int] = set()
+
+    def begin(**_: object) -> None:
+        threads.add(threading.get_ident())
+
+    def end(**_: object) -> None:
+        threads.discard(threading.get_ident())
+
+    request_started.connect(begin)
+    request_finished.connect(end)
+    yield threads
+    request_started.disconnect(begin)
+    request_finished.disconnect(end)
+
+
+@pytest.fixture(autouse=True)
+def all_is_answered(transactional_db: None, answering: set[int]) -> Iterator[None]:
+    """Let no request of a test, such as a page's last look whether anything is new, meet the rows of the next."""
+    yield
+    me = threading.get_ident()
+    wait_until(lambda: not answering & ({thread.ident for thread in threading.enumerate()} - {me}), 60)
 
 
 @contextmanager
