@@ -73,7 +73,9 @@ class BackfillPassQuerySet(models.QuerySet["BackfillPass"]):
     def mark_lost(self) -> int:
         """Record that passes are lost, and return their number. Shared ones can still be resumed."""
         running = self.filter(outcome=BackfillPass.Outcome.RUNNING, ranges=None)
-        lost = [entry.pk for entry in running.with_state() if entry.is_lost]
+        lost = list(running.filter(~is_alive(PASSES)).values_list("pk", flat=True))
+        if not lost:
+            return 0
         return self.filter(pk__in=lost).update(outcome=BackfillPass.Outcome.LOST, held="", ended_at=F("seen_at"))
 
 
