@@ -30,6 +30,7 @@ LARGEST_REQUEST = 100_000  # bytes
 
 def load() -> None:
     """Import everything that commands need."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell ignores Ctrl-C for what it runs beside itself
     warnings.simplefilter("error")
     os.environ.update(DJANGO_SETTINGS_MODULE="project.settings", SECRET_KEY="-", DATABASE_URL="postgres:///nowhere")
     django.setup()

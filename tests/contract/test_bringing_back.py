@@ -32,11 +32,9 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 # As a shell's foreground has it, whatever the tests were started by.
 BRING_BACK = """
-import signal
 from agentstate import lock_timeout
 from agentstate.contract.columns import bring_back
 lock_timeout.LOCK_TIMEOUT = "10min"
-signal.signal(signal.SIGINT, signal.default_int_handler)
 bring_back()
 """
 

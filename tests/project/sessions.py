@@ -16,10 +16,9 @@ if TYPE_CHECKING:
 
 # Answers a line with a line, for as long as it is asked.
 STAY = f"""
-import os, signal, sys
+import os, sys
 {SERVER}
 os.setsid()
-signal.signal(signal.SIGINT, signal.default_int_handler)  # which a shell's background jobs ignore
 print(*server(), flush=True)
 for line in sys.stdin:
     connection.close()
