@@ -16,13 +16,17 @@ import socket
 import sys
 import threading
 import warnings
+from contextlib import suppress
 from typing import Any
 
 import django
 from django.conf import settings
+from django.core.checks import run_checks
 from django.core.management import get_commands, load_command_class
 from django.db import connections
 from django.db.migrations.loader import MigrationLoader
+from django.template import engines
+from django.template.engine import Engine
 from django.utils.functional import empty
 
 LARGEST_REQUEST = 100_000  # bytes
@@ -39,42 +43,55 @@ def load() -> None:
     for module in (settings.ROOT_URLCONF, "project.embedded.base"):
         importlib.import_module(module)
     MigrationLoader(None)
+    run_checks()  # as each command does; what it loads takes longer than what it checks
     gc.collect()
     gc.freeze()
 
 
 def forked(requests: socket.socket) -> dict[str, Any]:
     """Fork a process for each request, and return the request in that process."""
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    reports: dict[int, int] = {}  # the stream that each process is reported to
+    signal.signal(signal.SIGCHLD, lambda *_: _report_ended(reports))
     while True:
         message, streams, *_ = socket.recv_fds(requests, LARGEST_REQUEST, 4)
         if not message:
             requests.close()
             sys.exit()
-        if os.fork() == 0:
+        if _is_child(reports, *streams):
             requests.close()
-            return _watched(json.loads(message), *streams)
-        for stream in streams:
-            os.close(stream)
+            return json.loads(message)
 
 
-def _watched(request: dict[str, Any], status: int, stdin: int, stdout: int, stderr: int) -> dict[str, Any]:
-    """Fork once more. The parent reports the child's id, how it ended and its peak of memory; return in the child."""
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+def _is_child(reports: dict[int, int], status: int, *standard: int) -> bool:
+    """Fork. The parent reports the child's id; the child has the standard streams, and no other."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGCHLD])  # until the child is known
     child = os.fork()
-    if child == 0:
-        os.dup2(stdin, 0)
-        os.dup2(stdout, 1)
-        os.dup2(stderr, 2)
-    for stream in (stdin, stdout, stderr):
+    if child:
+        reports[child] = status
+        with suppress(BrokenPipeError):  # whoever asked may have gone
+            os.write(status, f"{child}\n".encode())
+    else:
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        for number, stream in enumerate(standard):
+            os.dup2(stream, number)
+        for stream in (status, *reports.values()):
+            os.close(stream)
+    for stream in standard:
         os.close(stream)
-    if child == 0:
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGCHLD])
+    return child == 0
+
+
+def _report_ended(reports: dict[int, int]) -> None:
+    """Report how each process that has ended did so, and its peak of memory."""
+    while reports:
+        child, ending, used = os.wait4(-1, os.WNOHANG)
+        if not child:
+            return
+        status = reports.pop(child)
+        with suppress(BrokenPipeError):
+            os.write(status, f"{os.waitstatus_to_exitcode(ending)} {used.ru_maxrss}\n".encode())
         os.close(status)
-        return request
-    os.write(status, f"{child}\n".encode())
-    _, ending, used = os.wait4(child, 0)
-    os.write(status, f"{os.waitstatus_to_exitcode(ending)} {used.ru_maxrss}\n".encode())
-    os._exit(0)
 
 
 def read_settings(environment: dict[str, str]) -> None:
@@ -89,6 +106,10 @@ def read_settings(environment: dict[str, str]) -> None:
         del connections[connection.alias]
     connections.__dict__.pop("settings", None)
     connections._settings = None
+    engines.__dict__.pop("templates", None)
+    engines._templates = None
+    engines._engines = {}
+    Engine.get_default.cache_clear()
 
 
 def leave_at_once(code: int) -> None:

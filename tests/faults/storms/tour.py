@@ -60,7 +60,7 @@ def tour() -> None:
 
 def pages(project: str, run_id: str, session_id: str) -> None:
     """Open the admin's pages."""
-    user = get_user_model().objects.create_superuser("tour", "tour@example.com", "tour")
+    user = get_user_model().objects.create_superuser("tour")
     client = Client(SERVER_NAME="localhost")
     client.force_login(user)
     for page, arguments in (
