@@ -59,14 +59,13 @@ def test_a_look_that_is_canceled_loses_nothing_of_those_before(monkeypatch: pyte
     assert (found.stopped, found.skipped, found.looked_at, found.reached) == (True, False, 1, moment(1))
 
 
-def test_an_event_that_takes_all_the_time_is_skipped() -> None:
+def test_an_event_that_takes_all_the_time_is_skipped(monkeypatch: pytest.MonkeyPatch) -> None:
     run = make_run()
     add_event(run, "note", f'"{"straw " * 4_000_000}"', 1)
     add_event(run, "note", '"needle"', 2)
-    found = search(run.pk, NEEDLE, start=None, limit=1, seconds=0.01)
+    found = search_at(monkeypatch, (0.0, 59.99), run.pk, start=None)  # a hundredth of a second is left
     assert (found.stopped, found.skipped, found.reached) == (True, True, moment(1))
-    found = search(run.pk, NEEDLE, start=found.reached, limit=1)
-    assert found.moments == [moment(2)]
+    assert search_at(monkeypatch, ONE_LOOK, run.pk, start=found.reached).moments == [moment(2)]
 
 
 def test_a_complete_search_says_so() -> None:
