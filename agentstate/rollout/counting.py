@@ -8,7 +8,7 @@ died leaves a row without an end, which the next one removes.
 from __future__ import annotations
 
 import logging
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -26,6 +26,7 @@ from agentstate.rollout.figures import Figures
 from agentstate.rollout.waiting import server_time
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from datetime import datetime
 
     from django.db.backends.utils import CursorWrapper
@@ -36,6 +37,7 @@ _LOCK, _KEEPING = (COUNTS, 0), (COUNTS, 1)
 # A count is repeated after this time, or after ten times what it took.
 FRESH, TIMES_AS_LONG = timedelta(minutes=5), 10
 RETRY_AFTER = timedelta(minutes=1)  # where the last count failed
+BEGINS_WITHIN = timedelta(seconds=10)  # a count without its lock: it is to take that yet, or to keep its figures
 UNEQUAL_AT_ONCE = 5_000
 _MAY_ONLY_READ = (errors.InsufficientPrivilege, errors.ReadOnlySqlTransaction, errors.UndefinedTable)
 
@@ -76,7 +78,7 @@ class Counted:
         return cls(
             kept if figures else None,
             figures,
-            last if last and last.ended_at is None and _is_counting() else None,
+            last if last and last.ended_at is None and (_has_just_begun(last) or _is_counting()) else None,
             last if last and last.error else None,
         )
 
@@ -109,7 +111,9 @@ def _has_changed_since(moment: datetime) -> bool:
 
 def count_in_background(wait: float) -> None:
     """Count in a thread of its own, and wait so many seconds for its end: a small database is counted by then."""
-    in_background("rollout count", _count_and_log).join(wait)
+    with _logged():
+        row = _begin()  # before this returns, for the page to say that it is being counted
+        in_background("rollout count", lambda: _count_and_log(row)).join(wait)
 
 
 def count_now() -> bool:
@@ -118,7 +122,14 @@ def count_now() -> bool:
     Raises:
         Exception: whatever the verification raises; the row keeps it.
     """
-    row = KeptVerification.objects.create(started_at=server_time(), requested_by=actor())
+    return _count(_begin())
+
+
+def _begin() -> KeptVerification:
+    return KeptVerification.objects.create(started_at=server_time(), requested_by=actor())
+
+
+def _count(row: KeptVerification) -> bool:
     try:
         figures = Figures.count(_claim)
     except AlreadyCounting:
@@ -143,10 +154,16 @@ def keep(figures: Figures, started_at: datetime) -> None:
             raise
 
 
-def _count_and_log() -> None:
+def _count_and_log(row: KeptVerification) -> None:
+    with _logged():
+        _count(row)
+
+
+@contextmanager
+def _logged() -> Iterator[None]:
     try:
-        count_now()
-    except Exception:  # the row has the error too
+        yield
+    except Exception:  # the row, if there is one, has the error too
         logger.exception("The count for the rollout's page failed")
 
 
@@ -154,6 +171,10 @@ def _claim(cursor: CursorWrapper) -> None:
     cursor.execute("SELECT pg_try_advisory_xact_lock(%s, %s)", _LOCK)
     if not cursor.fetchone()[0]:
         raise AlreadyCounting
+
+
+def _has_just_begun(row: KeptVerification) -> bool:
+    return server_time() - row.started_at < BEGINS_WITHIN
 
 
 def _is_counting() -> bool:

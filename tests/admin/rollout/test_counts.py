@@ -224,6 +224,12 @@ class TestNumbersThatAreKept:
         counted = counting.Counted.read()
         assert (counted.kept, counted.figures, counted.is_due) == (None, None, True)
 
+    def test_a_count_that_has_yet_to_take_its_lock_is_being_made(self) -> None:
+        row = KeptVerification.objects.create(started_at=server_time(), requested_by="ada")
+
+        counted = counting.Counted.read()
+        assert (counted.running, counted.is_due) == (row, False)
+
     def test_a_count_whose_process_died_is_made_by_the_next_visitor(self) -> None:
         KeptVerification.objects.create(started_at=timezone.now() - timedelta(hours=1), requested_by="ada")
         ProjectFactory()
