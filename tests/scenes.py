@@ -369,8 +369,8 @@ def forget_everything() -> None:
 # -- another connection
 
 
-def start_and_wait_for_lock(act: Callable[[], None]) -> threading.Thread:
-    """Let another connection act until it waits for a lock that this one's transaction holds."""
+def start(act: Callable[[], object]) -> threading.Thread:
+    """Let a thread act, on a connection of its own that it closes even if it fails."""
 
     def act_and_close() -> None:
         try:
@@ -380,6 +380,12 @@ def start_and_wait_for_lock(act: Callable[[], None]) -> threading.Thread:
 
     thread = threading.Thread(target=act_and_close)
     thread.start()
+    return thread
+
+
+def start_and_wait_for_lock(act: Callable[[], object]) -> threading.Thread:
+    """Let another connection act until it waits for a lock that this one's transaction holds."""
+    thread = start(act)
     give_up_at = time.monotonic() + 60
     while not rows("SELECT FROM pg_locks WHERE NOT granted AND pg_backend_pid() = ANY (pg_blocking_pids(pid))"):
         assert thread.is_alive(), "the other connection waited for nothing"

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import threading
 import time
 
 import pytest
-from django.db import connection
 
 from agentstate.rollout.errors import Interrupted, Refused
 from agentstate.rollout.freeze import is_frozen
@@ -30,8 +28,7 @@ def test_the_freeze_waits_for_transactions_that_are_older_than_the_end_of_legacy
         advance()
         time.sleep(0.1)
         younger.execute("BEGIN; SELECT 1 AS young")
-        thread = threading.Thread(target=lambda: (advance(monitor=recorder.monitor), connection.close()))
-        thread.start()
+        thread = scenes.start(lambda: advance(monitor=recorder.monitor))
         wait_until(lambda: recorder.waited_for)
         assert not is_frozen()
         older.execute("COMMIT")

@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING
 
 import pytest
-from django.db import connection, transaction
+from django.db import transaction
 
 from agentstate import gates, state
 from agentstate.models import RolloutStep
@@ -178,19 +178,18 @@ def test_the_retreat_waits_for_older_transactions() -> None:
             state.save(project, facts=3)
             saved.set()
             go_on.wait(60)
-        connection.close()
 
-    late = threading.Thread(target=save_late)
-    late.start()
+    late = scenes.start(save_late)
     assert saved.wait(60)
-    stepping = threading.Thread(target=lambda: (retreat(monitor=recorder.monitor), connection.close()))
-    stepping.start()
-    wait_until(lambda: recorder.waited_for)
-    assert position() == ("agentkit_read", 100), "reads stay where the newest state is"
-    assert unfinished_step(RolloutState.read().position) is not None
-    go_on.set()
-    late.join(60)
-    stepping.join(60)
+    stepping = scenes.start(lambda: retreat(monitor=recorder.monitor))
+    try:
+        wait_until(lambda: recorder.waited_for)
+        assert position() == ("agentkit_read", 100), "reads stay where the newest state is"
+        assert unfinished_step(RolloutState.read().position) is not None
+    finally:
+        go_on.set()
+        late.join(60)
+        stepping.join(60)
 
     assert scenes.homes_of(project).in_sync
     assert scenes.homes_of(project).columns == {"facts": "3"}
@@ -202,8 +201,7 @@ def test_the_retreat_waits_for_them_where_legacy_writes_was_opened_by_hand() -> 
     with second_connection() as other:
         other.execute("BEGIN; SELECT 1")
         stand_at("agentkit_read")
-        stepping = threading.Thread(target=lambda: (retreat(monitor=recorder.monitor), connection.close()))
-        stepping.start()
+        stepping = scenes.start(lambda: retreat(monitor=recorder.monitor))
         wait_until(lambda: recorder.waited_for)
         assert position() == ("agentkit_read", 100), "reads stay where the newest state is"
         other.execute("ROLLBACK")

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import threading
 from typing import TYPE_CHECKING
 
 import pytest
-from django.db import connection
 
 from agentstate.backfill import OtherDirectionRunning
 from agentstate.backfill.locks import pass_lock
@@ -151,8 +149,7 @@ def test_no_forward_pass_runs_between_the_last_check_and_the_gate(monkeypatch: p
     with second_connection() as other:
         other.execute("BEGIN")
         other.execute('SELECT FROM "AgentStateFlag" FOR UPDATE')
-        thread = threading.Thread(target=lambda: (retreat(), connection.close()))
-        thread.start()
+        thread = scenes.start(retreat)
         wait_until(lambda: scenes.rows(WAITING_FOR_LOCKS))
         with pytest.raises(OtherDirectionRunning), pass_lock(Direction.FORWARD):
             pass
