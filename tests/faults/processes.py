@@ -46,15 +46,28 @@ def database_url(**options: str) -> str:
     return f"postgres://{login}@/{quote(known['dbname'])}?{urlencode(query, quote_via=quote)}"
 
 
+TAKEN = "A stop is requested."
 PATIENT = f"""
+import os, signal, sys
 from agentstate.backfill import batches
 batches.LOCK_TIMEOUT = "SET LOCAL lock_timeout = '10min'"
+set_handler = signal.signal
+def note(number, handler):
+    before = set_handler(number, handler)
+    if sys._getframe(1).f_code.co_name == "request_stop":
+        os.write(1, b"{TAKEN}\\n")
+    return before
+signal.signal = note
 {MANAGE}
 """
 
 
 class Command:
-    """A `manage.py` under way. A patient one waits for locks, where a pass gives up after a second and tries again."""
+    """A `manage.py` under way.
+
+    Args:
+        patient: a pass waits for locks, where it gives up after a second otherwise, and can be told to ``stop``.
+    """
 
     def __init__(
         self,
@@ -85,9 +98,13 @@ class Command:
         return self.process.returncode
 
     def signal(self, number: signal.Signals) -> None:
-        """Send a signal, and wait until the main thread, which handles it, waits for something else again."""
         self.process.send_signal(number)
-        wait_until(lambda: not self.is_running or has_handled(self.process.pid, number))
+
+    def stop(self, number: signal.Signals) -> None:
+        """Send the first signal to a patient one, and wait until it has requested the stop: two may come as one."""
+        self.signal(number)
+        assert self.process.stdout is not None
+        assert self.process.stdout.readline() == f"{TAKEN}\n"
 
     def kill(self) -> None:
         """End it as a crash would. What its connections are at in the server may take a while longer."""
@@ -116,17 +133,6 @@ def wait_until(condition: Callable[[], object], seconds: float = 30) -> None:
     while not condition():
         assert time.monotonic() < deadline, "waited in vain"
         time.sleep(0.002)
-
-
-def has_handled(pid: int, number: signal.Signals) -> bool:
-    """Return whether a signal does not wait for a process any more, and its main thread runs nothing now."""
-    status = Path(f"/proc/{pid}/status")
-    try:
-        facts = dict(line.split(":\t", 1) for line in status.read_text().splitlines())
-    except OSError:  # it has ended
-        return True
-    pending = int(facts["SigPnd"], 16) | int(facts["ShdPnd"], 16)
-    return not pending >> (number - 1) & 1 and not facts["State"].startswith("R")
 
 
 def others_on_the_server() -> int:

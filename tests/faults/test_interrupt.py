@@ -22,9 +22,9 @@ LAST_OUTCOME = 'SELECT outcome FROM "AgentStatePass" ORDER BY id DESC LIMIT 1'
 def interrupt(number: signal.Signals, *command: str, table: str) -> Command:
     """Start a command that writes a table, and interrupt it in the middle of a batch after it has moved something."""
     with standstill_after(2 * BATCH, table) as standstill:
-        under_way = Command(*command, *SMALL_BATCHES)
+        under_way = Command(*command, *SMALL_BATCHES, patient=True)
         standstill.wait()
-        under_way.signal(number)
+        under_way.stop(number)
         standstill.end()
         under_way.end()
     assert under_way.process.returncode == 130, under_way.stderr
@@ -79,14 +79,14 @@ def test_the_json_summary_counts_what_was_moved() -> None:
 def test_a_dry_run_can_be_interrupted() -> None:
     make_samples(500)
     # It sleeps after each batch, a minute in all, and looks again and again for sessions that wait for locks.
-    command = Command(FORWARD, "--dry-run", "--batch-size", "1", "--sleep-ratio", "100")
+    command = Command(FORWARD, "--dry-run", "--batch-size", "1", "--sleep-ratio", "100", patient=True)
     looks: set[tuple[object]] = set()
     look = (
         "SELECT query_start FROM pg_stat_activity "
         "WHERE datname = current_database() AND pid <> pg_backend_pid() AND query LIKE %s"
     )
     wait_until(lambda: looks.update(sql(look, "%FROM pg_locks waiting%")) or len(looks) > 1)
-    command.signal(signal.SIGINT)
+    command.stop(signal.SIGINT)
 
     assert command.end() == 130
     assert "would be moved" in command.stdout
@@ -102,7 +102,7 @@ def test_a_second_interruption_ends_it_at_once(number: signal.Signals, workers: 
         other.execute('LOCK TABLE "AgentWorkflowRunEvent" IN SHARE MODE')
         command = Command(FORWARD, "--workers", workers, *SMALL_BATCHES, patient=True)
         wait_until(waits_for(other))
-        command.signal(number)
+        command.stop(number)
         with pytest.raises(AssertionError):
             wait_until(lambda: not command.is_running, seconds=0.5)
         command.signal(number)
