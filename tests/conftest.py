@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import gc
 import importlib
+import math
 import pkgutil
 import threading
 from collections import Counter
@@ -20,6 +21,7 @@ from hypothesis import settings as hypothesis
 
 import agentstate.admin
 from agentstate.admin.shared.paging import KeysetPages
+from agentstate.models import flags
 from agentstate.state.read_counts import DISPATCH_UID
 from agentstate.state.shadowing import readings_made
 from project.database import EMBEDDED
@@ -149,8 +151,9 @@ def no_remembered_flags() -> None:
 
 
 @pytest.fixture
-def lasting_flags(settings: SettingsWrapper) -> None:
+def lasting_flags(settings: SettingsWrapper, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let this process remember flags until the end of the test, which may take longer than the usual second."""
+    monkeypatch.setattr(flags, "FRESH_SECONDS", math.inf)
     settings.CACHES = {**settings.CACHES, "flags": {**settings.CACHES["flags"], "TIMEOUT": None}}
 
 

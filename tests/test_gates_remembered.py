@@ -13,7 +13,7 @@ from django.test import RequestFactory
 from django.utils.functional import SimpleLazyObject
 
 from agentstate import gates
-from agentstate.models import Flag
+from agentstate.models import Flag, flags
 from tests.asking import (
     ASK,
     HIGH,
@@ -46,6 +46,17 @@ def test_a_gate_is_read_once(django_assert_num_queries: DjangoAssertNumQueries) 
             ask(project)
         for name in READS:
             ASK[name](HIGH, reader)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_flag_that_took_long_to_read_is_not_remembered(
+    django_assert_num_queries: DjangoAssertNumQueries, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(flags, "FRESH_SECONDS", 0)
+
+    for _ in range(2):
+        with django_assert_num_queries(1):
+            gates.agentkit_reads(HIGH)
 
 
 @pytest.mark.django_db(transaction=True)

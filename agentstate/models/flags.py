@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import time
 from contextlib import contextmanager
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any, ClassVar, Self, cast
@@ -27,6 +28,10 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from django.contrib.auth.models import AnonymousUser, User
+
+# A flag that took longer to read is used once and not cached: the cache would keep it for its time-out from then on,
+# and a toggle since the read would not reach this process in time.
+FRESH_SECONDS = 0.5
 
 SET_ACTOR = "SELECT set_config('agentstate.actor', %s, true)"
 
@@ -97,8 +102,10 @@ class Flag(AbstractUserFlag):
         flags = get_cache()
         pickled = flags.get(key)
         if pickled is None:
+            began = time.monotonic()
             pickled = pickle.dumps(cls._read(name))
-            flags.add(key, pickled)
+            if time.monotonic() - began < FRESH_SECONDS:
+                flags.add(key, pickled)
         return cast("Self", _unpickled(pickled))
 
     @classmethod

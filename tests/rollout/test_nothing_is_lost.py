@@ -29,7 +29,7 @@ from psycopg.errors import ObjectNotInPrerequisiteState
 
 from agentstate import state
 from agentstate.backfill.verification import verify
-from agentstate.models import RolloutStep
+from agentstate.models import RolloutStep, flags
 from agentstate.rollout import waiting
 from agentstate.rollout.errors import NeedsPerson
 from agentstate.rollout.freeze import THAW, is_frozen
@@ -208,6 +208,7 @@ def quick_toggles() -> Iterator[None]:
     caches = deepcopy(settings.CACHES)
     caches["flags"]["TIMEOUT"] = SECONDS_IN_CACHE
     with override_settings(CACHES=caches), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(flags, "FRESH_SECONDS", SECONDS_IN_CACHE)
         patch.setattr(waiting, "SECONDS_UNTIL_SEEN", SECONDS_UNTIL_SEEN)
         patch.setattr(waiting, "LOOK_EVERY", 0.01)
         yield
