@@ -9,6 +9,8 @@ from urllib.parse import urljoin
 
 from django.contrib import admin
 from django.contrib.auth import get_user_model
+from django.contrib.staticfiles.finders import find
+from django.core.management import get_commands
 from django.test import Client
 from django.test.utils import setup_test_environment
 from django.urls import resolve, reverse
@@ -80,4 +82,12 @@ while waiting:
         waiting += [link for link in links if link.startswith("/admin/") and "/delete/" not in link]
 
 index = client.get(reverse("admin:index")).content.decode()
-json.dump({"names": names, "wrong": wrong, "index": index}, sys.stdout)
+ours = [
+    url.name
+    for model, pages in admin.site._registry.items()
+    if model._meta.app_label == "agentstate"
+    for url in pages.get_urls()
+    if url.name
+]
+found = {"commands": [*get_commands()], "style": find("agentstate/shared.css")}
+json.dump({"names": names, "ours": ours, "wrong": wrong, "index": index, **found}, sys.stdout)
