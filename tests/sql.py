@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import psycopg
 from django.db import connection
+from psycopg.pq import TransactionStatus
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -122,5 +123,6 @@ def second_connection(**options: str) -> Iterator[psycopg.Connection]:
         try:
             yield other
         finally:
-            with suppress(psycopg.Error):  # closed, ended by the server, or in a transaction that failed
-                other.execute("SELECT pg_advisory_unlock_all()")
+            if other.info.transaction_status in (TransactionStatus.IDLE, TransactionStatus.INTRANS):
+                with suppress(psycopg.OperationalError):  # the server may have ended it
+                    other.execute("SELECT pg_advisory_unlock_all()")
