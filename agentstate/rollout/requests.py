@@ -91,19 +91,24 @@ class _Taking:
 
     def run(self) -> None:
         """Take the step, and store how it ended."""
-        outcomes = StepRequest.Outcome
         try:
             with _alive(self._request):
-                step = self._take()
-        except Interrupted as error:
-            self._end(outcomes.INTERRUPTED, str(error))
-        except (RolloutError, BackfillError, RowsHidden) as error:
-            self._end(outcomes.REFUSED, str(error))
-        except Exception as error:
+                # Still under the lock: a running request without it counts as one whose process died.
+                self._end(*self._attempt())
+        except BackfillError as error:  # a pooler shares the connections
+            self._end(StepRequest.Outcome.REFUSED, str(error))
+        except Exception as error:  # which may have lost the connection, and the lock with it
             logger.exception("The requested step failed")
-            self._end(outcomes.FAILED, f"{type(error).__name__}: {error}")
-        else:
-            self._end(outcomes.TAKEN, "", step)
+            self._end(StepRequest.Outcome.FAILED, f"{type(error).__name__}: {error}")
+
+    def _attempt(self) -> tuple[StepRequest.Outcome, str, RolloutStep | None]:
+        """Take the step, and return how it ended."""
+        try:
+            return StepRequest.Outcome.TAKEN, "", self._take()
+        except Interrupted as error:
+            return StepRequest.Outcome.INTERRUPTED, str(error), None
+        except (RolloutError, BackfillError, RowsHidden) as error:
+            return StepRequest.Outcome.REFUSED, str(error), None
 
     def _take(self) -> RolloutStep:
         request = self._request

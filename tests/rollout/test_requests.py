@@ -35,6 +35,22 @@ def retreat() -> StepRequest:
     return requests.take_in_background(request, 60)
 
 
+def test_a_step_has_its_outcome_before_its_process_counts_as_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(requests, "BEGINS_WITHIN", requests.timedelta())
+    saved_in_agentkit_only()
+    let_go, seen = requests.release, []
+
+    def look_meanwhile(unlock: str, key: tuple[int, int]) -> None:
+        let_go(unlock, key)
+        newest = requests.newest_request()
+        seen.append(newest and newest.outcome)
+
+    monkeypatch.setattr(requests, "release", look_meanwhile)
+    requests.take_in_background(StepRequest(action="retreat", stage="agentkit_only", percent=100), 60)
+
+    assert seen == ["taken"]
+
+
 @pytest.mark.parametrize(
     ("end", "outcome"), [(signal.SIGKILL, "killed"), (signal.SIGTERM, "interrupted")], ids=["killed", "ended"]
 )
