@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import re
-import time
 from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.faults.processes import wait_until
 from tests.migrations.databases import new_database
 from tests.migrations.live import LegacyApplication
 from tests.migrations.test_changes_by_others import legacy_home
 from tests.sql import WAITING_FOR_LOCKS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from tests.forked import Forked
     from tests.migrations.databases import Database, Result
@@ -204,13 +204,6 @@ def test_it_resumes_after_being_killed_before_the_content_is_back(frozen: Databa
 
     assert contract(frozen, "zero").code == 0
     assert documents(frozen) == before
-
-
-def wait_until(happens: Callable[[], object]) -> None:
-    give_up_at = time.monotonic() + 30
-    while not happens():
-        assert time.monotonic() < give_up_at
-        time.sleep(0.01)
 
 
 def kill(process: Forked) -> None:
