@@ -84,7 +84,7 @@ def test_the_directions_exclude_each_other(first: str, second: str) -> None:
     make_samples(30)
     forward()
     save_in_agentkit(facts={})
-    sql("""UPDATE "Project" SET "factsJson" = '[]' WHERE id IN (SELECT id FROM "Project" LIMIT 10)""")
+    sql("""UPDATE "Project" SET "factsJson" = '[]' WHERE id IN (SELECT id FROM "Project" ORDER BY id LIMIT 10)""")
     ledger = count("AgentStatePass")
     with second_connection() as other:
         # Somebody holds the rows that the first one wants, so that it stays under way.
