@@ -8,7 +8,8 @@ died leaves a row without an end, which the next one removes.
 from __future__ import annotations
 
 import logging
-from contextlib import contextmanager, suppress
+import threading
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -26,7 +27,6 @@ from agentstate.rollout.figures import Figures
 from agentstate.rollout.waiting import server_time
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from datetime import datetime
 
     from django.db.backends.utils import CursorWrapper
@@ -37,6 +37,7 @@ _LOCK, _KEEPING = (COUNTS, 0), (COUNTS, 1)
 # A count is repeated after this time, or after ten times what it took.
 FRESH, TIMES_AS_LONG = timedelta(minutes=5), 10
 RETRY_AFTER = timedelta(minutes=1)  # where the last count failed
+TO_BEGIN = 5.0  # seconds that a request waits for a count to begin
 BEGINS_WITHIN = timedelta(seconds=10)  # a count without its lock: it is to take that yet, or to keep its figures
 UNEQUAL_AT_ONCE = 5_000
 _MAY_ONLY_READ = (errors.InsufficientPrivilege, errors.ReadOnlySqlTransaction, errors.UndefinedTable)
@@ -110,26 +111,28 @@ def _has_changed_since(moment: datetime) -> bool:
 
 
 def count_in_background(wait: float) -> None:
-    """Count in a thread of its own, and wait so many seconds for its end: a small database is counted by then."""
-    with _logged():
-        row = _begin()  # before this returns, for the page to say that it is being counted
-        in_background("rollout count", lambda: _count_and_log(row)).join(wait)
+    """Count in a thread of its own, and wait so many seconds for its end: a small database is counted by then.
+
+    It has begun before this returns, so that a page can say so.
+    """
+    begun = threading.Event()
+    thread = in_background("rollout count", lambda: _count_and_log(begun))
+    begun.wait(TO_BEGIN)
+    thread.join(wait)
 
 
-def count_now() -> bool:
+def count_now(begun: threading.Event | None = None) -> bool:
     """Count, and keep the figures. Return whether this process did: another one may be counting.
+
+    Args:
+        begun: set once others can see that it is being counted.
 
     Raises:
         Exception: whatever the verification raises; the row keeps it.
     """
-    return _count(_begin())
-
-
-def _begin() -> KeptVerification:
-    return KeptVerification.objects.create(started_at=server_time(), requested_by=actor())
-
-
-def _count(row: KeptVerification) -> bool:
+    row = KeptVerification.objects.create(started_at=server_time(), requested_by=actor())
+    if begun:
+        begun.set()
     try:
         figures = Figures.count(_claim)
     except AlreadyCounting:
@@ -154,17 +157,13 @@ def keep(figures: Figures, started_at: datetime) -> None:
             raise
 
 
-def _count_and_log(row: KeptVerification) -> None:
-    with _logged():
-        _count(row)
-
-
-@contextmanager
-def _logged() -> Iterator[None]:
+def _count_and_log(begun: threading.Event) -> None:
     try:
-        yield
-    except Exception:  # the row, if there is one, has the error too
+        count_now(begun)
+    except Exception:  # the row has the error too
         logger.exception("The count for the rollout's page failed")
+    finally:
+        begun.set()
 
 
 def _claim(cursor: CursorWrapper) -> None:
