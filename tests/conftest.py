@@ -60,6 +60,7 @@ hypothesis.load_profile("quick")
 def pytest_configure() -> None:
     """Give the tests a key and an embedded server of their own."""
     settings.SECRET_KEY = "a key for tests only"
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]  # the default takes half a second
     if is_embedded():
         settings.AGENTSTATE_DATA_DIR /= "tests"
     TransactionTestCase._fixture_teardown = delete_rows
@@ -161,7 +162,8 @@ def lasting_flags(settings: SettingsWrapper, monkeypatch: pytest.MonkeyPatch) ->
 def pytest_collection(session: pytest.Session) -> Generator[None, object, object]:
     """Keep the modules and the tests, which stay until the end, out of every garbage collection.
 
-    They are half a million objects, and each full collection would visit them all.
+    They are half a million objects, and each full collection would visit them all. Later garbage, which is little, is
+    collected less often than by default.
     """
     gc.disable()
     try:
@@ -169,6 +171,7 @@ def pytest_collection(session: pytest.Session) -> Generator[None, object, object
         return (yield)
     finally:
         gc.freeze()
+        gc.set_threshold(10_000)
         gc.enable()
 
 
