@@ -182,7 +182,8 @@ def test_a_page_says_how_far_it_looked_and_goes_on(client: Client, monkeypatch: 
 
 def test_the_order_by_snapshots_has_an_index() -> None:
     with connection.cursor() as cursor:
-        cursor.execute("SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off")
+        for way in ("seqscan", "bitmapscan", "sort"):
+            cursor.execute(f"SET LOCAL enable_{way} = off")
         cursor.execute(
             """EXPLAIN SELECT id FROM "AgentWorkflowRun" WHERE num_nonnulls(project_id, snapshot_at) = 2
                ORDER BY snapshot_at DESC, hashtextextended(id, 0) DESC LIMIT 51"""
