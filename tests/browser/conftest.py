@@ -35,57 +35,13 @@ PHONE, DESKTOP = {"width": 390, "height": 844}, {"width": 1440, "height": 900}
 # each color of a striped table.
 RUN_AXE = """async ([include, options]) => {
     const counts = new Map();
-    const isRepeated = (key) => counts.set(key, (counts.get(key) ?? 0) + 1).get(key) > 4;
-    const markup = (row) => row.outerHTML.replace(/>[^<]+/g, ">").replace(/\\d+/g, "");
-    const exclude = [...document.querySelectorAll("li, tr")].filter((row) => isRepeated(markup(row)));
+    const isRepeated = (row) => {
+        const markup = row.outerHTML.replace(/>[^<]+/g, ">").replace(/\\d+/g, "");
+        counts.set(markup, (counts.get(markup) ?? 0) + 1);
+        return counts.get(markup) > 4;
+    };
+    const exclude = [...document.querySelectorAll("li, tr")].filter(isRepeated);
     const { violations } = await axe.run({ include, exclude }, options);
-    return { violations };
-}"""
-
-# Contrast takes most of axe's time, and depends on the color and the background of a text, and on whether it is large.
-# Of texts that are equal in these, two are measured; single letters, of which axe is not sure, apart from others. What
-# may lie before something else than its ancestors has a background of its own.
-RUN_CONTRAST = """async ([include, options]) => {
-    const backgrounds = new Map();
-    const background = (element) => {
-        if (!element) return { colors: "", others: "" };
-        if (!backgrounds.has(element)) {
-            const style = getComputedStyle(element);
-            const effects = [style.backgroundImage, style.opacity, style.filter, style.mixBlendMode].join(" ");
-            const isInPlace = style.position === "static" ||
-                (style.position === "relative" && /^(auto|[0 px])+$/.test(style.inset));
-            const isMoved = !isInPlace || [style.transform, style.float].some((each) => each !== "none") ||
-                style.zIndex !== "auto";
-            let behind = background(element.parentElement);
-            if (style.backgroundColor.startsWith("rgb(")) behind = { ...behind, colors: "" };
-            if (style.backgroundColor !== "rgba(0, 0, 0, 0)") {
-                behind = { ...behind, colors: `${behind.colors} ${style.backgroundColor}` };
-            }
-            if (isMoved || effects !== "none 1 none normal") {
-                behind = { ...behind, others: `${behind.others} ${backgrounds.size} ${effects}` };
-            }
-            backgrounds.set(element, behind);
-        }
-        return backgrounds.get(element);
-    };
-    const counts = new Map();
-    const isNew = (element) => {
-        if (!(element instanceof HTMLElement) || element.closest(":disabled, [aria-disabled]")) return true;
-        const { color, fontSize, fontWeight, textShadow } = getComputedStyle(element);
-        const size = parseFloat(fontSize) < 18 ? "small" : `${fontSize} ${fontWeight}`;
-        const isLetter = element.textContent.trim().length === 1;
-        const { colors, others } = background(element);
-        const key = [color, size, textShadow, isLetter, colors, others].join("|");
-        counts.set(key, (counts.get(key) ?? 0) + 1);
-        return counts.get(key) <= 2;
-    };
-    const hasText = (element) => [...element.childNodes].some((node) => node.nodeType === 3 && node.data.trim());
-    const texts = [...document.querySelectorAll(include)]
-        .flatMap((each) => [each, ...each.querySelectorAll("*")])
-        .filter((each) => each.checkVisibility() && (hasText(each) || each.matches("input, select, textarea")));
-    const measured = texts.filter(isNew);
-    const exclude = texts.filter((each) => !each.childElementCount && !measured.includes(each));
-    const { violations } = await axe.run({ include: measured, exclude }, options);
     return { violations };
 }"""
 
@@ -242,10 +198,9 @@ def accessible(page: Page, complaints: list[str], color_scheme: str) -> Callable
 
     def check(selector: str = "#content") -> None:
         before = len(complaints)
-        _pass_axe(page, RUN_AXE, selector, rules={"color-contrast": {"enabled": False}})
-        _pass_axe(page, RUN_CONTRAST, selector, runOnly=["color-contrast"])
+        _pass_axe(page, selector)
         _show_in(page, "light" if color_scheme == "dark" else "dark")
-        _pass_axe(page, RUN_CONTRAST, selector, runOnly=["color-contrast"])  # no other rule asks for colors
+        _pass_axe(page, selector, runOnly=["color-contrast"])  # no other rule asks for colors
         _show_in(page, color_scheme)
         del complaints[before:]  # axe sets styles of its own, which our policy refuses
 
@@ -256,13 +211,13 @@ def _show_in(page: Page, color_scheme: str) -> None:
     page.emulate_media(color_scheme=color_scheme)
 
 
-def _pass_axe(page: Page, run: str, selector: str, **options: object) -> None:
+def _pass_axe(page: Page, selector: str, **options: object) -> None:
     settle(page)
     if not page.evaluate("'axe' in window"):
         page.evaluate(AXE_SCRIPT)
     # Preloading asks for the style sheets again, for a rule about orientation that axe leaves off by default.
     options = {"resultTypes": ["violations"], "preload": False, **options}
-    results = AxeResults(page.evaluate(run, [selector, options]))
+    results = AxeResults(page.evaluate(RUN_AXE, [selector, options]))
     assert results.violations_count == 0, results.generate_report()
 
 
