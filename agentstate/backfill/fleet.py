@@ -22,7 +22,7 @@ from agentstate.backfill.counts import Counts
 from agentstate.backfill.errors import BackfillError, refuse_foreign_changes
 from agentstate.backfill.expectation import Expectation
 from agentstate.backfill.locks import release
-from agentstate.backfill.options import PassOptions, Selection
+from agentstate.backfill.options import Pacing, PassOptions, Selection
 from agentstate.backfill.outcome import Outcome
 from agentstate.backfill.pass_runner import all_steps, expect_all, refresh_statistics, run_steps
 from agentstate.backfill.transactions import pass_transaction
@@ -133,7 +133,7 @@ class _RangeEntry(ledger.LedgerEntry):
     """The entry of a pass as one of its workers reports to it: what it did since its last report is added."""
 
     def __init__(self, part: PassRange, outcome: Outcome, stop: threading.Event) -> None:
-        super().__init__(part.entry_id, outcome, stop)
+        super().__init__(part.entry_id, outcome, stop, Pacing.recorded(part.entry.options))
         self._part = part
         self._told = Counts()
         self._told_left_aside = 0

@@ -54,17 +54,18 @@ def ledger_entry(options: Recorded, outcome: Outcome, stop: threading.Event) -> 
     Args:
         stop: set when an operator cancels the pass.
     """
+    recorded = options.as_json()
     with pass_transaction() as cursor:
         BackfillPass.objects.mark_lost()
         row = BackfillPass.objects.create(
             direction=options.direction,
-            options=options.as_json(),
+            options=recorded,
             requested_by=actor(),
             started_at=ClockTimestamp(),
             seen_at=ClockTimestamp(),
         )
         cursor.execute("SELECT pg_advisory_lock(%s, %s)", [PASSES, row.pk])
-    entry = LedgerEntry(row.pk, outcome, stop)
+    entry = LedgerEntry(row.pk, outcome, stop, Pacing.recorded(recorded))
     try:
         with heartbeat(entry):
             yield entry
@@ -104,9 +105,9 @@ def heartbeat(entry: LedgerEntry) -> Iterator[None]:
 class LedgerEntry:
     """A running pass's row in the ledger, and what operators ask of it there."""
 
-    def __init__(self, entry_id: int, outcome: Outcome, stop: threading.Event) -> None:
+    def __init__(self, entry_id: int, outcome: Outcome, stop: threading.Event, pacing: Pacing) -> None:
         self.id = entry_id
-        self.pacing = Pacing()
+        self.pacing = pacing
         self.held_by = ""
         self._held = ""
         self._outcome = outcome

@@ -21,7 +21,7 @@ from tests.scenes import make_project
 from tests.sql import count, second_connection, sql
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 MEBIBYTE = 2**20
 
@@ -85,10 +85,29 @@ class TestPasses:
         for number in range(6):
             make_project(f"p{number}", facts=[number])
 
-    def test_batches_shrink_to_one_project_where_each_is_too_slow(self) -> None:
-        forward(batch_size=4, pacing=Pacing(target_seconds=1e-9))
-        sizes = sql('SELECT count(*) FROM "AgentWorkflowRun" GROUP BY xmin::text ORDER BY min(id)')
-        assert sizes == [(4,), (2,)] or sizes == [(4,), (1,), (1,)]
+    @pytest.fixture
+    def slow_runs(self) -> Iterator[None]:
+        """Let each new run take 30 ms."""
+        sql(
+            """
+            CREATE FUNCTION be_slow() RETURNS trigger LANGUAGE plpgsql AS $$
+                BEGIN PERFORM pg_sleep(0.03); RETURN NEW; END $$;
+            CREATE TRIGGER be_slow BEFORE INSERT ON "AgentWorkflowRun" FOR EACH ROW EXECUTE FUNCTION be_slow()
+            """
+        )
+        yield
+        sql("DROP FUNCTION be_slow() CASCADE")
+
+    def test_the_first_batch_is_as_small_as_a_short_target_asks_for(self) -> None:
+        forward(pacing=Pacing(target_seconds=1e-9))
+        sizes = sql('SELECT count(*) FROM "AgentWorkflowRun" GROUP BY xmin::text')
+        assert sizes == [(1,)] * 6
+
+    def test_a_batch_that_is_too_slow_halves_the_next_ones(self, slow_runs: None) -> None:
+        forward(batch_size=4, pacing=Pacing(target_seconds=0.02))
+        first, *others = sql('SELECT count(*) FROM "AgentWorkflowRun" GROUP BY xmin::text ORDER BY min(id)')
+        assert first == (4,)
+        assert others in ([(2,)], [(1,), (1,)])  # by their number, or by their bytes too
 
     def test_it_says_why_it_waits_and_counts_the_time_as_long_as_it_waits(
         self, monkeypatch: pytest.MonkeyPatch
