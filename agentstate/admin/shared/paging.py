@@ -19,6 +19,7 @@ from agentstate.read_database import despite_replica, read_alias, replica, repli
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from contextlib import AbstractContextManager
 
     from django.contrib.admin import ListFilter
     from django.db.models import Model, QuerySet
@@ -81,7 +82,7 @@ class KeysetChangeList(ChangeList):
         if self.model_admin.reads_replica:
             self.root_queryset = self.root_queryset.using(read_alias())
         try:
-            with list_time_limit(self.model_admin.seconds):
+            with self._time_limit():
                 return super().get_queryset(request, exclude_parameters)
         except TookTooLong as error:
             self._say(_too_long(error))
@@ -94,7 +95,7 @@ class KeysetChangeList(ChangeList):
         self.result_list, self.total = [], ""
         try:
             if not self.notices:  # else a filter took too long
-                with list_time_limit(self.model_admin.seconds):
+                with self._time_limit():
                     self._find(request)
                     self.behind = self._behind()
         except TookTooLong as error:
@@ -209,6 +210,9 @@ class KeysetChangeList(ChangeList):
             return f"{shown:,} {names}"
         return f"about {in_round_figures(max(shown + 1, estimated_rows(parts))):,} {names}"
 
+    def _time_limit(self) -> AbstractContextManager[None]:
+        return list_time_limit(self.model_admin.seconds, reads_replica=self.model_admin.reads_replica)
+
     def _say(self, notice: str) -> None:
         self.notices += (notice,) if notice else ()
 
@@ -241,6 +245,8 @@ class KeysetPages(ReadOnlyAdmin):
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         view = super().changelist_view
+        if not self.reads_replica:
+            return view(request, extra_context)
         return despite_replica(lambda: view(request, extra_context))
 
     def all_parts(self, changelist: KeysetChangeList) -> Sequence[Q]:

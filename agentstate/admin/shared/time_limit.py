@@ -47,9 +47,9 @@ def time_limit(seconds: float, using: str = DEFAULT_DB_ALIAS) -> Iterator[Cursor
 
 
 @contextmanager
-def list_time_limit(seconds: float) -> Iterator[None]:
+def list_time_limit(seconds: float, *, reads_replica: bool = True) -> Iterator[None]:
     """Limit the statements of a list, which may read a replica, and of its columns, which may read the primary."""
-    using = read_alias()
+    using = read_alias() if reads_replica else DEFAULT_DB_ALIAS
     with time_limit(seconds), nullcontext() if using == DEFAULT_DB_ALIAS else time_limit(seconds, using):
         yield
 

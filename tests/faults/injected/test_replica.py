@@ -45,7 +45,7 @@ for name in ("project", "agentworkflowrun", "agentsession", "backfillpass"):
         return execute(sql, *rest)
     with connections["replica"].execute_wrapper(note):
         answer = client.get(reverse(f"admin:agentstate_{name}_changelist"))
-    reads = any('FROM "Agent' in sql or 'FROM "Project' in sql for sql in asked)
+    reads = bool(asked) and (name == "backfillpass" or any('FROM "Agent' in s or 'FROM "Project' in s for s in asked))
     print(name, answer.status_code, reads, "This list is from a replica that is" in answer.content.decode())
 counted = Figures.count()
 print("counted", counted.verification.standing["legacy_ahead"], counted.seconds_behind > 0)
