@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, TypeVar
 
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 Result = TypeVar("Result")
+logger = logging.getLogger(__name__)
 
 # Without a receiver, or while it replays nothing, a replica knows only how old the newest commit is that it has.
 _BEHIND = """
@@ -20,7 +22,7 @@ _BEHIND = """
         WHEN pg_last_wal_receive_lsn() <= pg_last_wal_replay_lsn() AND EXISTS (SELECT FROM pg_stat_wal_receiver) THEN 0
         ELSE greatest(0, extract(epoch FROM clock_timestamp() - pg_last_xact_replay_timestamp()))
     END"""
-_does_not_answer: ContextVar[bool] = ContextVar("the replica does not answer", default=False)
+_failed: ContextVar[bool] = ContextVar("the replica failed", default=False)
 
 
 def read_alias() -> str:
@@ -28,7 +30,7 @@ def read_alias() -> str:
 
     What decides something, such as a step of the rollout, reads the primary: a replica is always a little behind.
     """
-    return DEFAULT_DB_ALIAS if replica_does_not_answer() else replica() or DEFAULT_DB_ALIAS
+    return DEFAULT_DB_ALIAS if replica_failed() else replica() or DEFAULT_DB_ALIAS
 
 
 def replica() -> str:
@@ -36,9 +38,9 @@ def replica() -> str:
     return getattr(settings, "AGENTSTATE_READ_DATABASE", "")
 
 
-def replica_does_not_answer() -> bool:
+def replica_failed() -> bool:
     """Return whether the primary is read because the replica failed, see :func:`despite_replica`."""
-    return _does_not_answer.get()
+    return _failed.get()
 
 
 def despite_replica(read: Callable[[], Result]) -> Result:
@@ -48,14 +50,15 @@ def despite_replica(read: Callable[[], Result]) -> Result:
     """
     try:
         return read()
-    except (OperationalError, InterfaceError):
+    except (OperationalError, InterfaceError) as error:
         if read_alias() == DEFAULT_DB_ALIAS:
             raise
-    token = _does_not_answer.set(True)
+        logger.warning("The replica %r could not be read: %s", replica(), error)
+    token = _failed.set(True)
     try:
         return read()
     finally:
-        _does_not_answer.reset(token)
+        _failed.reset(token)
 
 
 def seconds_behind(using: str) -> float:

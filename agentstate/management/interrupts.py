@@ -22,9 +22,9 @@ def stopped_by_signals() -> Iterator[threading.Event]:
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
 
     def request_stop(number: int, frame: FrameType | None) -> None:
+        signal.signal(number, before[signal.Signals(number)])
         # By another thread: the signal may have interrupted this one while it holds the event's own lock.
         _thread.start_new_thread(stop.set, ())
-        signal.signal(number, before[signal.Signals(number)])
 
     in_main_thread = threading.current_thread() is threading.main_thread()
     if in_main_thread:

@@ -15,7 +15,7 @@ from agentstate.admin.shared.formats import length_of_time
 from agentstate.admin.shared.keyset import BadCursor, Keyset, KeysetPage, Walk, estimated_rows, in_round_figures
 from agentstate.admin.shared.read_only import ReadOnlyAdmin
 from agentstate.admin.shared.time_limit import TookTooLong, list_time_limit
-from agentstate.read_database import despite_replica, read_alias, replica, replica_does_not_answer, seconds_behind
+from agentstate.read_database import despite_replica, read_alias, replica, replica_failed, seconds_behind
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -186,8 +186,8 @@ class KeysetChangeList(ChangeList):
         """Say that the replica failed, or how far it is behind, if that may show."""
         if not self.model_admin.reads_replica:
             return ""
-        if replica_does_not_answer():
-            return f"The replica {replica()!r} does not answer, so this list is from the primary server."
+        if replica_failed():
+            return f"The replica {replica()!r} could not be read, so this list is from the primary server."
         behind = seconds_behind(read_alias())
         if behind < SHOWS:
             return ""

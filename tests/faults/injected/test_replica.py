@@ -62,7 +62,7 @@ client.force_login(User.objects.create_superuser("root"))
 for name in ("project", "agentworkflowrun", "agentsession", "backfillpass"):
     answer = client.get(reverse(f"admin:agentstate_{name}_changelist"))
     page = answer.content.decode()
-    says = "The replica &#x27;replica&#x27; does not answer, so this list is from the primary server." in page
+    says = "The replica &#x27;replica&#x27; could not be read, so this list is from the primary server." in page
     print(name, answer.status_code, "/change/" in page, says)
 run = reverse("admin:agentstate_agentworkflowrun_change", args=[AgentWorkflowRun.objects.first().pk])
 answer = client.get(run, {"_changelist_filters": "backfilled=with"})
