@@ -79,7 +79,7 @@ class OutOfLine(NamedTuple):
 def out_of_line(table: str) -> OutOfLine:
     """Return what this session, and no other, has done to a table's values that are stored out of line.
 
-    Compare figures of one transaction: the server may begin to count anew after each.
+    Compare figures of one transaction: the server may reset them at its end.
     """
     written, read = one(
         """

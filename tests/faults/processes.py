@@ -63,7 +63,7 @@ signal.signal = note
 
 
 class Command:
-    """A `manage.py` under way.
+    """A running `manage.py`.
 
     Args:
         patient: a pass waits for locks, where it gives up after a second otherwise, and can be told to ``stop``.
