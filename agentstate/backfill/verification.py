@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -23,7 +24,7 @@ from agentstate.state.paths import first_difference
 from agentstate.state.standing import DIFFERENT, STANDING, Standing
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Iterator
 
     from django.db.backends.utils import CursorWrapper
 
@@ -120,16 +121,10 @@ class Verification:
         return self.problems["left_aside"]
 
 
-def verify(
-    projects: tuple[str, ...] = (),
-    *,
-    claim: Callable[[CursorWrapper], None] = lambda _: None,
-    using: str = DEFAULT_DB_ALIAS,
-) -> Verification:
-    """Look at all projects, or at the named ones, in one repeatable-read view that writes nothing.
+def verify(projects: tuple[str, ...] = (), *, using: str = DEFAULT_DB_ALIAS) -> Verification:
+    """Look at all projects, or at the named ones, in one view of the database that writes nothing.
 
     Args:
-        claim: called at the beginning of the transaction; takes a lock there, or raises.
         using: the database to read, which may be a replica.
 
     Raises:
@@ -137,27 +132,46 @@ def verify(
         UnknownProjects: no project has one of the ids.
         RuntimeError: it is called inside a transaction, whose view may be another one.
     """
+    with one_view(using) as view:
+        refuse_unknown(projects, using)
+        return verify_in(view, projects)
+
+
+@contextmanager
+def one_view(using: str = DEFAULT_DB_ALIAS) -> Iterator[CursorWrapper]:
+    """Open a repeatable-read transaction that shows every row and writes nothing.
+
+    Args:
+        using: the database to read, which may be a replica.
+
+    Raises:
+        RowsHidden: row-level security hides rows from this role.
+        RuntimeError: it is opened inside a transaction, whose view may be another one.
+    """
     refuse_foreign_changes(using)
     refuse_hidden_rows(using)
-    refuse_unknown(projects, using)
-    found = Verification()
-    parameters: dict[str, Any] = {**Selection(projects).parameters, "named": NAMED}
     with transaction.atomic(using, durable=True), connections[using].cursor() as cursor:
         cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
-        claim(cursor)
         cursor.execute(f"{SHOW_EVERY_ROW}; {TUNE}")
-        valid = valid_acceptances(projects)
-        found.accepted, parameters["accepted"] = len(valid), sorted(valid)
-        for check in (
-            _count_rows,
-            _compare_homes,
-            _check_clocks,
-            _check_events,
-            _check_sessions,
-            _check_left_aside,
-            _check_missing_projects,
-        ):
-            check(cursor, parameters, found)
+        yield cursor
+
+
+def verify_in(view: CursorWrapper, projects: tuple[str, ...] = ()) -> Verification:
+    """Verify in an open view, see :func:`verify`."""
+    found = Verification()
+    valid = valid_acceptances(projects)
+    found.accepted = len(valid)
+    parameters = {**Selection(projects).parameters, "named": NAMED, "accepted": sorted(valid)}
+    for check in (
+        _count_rows,
+        _compare_homes,
+        _check_clocks,
+        _check_events,
+        _check_sessions,
+        _check_left_aside,
+        _check_missing_projects,
+    ):
+        check(view, parameters, found)
     return found
 
 

@@ -1,8 +1,8 @@
 """Counting in the background: the figures behind "may I advance?", kept in the database for all processes.
 
 A count takes as long as ``verify_agentkit_state``, so no request waits for its end. One count runs at a time on a
-database: its lock belongs to the transaction of the verification, and ends with the process. A count whose process
-died leaves a row without an end, which the next one removes.
+database: its lock belongs to the transaction that counts, and ends with the process. A count whose process died leaves
+a row without an end, which the next one removes.
 """
 
 from __future__ import annotations
@@ -38,13 +38,14 @@ _LOCK, _KEEPING = (COUNTS, 0), (COUNTS, 1)
 FRESH, TIMES_AS_LONG = timedelta(minutes=5), 10
 RETRY_AFTER = timedelta(minutes=1)  # where the last count failed
 TO_BEGIN = 5.0  # seconds that a request waits for a count to begin
-BEGINS_WITHIN = timedelta(seconds=10)  # a count without its lock: it is to take that yet, or to keep its figures
+BEGINS_WITHIN = timedelta(seconds=10)  # a count need not hold its lock until then
 UNEQUAL_AT_ONCE = 5_000
 _MAY_ONLY_READ = (errors.InsufficientPrivilege, errors.ReadOnlySqlTransaction, errors.UndefinedTable)
 
+# Or keeping its figures.
 _IS_COUNTING = """
     SELECT EXISTS (
-        SELECT FROM pg_locks WHERE locktype = 'advisory' AND granted AND objsubid = 2 AND classid = %s AND objid = %s
+        SELECT FROM pg_locks WHERE locktype = 'advisory' AND granted AND objsubid = 2 AND classid = %s
             AND database = (SELECT oid FROM pg_database WHERE datname = current_database()))"""
 
 
@@ -178,7 +179,7 @@ def _has_just_begun(row: KeptVerification) -> bool:
 
 def _is_counting() -> bool:
     with connection.cursor() as cursor:
-        cursor.execute(_IS_COUNTING, _LOCK)
+        cursor.execute(_IS_COUNTING, [COUNTS])
         return bool(cursor.fetchone()[0])
 
 

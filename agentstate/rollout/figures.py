@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field, fields
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Self
 
 from django.db import DEFAULT_DB_ALIAS, connection, connections, transaction
 
-from agentstate.backfill.verification import Offender, Verification, verify
+from agentstate.backfill.verification import Offender, Verification, one_view, verify_in
 from agentstate.distant_times import DistantTime
 from agentstate.read_database import read_alias, seconds_behind
 from agentstate.rollout import thresholds
@@ -24,7 +25,7 @@ from agentstate.state.homes import CLOCK, NEWEST, PROJECTS
 from agentstate.state.standing import STANDING, Standing
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from django.db.backends.utils import CursorWrapper
 
@@ -48,25 +49,23 @@ class Figures:
     seconds_behind: float = 0.0
 
     @classmethod
-    def count(cls, claim: Callable[[CursorWrapper], None] | None = None) -> Self:
-        """Count everything on the database for reading.
+    def count(cls, claim: Callable[[CursorWrapper], None] = lambda _: None) -> Self:
+        """Count everything, in one view of the database for reading.
 
-        See :func:`agentstate.backfill.verification.verify` for the claim and the errors.
+        Args:
+            claim: takes a lock on the primary, which holds until all is counted, or raises.
+
+        Raises:
+            RowsHidden: row-level security hides rows from this role.
+            RuntimeError: it is called inside a transaction, whose view may be another one.
         """
         using, history = read_alias(), FlagHistory.load()
         behind = seconds_behind(using)
-        if claim is None:
-            verification = verify(using=using)
-        elif using == DEFAULT_DB_ALIAS:
-            verification = verify(claim=claim)
-        else:
-            # The claim is for all processes, so its lock is the primary's.
-            with transaction.atomic(), connection.cursor() as cursor:
-                claim(cursor)
-                verification = verify(using=using)
-        bypassing_writes = count_bypassing_writes(history, using)
-        newest = newest_bypassing_writes(LISTED, history, using) if bypassing_writes.count else []
-        return cls(verification, count_legacy_ahead_too_long(using), bypassing_writes, newest, behind)
+        with _claimed_view(using, claim) as view:
+            verification = verify_in(view)
+            bypassing_writes = count_bypassing_writes(history, using)
+            newest = newest_bypassing_writes(LISTED, history, using) if bypassing_writes.count else []
+            return cls(verification, count_legacy_ahead_too_long(using), bypassing_writes, newest, behind)
 
     def as_json(self) -> dict[str, Any]:
         """Return the figures without the ids of the unequal projects, which have a table."""
@@ -95,6 +94,19 @@ class Figures:
             [BypassingWrite(project, _moment(at), kind) for project, at, kind in stored["newest_bypassing_writes"]],
             float(stored.get("seconds_behind", 0)),
         )
+
+
+@contextmanager
+def _claimed_view(using: str, claim: Callable[[CursorWrapper], None]) -> Iterator[CursorWrapper]:
+    """Open a view. The claim is for all processes, so its lock is the primary's, whichever database is read."""
+    with ExitStack() as stack:
+        if using != DEFAULT_DB_ALIAS:
+            stack.enter_context(transaction.atomic())
+            claim(stack.enter_context(connection.cursor()))
+        view = stack.enter_context(one_view(using))
+        if using == DEFAULT_DB_ALIAS:
+            claim(view)
+        yield view
 
 
 def count_legacy_ahead_too_long(using: str = DEFAULT_DB_ALIAS) -> int:

@@ -16,6 +16,7 @@ from django.db import connection
 from django.utils import timezone
 
 from agentstate.admin.project.admin import ProjectAdmin
+from agentstate.lock_spaces import COUNTS
 from agentstate.models import KeptVerification, UnequalProject
 from agentstate.rollout import counting
 from agentstate.rollout.figures import Figures
@@ -33,6 +34,10 @@ if TYPE_CHECKING:
 from tests.admin.rollout.page import NASTY, PAGE, PROJECTS, get, section, standings, text_of
 
 pytestmark = pytest.mark.django_db(transaction=True)
+
+COUNT_LOCKS = """
+    SELECT FROM pg_locks JOIN pg_database ON pg_database.oid = database
+    WHERE datname = current_database() AND locktype = 'advisory' AND classid = %s"""
 
 
 class TestTheStandings:
@@ -229,6 +234,28 @@ class TestNumbersThatAreKept:
 
         counted = counting.Counted.read()
         assert (counted.running, counted.is_due) == (row, False)
+
+    def test_a_count_is_being_made_until_its_figures_are_kept(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(counting, "BEGINS_WITHIN", timedelta())
+        ProjectFactory(id="unequal", documents={"facts": "1"})
+        scenes.forward()
+        stand_at("dual_write")
+        scenes.damage("unequal", facts="2")
+        seen: list[tuple[str, bool]] = []
+
+        def look(execute: Any, sql: str, *rest: Any) -> Any:
+            answer = execute(sql, *rest)
+            with second_connection() as other:
+                seen.append((sql, bool(other.execute(COUNT_LOCKS, [COUNTS]).rowcount)))
+            return answer
+
+        with connection.execute_wrapper(look):
+            counting.count_now()
+
+        assert any(counts and "bypassing" in sql for sql, counts in seen)
+        assert any(counts and 'INSERT INTO "AgentStateUnequalProject"' in sql for sql, counts in seen)
+        tables = 'FROM "Project"', 'FROM "AgentWorkflowRun"', "UnequalProject"
+        assert not [sql for sql, counts in seen if not counts and any(each in sql for each in tables)]
 
     def test_a_count_whose_process_died_is_made_by_the_next_visitor(self) -> None:
         KeptVerification.objects.create(started_at=timezone.now() - timedelta(hours=1), requested_by="ada")
