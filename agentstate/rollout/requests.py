@@ -13,7 +13,7 @@ import threading
 import time
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from django.db import connection
 
@@ -82,6 +82,18 @@ def newest_request() -> StepRequest | None:
     return running.order_by("pk").first() or StepRequest.objects.order_by("-pk").first()
 
 
+class _Ended(NamedTuple):
+    """How a request ended: its outcome, what to say of it, and the step that was taken."""
+
+    outcome: StepRequest.Outcome
+    message: str = ""
+    step: RolloutStep | None = None
+
+
+def _failed(error: Exception) -> _Ended:
+    return _Ended(StepRequest.Outcome.FAILED, f"{type(error).__name__}: {error}")
+
+
 class _Taking:
     """A request whose step is being taken, in a thread of its own."""
 
@@ -91,24 +103,30 @@ class _Taking:
 
     def run(self) -> None:
         """Take the step, and store how it ended."""
+        ended: _Ended | None = None
         try:
             with _alive(self._request):
+                ended = self._attempt()
                 # Still under the lock: a running request without it counts as one whose process died.
-                self._end(*self._attempt())
+                self._end(ended)
         except BackfillError as error:  # a pooler shares the connections
-            self._end(StepRequest.Outcome.REFUSED, str(error))
-        except Exception as error:  # which may have lost the connection, and the lock with it
-            logger.exception("The requested step failed")
-            self._end(StepRequest.Outcome.FAILED, f"{type(error).__name__}: {error}")
+            self._end(_Ended(StepRequest.Outcome.REFUSED, str(error)))
+        except Exception as error:
+            logger.exception("The requested step failed, or its outcome could not be stored")
+            connection.close()  # it may be lost, and the lock with it: the outcome is stored on another one
+            self._end(ended or _failed(error))
 
-    def _attempt(self) -> tuple[StepRequest.Outcome, str, RolloutStep | None]:
+    def _attempt(self) -> _Ended:
         """Take the step, and return how it ended."""
         try:
-            return StepRequest.Outcome.TAKEN, "", self._take()
+            return _Ended(StepRequest.Outcome.TAKEN, step=self._take())
         except Interrupted as error:
-            return StepRequest.Outcome.INTERRUPTED, str(error), None
+            return _Ended(StepRequest.Outcome.INTERRUPTED, str(error))
         except (RolloutError, BackfillError, RowsHidden) as error:
-            return StepRequest.Outcome.REFUSED, str(error), None
+            return _Ended(StepRequest.Outcome.REFUSED, str(error))
+        except Exception as error:
+            logger.exception("The requested step failed")
+            return _failed(error)
 
     def _take(self) -> RolloutStep:
         request = self._request
@@ -132,10 +150,8 @@ class _Taking:
     def _report(self, message: str) -> None:
         StepRequest.objects.filter(pk=self._request.pk).update(message=message)
 
-    def _end(self, outcome: StepRequest.Outcome, message: str, step: RolloutStep | None = None) -> None:
-        StepRequest.objects.filter(pk=self._request.pk).update(
-            outcome=outcome, message=message, step=step, ended_at=ClockTimestamp()
-        )
+    def _end(self, ended: _Ended) -> None:
+        StepRequest.objects.filter(pk=self._request.pk).update(**ended._asdict(), ended_at=ClockTimestamp())
 
 
 @contextmanager

@@ -6,19 +6,21 @@ import signal
 
 import pytest
 
+from agentstate.lock_spaces import REQUESTS
 from agentstate.models import StepRequest
 from agentstate.rollout import requests
 from agentstate.rollout.stages import Position, Stage
 from tests import scenes
 from tests.faults.processes import Command, wait_until
 from tests.rollout.ladder import position, saved_in_agentkit_only
-from tests.sql import second_connection
+from tests.sql import second_connection, sql
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("thawed", "impatient")]
 
 # What the page does for a request; then the process lives on, as that of a web server.
 PAGE = """
 import signal, sys, threading
+from agentstate.lock_spaces import REQUESTS
 from agentstate.models import StepRequest
 from agentstate.rollout.requests import take_in_background
 signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # as web servers end their workers
@@ -35,10 +37,15 @@ def retreat() -> StepRequest:
     return requests.take_in_background(request, 60)
 
 
-def test_a_step_has_its_outcome_before_its_process_counts_as_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("outcome", ["taken", "refused", "failed"])
+def test_a_step_has_its_outcome_before_its_process_counts_as_gone(
+    monkeypatch: pytest.MonkeyPatch, outcome: str
+) -> None:
     monkeypatch.setattr(requests, "BEGINS_WITHIN", requests.timedelta())
     saved_in_agentkit_only()
     let_go, seen = requests.release, []
+    if outcome == "failed":
+        monkeypatch.delattr(requests, "retreat")
 
     def look_meanwhile(unlock: str, key: tuple[int, int]) -> None:
         let_go(unlock, key)
@@ -46,9 +53,24 @@ def test_a_step_has_its_outcome_before_its_process_counts_as_gone(monkeypatch: p
         seen.append(newest and newest.outcome)
 
     monkeypatch.setattr(requests, "release", look_meanwhile)
-    requests.take_in_background(StepRequest(action="retreat", stage="agentkit_only", percent=100), 60)
+    percent = 50 if outcome == "refused" else 100
+    requests.take_in_background(StepRequest(action="retreat", stage="agentkit_only", percent=percent), 60)
 
-    assert seen == ["taken"]
+    assert seen == [outcome]
+
+
+def test_a_step_whose_session_is_ended_has_failed() -> None:
+    saved_in_agentkit_only()
+    with second_connection() as other, other.transaction():
+        other.execute("SELECT 1")
+        request = StepRequest(action="retreat", stage="agentkit_only", percent=100)
+        requests.take_in_background(request, 0)
+        wait_until(lambda: StepRequest.objects.filter(message__startswith="Waiting for older").exists())
+        sql("SELECT pg_terminate_backend(pid) FROM pg_locks WHERE classid = %s AND objid = %s", REQUESTS, request.pk)
+        wait_until(lambda: not StepRequest.objects.get().is_running)
+    left = StepRequest.objects.get()
+    assert left.outcome == "failed"
+    assert left.message.startswith("OperationalError: terminating connection due to administrator command")
 
 
 @pytest.mark.parametrize(
