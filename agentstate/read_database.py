@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, TypeVar
 
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 Result = TypeVar("Result")
 logger = logging.getLogger(__name__)
 
+TRY_AGAIN_AFTER = 10  # seconds
+
 # Without a receiver, or while it replays nothing, a replica knows only how old the newest commit is that it has.
 _BEHIND = """
     SELECT CASE
@@ -23,6 +26,7 @@ _BEHIND = """
         ELSE greatest(0, extract(epoch FROM clock_timestamp() - pg_last_xact_replay_timestamp()))
     END"""
 _failed: ContextVar[bool] = ContextVar("the replica failed", default=False)
+_tried_again_at: dict[str, float] = {}
 
 
 def read_alias() -> str:
@@ -46,14 +50,23 @@ def replica_failed() -> bool:
 def despite_replica(read: Callable[[], Result]) -> Result:
     """Read, and where the replica cannot be reached or cancels, read again from the primary.
 
-    A standby cancels a query that needs rows which the primary has cleaned up.
+    A standby cancels a query that needs rows which the primary has cleaned up. For a while after a failure, this
+    process reads the primary at once: no reader waits for a server that is away.
     """
+    alias = replica()
+    if not alias:
+        return read()
+    if time.monotonic() < _tried_again_at.get(alias, 0):
+        return _from_primary(read)
     try:
         return read()
     except (OperationalError, InterfaceError) as error:
-        if read_alias() == DEFAULT_DB_ALIAS:
-            raise
-        logger.warning("The replica %r could not be read: %s", replica(), error)
+        logger.warning("The replica %r could not be read, the primary is for %d s: %s", alias, TRY_AGAIN_AFTER, error)
+    _tried_again_at[alias] = time.monotonic() + TRY_AGAIN_AFTER
+    return _from_primary(read)
+
+
+def _from_primary(read: Callable[[], Result]) -> Result:
     token = _failed.set(True)
     try:
         return read()

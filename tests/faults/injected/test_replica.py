@@ -69,6 +69,44 @@ answer = client.get(run, {"_changelist_filters": "backfilled=with"})
 print("run", answer.status_code, "in the list" in answer.content.decode())
 """
 
+# The primary changes a table that a list is reading on the standby, which then ends the list's session.
+READ_IN_CONFLICT = """
+import time
+import psycopg
+from django.contrib.auth.models import User
+from django.db import connection, connections
+from django.test import Client
+from django.urls import reverse
+from agentstate import read_database
+client = Client(SERVER_NAME="localhost")
+client.force_login(User.objects.create_superuser("root"))
+replica = connections["replica"]
+asked = []
+def note(execute, sql, *rest):
+    asked.append(sql)
+    return execute(sql, *rest)
+def conflict(execute, sql, *rest):
+    answer = execute(sql, *rest)
+    if 'FROM "AgentWorkflowRun"' in sql:
+        pid = replica.connection.info.backend_pid
+        with connection.cursor() as cursor:
+            cursor.execute('ALTER TABLE "AgentWorkflowRun" ADD COLUMN later int')
+        with psycopg.connect(**replica.get_connection_params(), autocommit=True) as other:
+            while other.execute("SELECT 1 FROM pg_stat_activity WHERE pid = %s", [pid]).fetchone():
+                time.sleep(0.01)
+    return answer
+def look():
+    del asked[:]
+    with replica.execute_wrapper(note):
+        page = client.get(reverse("admin:agentstate_agentworkflowrun_changelist")).content.decode()
+    print("/change/" in page, "so this list is from the primary server" in page, bool(asked))
+with replica.execute_wrapper(conflict):
+    look()
+look()
+read_database._tried_again_at.clear()  # as after that time
+look()
+"""
+
 
 @pytest.fixture(scope="module")
 def standby(scene: Scene, scratch: Path) -> Iterator[Server]:
@@ -95,7 +133,7 @@ def test_a_replica_that_falls_behind(scene: Scene, standby: Server, way: str, pr
             assert found.out, found.err
             return dict(json.loads(found.out))
 
-        wait_until(lambda: has_projects(replica), seconds=120)
+        wait_until(lambda: has_rows(replica, "Project"), seconds=120)
         ahead = verified()["standing"]["legacy_ahead"]
         with held_back(replica, way):
             assert primary.manage(FORWARD, "--limit", "1").code == 0
@@ -125,6 +163,20 @@ def test_a_replica_that_falls_behind(scene: Scene, standby: Server, way: str, pr
         profile.report({f"faults: {way}": 1})
 
 
+def test_the_admin_reads_the_primary_where_the_replica_ends_its_session(scene: Scene, standby: Server) -> None:
+    with scene.copy(scene.base) as primary:
+        replica = Database(standby, primary.name)
+        assert primary.manage(FORWARD, "--limit", "3").code == 0
+        wait_until(lambda: has_rows(replica, "AgentWorkflowRun"), seconds=120)
+        replica.execute("ALTER SYSTEM SET max_standby_streaming_delay = 0")
+        replica.execute("SELECT pg_reload_conf()")
+        found = primary.manage("shell", "-v0", "-c", READ_IN_CONFLICT, AGENTSTATE_READ_DATABASE_URL=replica.url)
+        replica.execute("ALTER SYSTEM RESET max_standby_streaming_delay")
+        replica.execute("SELECT pg_reload_conf()")
+    assert read(found) == ["True True True", "True True False", "True False True"]
+    assert "due to conflict with recovery" in found.err
+
+
 def test_the_admin_reads_the_primary_while_the_replica_is_down(scene: Scene) -> None:
     with scene.copy(scene.base) as primary:
         assert primary.manage(FORWARD, "--limit", "3").code == 0
@@ -150,9 +202,9 @@ def held_back(replica: Database, way: str) -> Iterator[None]:
         replica.execute("SELECT pg_reload_conf()")
 
 
-def has_projects(replica: Database) -> bool:
+def has_rows(replica: Database, table: str) -> bool:
     try:
-        return bool(replica.rows('SELECT FROM "Project" LIMIT 1'))
+        return bool(replica.rows(f'SELECT FROM "{table}" LIMIT 1'))
     except psycopg.OperationalError:  # the database has not arrived
         return False
 
