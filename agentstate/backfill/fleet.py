@@ -14,7 +14,8 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from django.db import DatabaseError, connection
-from django.db.models import F, Q, Sum
+from django.db.models import DurationField, F, Q, Sum
+from django.db.models.functions import Coalesce
 
 from agentstate.actors import actor
 from agentstate.backfill import ledger
@@ -27,6 +28,7 @@ from agentstate.backfill.outcome import Outcome
 from agentstate.backfill.pass_runner import all_steps, expect_all, refresh_statistics, run_steps
 from agentstate.backfill.transactions import pass_transaction
 from agentstate.lock_spaces import PASSES, RANGES
+from agentstate.models.left_aside import LeftAside
 from agentstate.models.passes import BackfillPass, Direction, PassRange, is_alive
 from agentstate.models.runs import ClockTimestamp
 from agentstate.row_security import refuse_hidden_rows
@@ -136,7 +138,6 @@ class _RangeEntry(ledger.LedgerEntry):
         super().__init__(part.entry_id, outcome, stop, Pacing.recorded(part.entry.options))
         self._part = part
         self._told = Counts()
-        self._told_left_aside = 0
         self._told_throttled = 0.0
         self._writing = threading.Lock()
 
@@ -151,27 +152,26 @@ class _RangeEntry(ledger.LedgerEntry):
     def outcome(self) -> Outcome:
         return self._outcome
 
+    def report(self) -> None:
+        """Write the counts after each batch: the range of a killed worker is repeated, but not what it moved."""
+        self._write()
+
     def _write(self, **changes: object) -> None:
         counts, told = self._outcome.counts, self._told
         with self._writing, pass_transaction():
             names = ("written", "merged", "runs", "events", "sessions")
             now = {name: getattr(counts, name) for name in names}
             added = {name: F(name) + now[name] - getattr(told, name) for name in names}
-            left_aside, throttled = self._outcome.left_aside, self._outcome.throttled
+            throttled = self._outcome.throttled
             BackfillPass.objects.filter(pk=self.id).update(
                 seen_at=ClockTimestamp(),
                 held=self._held,
-                left_aside=F("left_aside") + left_aside - self._told_left_aside,
+                left_aside=_count_left_aside(self._part.entry),
                 throttled_seconds=F("throttled_seconds") + throttled - self._told_throttled,
                 **added,
             )
             PassRange.objects.filter(pk=self._part.pk).update(seen_at=ClockTimestamp(), written=added["written"])
-            self._told = Counts(**now)
-            self._told_left_aside, self._told_throttled = left_aside, throttled
-
-    def flush(self) -> None:
-        """Report what was not reported yet."""
-        self._write()
+            self._told, self._told_throttled = Counts(**now), throttled
 
 
 @contextmanager
@@ -182,6 +182,8 @@ def _at_work(part: PassRange, report: _RangeEntry) -> Iterator[None]:
             "SELECT pg_advisory_lock_shared(%s, %s), pg_advisory_lock_shared(%s, %s)",
             [PASSES, part.entry_id, RANGES, part.pk],
         )
+    # What earlier attempts at the range took counts as work on it too.
+    worked = Coalesce(F("seen_at") - F("started_at"), timedelta(), output_field=DurationField())
     # The queue may have delivered the range to another worker too, who has done it.
     undone = PassRange.objects.filter(pk=part.pk).exclude(status=PassRange.Status.DONE)
     try:
@@ -190,13 +192,13 @@ def _at_work(part: PassRange, report: _RangeEntry) -> Iterator[None]:
                 status=PassRange.Status.RUNNING,
                 worker=f"{socket.gethostname()}:{os.getpid()}",
                 attempts=F("attempts") + 1,
-                started_at=ClockTimestamp(),
+                started_at=ClockTimestamp() - worked,
                 seen_at=ClockTimestamp(),
                 error="",
             )
         with ledger.heartbeat(report):
             yield
-        report.flush()
+        report.report()
         with pass_transaction():
             _lock(part.entry_id)
             if report.outcome.stopped:
@@ -206,7 +208,7 @@ def _at_work(part: PassRange, report: _RangeEntry) -> Iterator[None]:
             _end_if_done(part.entry_id, canceled=bool(report.outcome.canceled_by))
     except BaseException as error:
         with suppress(DatabaseError):  # the server may be what failed
-            report.flush()
+            report.report()
             undone.update(status=PassRange.Status.WAITING, error=f"{type(error).__name__}: {error}")
         raise
     finally:
@@ -250,7 +252,13 @@ def _end_if_done(entry_id: int, *, canceled: bool = False) -> None:
         if not canceled:
             options = PassOptions(Direction(entry.direction), prefer=entry.options["prefer"])
             ledger.close_entries(options.direction, all_steps(options))
+            BackfillPass.objects.filter(pk=entry_id).update(left_aside=_count_left_aside(entry))
             refresh_statistics(Counts(runs=entry.runs, sessions=entry.sessions))
+
+
+def _count_left_aside(entry: BackfillPass) -> int:
+    """Count the projects that a pass left aside: each once, however often its range was repeated."""
+    return LeftAside.objects.open().filter(direction=entry.direction, last_seen_at__gte=entry.started_at).count()
 
 
 def _hold_against_expectation(entry: BackfillPass) -> None:

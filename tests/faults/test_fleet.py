@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+import string
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +18,7 @@ from agentstate.backfill.outcome import Outcome
 from agentstate.backfill.verification import verify
 from agentstate.models import BackfillPass, PassRange
 from agentstate.models.passes import Direction
+from tests.factories import ProjectFactory
 from tests.faults.processes import FORWARD, Command, wait_until
 from tests.management.commands import call
 from tests.scenes import make_samples
@@ -25,6 +28,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 pytestmark = pytest.mark.django_db(transaction=True)
+# The index of the legacy table takes it, that of the runs, which are named after their project, does not.
+TOO_LONG = "z" + "".join(random.Random(7).choices(string.ascii_letters + string.digits, k=2689))
 QUEUE = {"AGENTSTATE_TASKS_BACKEND": "django_tasks_db.DatabaseBackend"}
 
 
@@ -175,6 +180,30 @@ def test_a_range_that_is_delivered_twice_at_once_stays_done() -> None:
         fail(after=fleet.work(part.pk, [].append))
     part.refresh_from_db()
     assert (part.status, BackfillPass.objects.get().outcome) == ("done", "finished")
+
+
+def test_a_repeated_range_counts_its_projects_once_and_all_its_work() -> None:
+    make_samples(4)
+    ProjectFactory(id=TOO_LONG, documents={"facts": "1"})
+    entry = fleet.begin(PassOptions(Direction.FORWARD), 4)
+    first, second = entry.ranges.order_by("number").values_list("pk", flat=True)
+    fleet.work(second, [].append)
+    # As if its worker had died after an hour of work, before it recorded the range as done.
+    sql(
+        """
+        UPDATE "AgentStatePassRange" SET status = 'waiting', started_at = seen_at - interval '1 hour' WHERE id = %s
+        """,
+        second,
+    )
+    fleet.work(second, [].append)
+    fleet.work(first, [].append)
+
+    entry.refresh_from_db()
+    assert (entry.outcome, entry.left_aside, entry.written) == ("finished", 1, entry.candidates - 1)
+    expected = Expectation.recorded(entry.expected)
+    assert expected is not None
+    assert expected.took is not None
+    assert expected.took > 3000
 
 
 def test_it_ends_at_once_without_projects_and_refuses_a_selection() -> None:
