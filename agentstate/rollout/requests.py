@@ -11,11 +11,11 @@ import atexit
 import logging
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING, NamedTuple
 
-from django.db import connection
+from django.db import InterfaceError, OperationalError, connection
 
 from agentstate.actors import actor
 from agentstate.backfill import BackfillError
@@ -44,6 +44,7 @@ logger = logging.getLogger(__name__)
 
 REPORT_EVERY = 1.0  # seconds
 BEGINS_WITHIN = timedelta(seconds=10)  # until then a request need not hold its lock
+STORE_AGAIN_AFTER = (1, 2, 4, 8, 15, 30, 60)  # seconds between attempts to store an outcome
 PATIENCE = 10.0  # seconds that an ending process waits for the next safe point
 
 _ALIVE = """
@@ -113,8 +114,7 @@ class _Taking:
             self._end(_Ended(StepRequest.Outcome.REFUSED, str(error)))
         except Exception as error:
             logger.exception("The requested step failed, or its outcome could not be stored")
-            connection.close()  # it may be lost, and the lock with it: the outcome is stored on another one
-            self._end(ended or _failed(error))
+            self._end_later(ended or _failed(error))
 
     def _attempt(self) -> _Ended:
         """Take the step, and return how it ended."""
@@ -149,6 +149,20 @@ class _Taking:
 
     def _report(self, message: str) -> None:
         StepRequest.objects.filter(pk=self._request.pk).update(message=message)
+
+    def _end_later(self, ended: _Ended) -> None:
+        """Store the outcome on another connection: this one may be lost, and the lock with it.
+
+        A server that restarts or fails over accepts none for a while. Until then others show the request as killed.
+        """
+        for pause in STORE_AGAIN_AFTER:
+            connection.close()
+            with suppress(OperationalError, InterfaceError):
+                self._end(ended)
+                return
+            self._stop.wait(pause)
+        connection.close()
+        self._end(ended)
 
     def _end(self, ended: _Ended) -> None:
         StepRequest.objects.filter(pk=self._request.pk).update(**ended._asdict(), ended_at=ClockTimestamp())

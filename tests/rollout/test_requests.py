@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import signal
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import pytest
+from django.db import connection
 
 from agentstate.lock_spaces import REQUESTS
 from agentstate.models import StepRequest
@@ -14,6 +17,9 @@ from tests import scenes
 from tests.faults.processes import Command, wait_until
 from tests.rollout.ladder import position, saved_in_agentkit_only
 from tests.sql import second_connection, sql
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("thawed", "impatient")]
 
@@ -28,6 +34,10 @@ take_in_background(StepRequest(action="retreat", stage="agentkit_only", percent=
 while True:
     signal.pause()
 """
+
+END_SESSION = """
+    SELECT pg_terminate_backend(pid) FROM pg_locks JOIN pg_database ON pg_database.oid = database
+    WHERE datname = current_database() AND locktype = 'advisory' AND classid = %s AND objid = %s"""
 
 
 def retreat() -> StepRequest:
@@ -59,14 +69,19 @@ def test_a_step_has_its_outcome_before_its_process_counts_as_gone(
     assert seen == [outcome]
 
 
-def test_a_step_whose_session_is_ended_has_failed() -> None:
+def test_a_step_whose_session_is_ended_has_failed_although_the_server_takes_no_connection_for_a_while(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(requests, "STORE_AGAIN_AFTER", (0.05,) * 1000)
     saved_in_agentkit_only()
     with second_connection() as other, other.transaction():
         other.execute("SELECT 1")
         request = StepRequest(action="retreat", stage="agentkit_only", percent=100)
         requests.take_in_background(request, 0)
         wait_until(lambda: StepRequest.objects.filter(message__startswith="Waiting for older").exists())
-        sql("SELECT pg_terminate_backend(pid) FROM pg_locks WHERE classid = %s AND objid = %s", REQUESTS, request.pk)
+        with no_new_connections():
+            sql(END_SESSION, REQUESTS, request.pk)
+            wait_until(lambda: "its outcome could not be stored" in caplog.text)
         wait_until(lambda: not StepRequest.objects.get().is_running)
     left = StepRequest.objects.get()
     assert left.outcome == "failed"
@@ -94,3 +109,15 @@ def test_the_next_request_continues_what_a_process_left(
 
     assert retreat().outcome == "taken"
     assert {scenes.homes_of(project).columns["facts"] for project in projects} == {"2"}
+
+
+@contextmanager
+def no_new_connections() -> Iterator[None]:
+    """Let the server refuse connections to the tests' database until the end of the block, as while it starts."""
+    name = connection.ops.quote_name(connection.settings_dict["NAME"])
+    with connection._nodb_cursor() as cursor:
+        cursor.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
+        try:
+            yield
+        finally:
+            cursor.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
