@@ -129,13 +129,13 @@ def count_now(begun: threading.Event | None = None) -> bool:
         begun: set once others can see that it is being counted.
 
     Raises:
-        Exception: whatever the verification raises; the row keeps it.
+        Exception: whatever counting, or keeping the figures, raises; the row keeps it.
     """
     row = KeptVerification.objects.create(started_at=server_time(), requested_by=actor())
     if begun:
         begun.set()
     try:
-        figures = Figures.count(_claim)
+        _keep(row, Figures.count(_claim))
     except AlreadyCounting:
         row.delete()
         return False
@@ -144,7 +144,6 @@ def count_now(begun: threading.Event | None = None) -> bool:
             ended_at=ClockTimestamp(), error=f"{type(error).__name__}: {error}"
         )
         raise
-    _keep(row, figures)
     return True
 
 

@@ -198,13 +198,14 @@ class TestNumbersThatAreKept:
         assert "hours_without_escape" in shown
         assert "Counting again since" in shown
 
-    def test_a_count_that_failed_gives_its_reason_and_is_not_repeated_at_once(self) -> None:
+    @pytest.mark.parametrize("table", ["AgentSession", "AgentStateUnequalProject"], ids=["counted", "kept"])
+    def test_a_count_that_failed_gives_its_reason_and_is_not_repeated_at_once(self, table: str) -> None:
         client = superuser()
-        scenes.run_sql('ALTER TABLE "AgentSession" RENAME TO elsewhere')
+        scenes.run_sql(f'ALTER TABLE "{table}" RENAME TO elsewhere')
         try:
             shown = text_of(get(client))
         finally:
-            scenes.run_sql('ALTER TABLE elsewhere RENAME TO "AgentSession"')
+            scenes.run_sql(f'ALTER TABLE elsewhere RENAME TO "{table}"')
         assert "failed: ProgrammingError" in shown
         get(client)
         assert KeptVerification.objects.get().error
