@@ -1,4 +1,4 @@
-"""Threads of a web process for work that outlives its request, each on its own database connection."""
+"""Threads of a web process for work that outlives its request, each on its own database connections."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import contextvars
 import threading
 from typing import TYPE_CHECKING
 
-from django.db import connection
+from django.db import connections
 
 from agentstate.distant_times import distant_times
 
@@ -31,4 +31,4 @@ def _call(act: Callable[[], None]) -> None:
         with distant_times():
             act()
     finally:
-        connection.close()
+        connections.close_all()  # that of a replica too; each thread has its own

@@ -60,8 +60,8 @@ class Figures:
             RuntimeError: it is called inside a transaction, whose view may be another one.
         """
         using, history = read_alias(), FlagHistory.load()
-        behind = seconds_behind(using)
         with _claimed_view(using, claim) as view:
+            behind = seconds_behind(using)
             verification = verify_in(view)
             bypassing_writes = count_bypassing_writes(history, using)
             newest = newest_bypassing_writes(LISTED, history, using) if bypassing_writes.count else []
@@ -101,8 +101,10 @@ def _claimed_view(using: str, claim: Callable[[CursorWrapper], None]) -> Iterato
     """Open a view. The claim is for all processes, so its lock is the primary's, whichever database is read."""
     with ExitStack() as stack:
         if using != DEFAULT_DB_ALIAS:
-            stack.enter_context(transaction.atomic())
-            claim(stack.enter_context(connection.cursor()))
+            stack.enter_context(transaction.atomic(durable=True))
+            cursor = stack.enter_context(connection.cursor())
+            cursor.execute("SET LOCAL idle_in_transaction_session_timeout = 0")  # it is idle for as long as the count
+            claim(cursor)
         view = stack.enter_context(one_view(using))
         if using == DEFAULT_DB_ALIAS:
             claim(view)

@@ -34,6 +34,7 @@ from django.contrib.auth.models import User
 from django.db import connections
 from django.test import Client
 from django.urls import reverse
+from agentstate.background import in_background
 from agentstate.rollout.evidence import Evidence
 from agentstate.rollout.figures import Figures
 client = Client(SERVER_NAME="localhost")
@@ -47,9 +48,18 @@ for name in ("project", "agentworkflowrun", "agentsession", "backfillpass"):
         answer = client.get(reverse(f"admin:agentstate_{name}_changelist"))
     reads = bool(asked) and (name == "backfillpass" or any('FROM "Agent' in s or 'FROM "Project' in s for s in asked))
     print(name, answer.status_code, reads, "This list is from a replica that is" in answer.content.decode())
-counted = Figures.count()
+def claim(cursor):
+    cursor.execute("SHOW idle_in_transaction_session_timeout")
+    print("claimed for", cursor.fetchone()[0])
+counted = Figures.count(claim)
 print("counted", counted.verification.standing["legacy_ahead"], counted.seconds_behind > 0)
 print("decides", Evidence().verification.standing["legacy_ahead"])
+used = []
+def use_replica():
+    connections["replica"].ensure_connection()
+    used.append(connections["replica"].connection)
+in_background("reading", use_replica).join()
+print("closed", used[0].closed)
 """
 
 READ_WITHOUT = """
@@ -78,6 +88,7 @@ from django.db import connection, connections
 from django.test import Client
 from django.urls import reverse
 from agentstate import read_database
+read_database.TRY_AGAIN_AFTER = 3600  # however long the next page takes
 client = Client(SERVER_NAME="localhost")
 client.force_login(User.objects.create_superuser("root"))
 replica = connections["replica"]
@@ -91,6 +102,8 @@ def conflict(execute, sql, *rest):
         pid = replica.connection.info.backend_pid
         with connection.cursor() as cursor:
             cursor.execute('ALTER TABLE "AgentWorkflowRun" ADD COLUMN later int')
+        with psycopg.connect(**connection.get_connection_params(), autocommit=True) as other:
+            other.execute("SELECT pg_current_xact_id()")  # its commit sends what is uncommitted too, within moments
         with psycopg.connect(**replica.get_connection_params(), autocommit=True) as other:
             while other.execute("SELECT 1 FROM pg_stat_activity WHERE pid = %s", [pid]).fetchone():
                 time.sleep(0.01)
@@ -144,9 +157,12 @@ def test_a_replica_that_falls_behind(scene: Scene, standby: Server, way: str, pr
             assert [each["standing"]["legacy_ahead"] for each in (now, there)] == [ahead - 1, ahead]
             assert [len(each["audit"][0]["rows"]) for each in (now, there)] == [1, 0]
             assert "Read from the replica 'replica', which was " in primary.manage(VERIFY, **reading).out
-            assert read(primary.manage("shell", "-v0", "-c", READ, **reading)) == [
+            with primary.set_for_role("idle_in_transaction_session_timeout", "1h"):
+                shown = primary.manage("shell", "-v0", "-c", READ, **reading)
+            assert read(shown) == [
                 "project 200 True True", "agentworkflowrun 200 True True", "agentsession 200 True True",
-                "backfillpass 200 False False", f"counted {ahead} True", f"decides {ahead - 1}",
+                "backfillpass 200 False False", "claimed for 0", f"counted {ahead} True", f"decides {ahead - 1}",
+                "closed True",
             ]  # fmt: skip
             checked = primary.manage("check", "--database", "default", "--database", "replica", **reading)
             assert (checked.code, "no issues" in checked.out) == (0, True), checked.err
