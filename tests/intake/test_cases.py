@@ -268,19 +268,20 @@ def test_quotes_stand_at_their_offsets_and_pages() -> None:
     ids=["dots", "brackets", "comments", "markers", "words", "sentences", "pipes", "parentheses"],
 )
 def test_hostile_texts_take_time_in_proportion_to_their_length(text: str) -> None:
-    quarter, whole = seconds_for(text[: len(text) // 4]), seconds_for(text)
-    assert whole < 10 * quarter, "about 4 in proportion, 16 as the square"
+    limit = 10 * seconds_for(text[: len(text) // 4])
+    # Other work on the machine makes single measurements longer, never shorter.
+    assert any(seconds_for(text) < limit for _ in range(5)), "about 4 in proportion, 16 as the square"
 
 
 def seconds_for(text: str) -> float:
     """Return the processor time that an intake with such a text takes."""
-    began = time.process_time()
+    began = time.thread_time()
     intake(
         ("Call v1.md", called(text)),
         ("Call v2.md", called(text + " end")),
         ("RFP Amendment 1.md", "Amendment 1\n\n" + text),
     )
-    return time.process_time() - began
+    return time.thread_time() - began
 
 
 def test_digits_of_any_script_and_length_are_accepted() -> None:
