@@ -22,7 +22,7 @@ from psycopg.errors import DuplicatePreparedStatement, FeatureNotSupported, Inva
 from psycopg.pq import ExecStatus
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from django.db.backends.base.base import BaseDatabaseWrapper
     from psycopg import Connection
@@ -50,7 +50,7 @@ class Statement:
         self.sql = sql
         names = list(dict.fromkeys(_PLACEHOLDER.findall(sql)))
         numbered = _PLACEHOLDER.sub(lambda placeholder: f"${names.index(placeholder[1]) + 1}", sql)
-        name = f"agentstate_{sha256(numbered.encode()).hexdigest()[:16]}"
+        name = f"agentstate_{sha256(sql.encode()).hexdigest()[:16]}"  # equal statements alone have the same
         self.prepare = f"PREPARE {name} AS {numbered}"
         self.execute = f"EXECUTE {name}" + (f" ({', '.join(f'%({each})s' for each in names)})" if names else "")
 
@@ -82,8 +82,8 @@ class _Session:
 
     Attributes:
         is_own: whether no other client uses it; None until the server has answered.
-        checked_in: Django's list of callbacks of the latest transaction in which a round succeeded. Django makes a new
-            one for each.
+        checked_in: Django's list of callbacks of the latest transaction in which what was prepared was still there.
+            Django makes a new one for each.
     """
 
     def __init__(self, connection: BaseDatabaseWrapper) -> None:
@@ -119,6 +119,10 @@ class _Session:
             self._lasting[before, statements] = made
         return made
 
+    def relies_on(self, statements: Iterable[Statement]) -> bool:
+        """Return whether an earlier round has prepared one of the statements, so that it may be gone."""
+        return bool(self.is_own) and not self._prepared.isdisjoint(statements)
+
     def succeeded(self, sent: _Round) -> None:
         self._prepared |= sent.preparing
 
@@ -151,7 +155,7 @@ def run(
     values on the client takes several statements, so the host's ``server_side_binding`` does not apply here.
 
     Where the session has lost what was prepared, the round is sent again whole. Inside a transaction of the caller's
-    that takes a savepoint, which the first round makes: too many of them slow a server down.
+    that takes a savepoint, which the first round with prepared statements makes: too many slow a server down.
 
     Args:
         parameters: text, numbers, booleans, moments, None and lists of text.
@@ -164,8 +168,8 @@ def run(
     session = _sessions.get(connection.connection)
     if session is None:
         session = _sessions[connection.connection] = _Session(connection)
-    is_checked = session.checked_in is connection.run_on_commit
-    has_savepoint = bool(session.is_own and in_transaction and not first and not is_checked)
+    relies = in_transaction and session.relies_on(statements)
+    has_savepoint = relies and not first and session.checked_in is not connection.run_on_commit
     before = _SAVEPOINT if has_savepoint else first or ("" if in_transaction else alone)
     sent = session.round(before, tuple(statements))
     try:
@@ -175,15 +179,15 @@ def run(
         if not (session.is_own and isinstance(error.__cause__, _UNPREPARED)):
             raise
         session.send_whole()
-        if in_transaction and is_checked:
-            raise
         if has_savepoint:
             _send(connection, _TO_SAVEPOINT, {})
-        elif in_transaction:
+        elif first:
             connection.connection.rollback()  # psycopg begins the transaction again with the next statement
+        elif in_transaction:
+            raise
         return run(statements, parameters, first=first, alone=alone, using=using)
     session.succeeded(sent)
-    if in_transaction:
+    if relies:
         session.checked_in = connection.run_on_commit
     if session.is_own is None:
         session.is_own = rows.pop() == (connection.connection.info.backend_pid,)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import nullcontext
 
 import pytest
-from django.db import DataError, connection, transaction
+from django.db import DataError, NotSupportedError, connection, transaction
 from django.test.utils import CaptureQueriesContext
 
 from agentstate import state
@@ -82,6 +82,34 @@ def test_what_another_deallocated_is_sent_whole_in_a_transaction() -> None:
             sql("DEALLOCATE ALL")
             assert halve(2) == 5
             assert halve(5) == 2
+
+
+def test_what_another_deallocated_is_sent_whole_after_a_round_that_needed_nothing_of_it() -> None:
+    halve(2)
+    halve(2)
+    sql("DISCARD ALL")
+    with transaction.atomic():
+        assert run([Statement("SELECT %(a)s::int")], {"a": 1}) == [(1,)]
+        assert halve(2) == 5
+
+
+def test_statements_that_differ_in_names_alone_are_prepared_apart() -> None:
+    one, other = Statement("SELECT %(a)s::int"), Statement("SELECT %(b)s::int")
+    for _ in range(2):
+        with transaction.atomic():
+            assert run([one], {"a": 1}) == run([other], {"b": 1}) == [(1,)]
+    assert prepared() == 2
+
+
+def test_an_error_that_nothing_prepared_can_cause_is_not_tried_again_in_a_transaction() -> None:
+    refuse = Statement("SELECT pg_temp.refuse(%(a)s::int)")
+    halve(2)
+    sql("CREATE TEMP SEQUENCE calls")
+    sql("""
+        CREATE FUNCTION pg_temp.refuse(a int) RETURNS int LANGUAGE plpgsql AS $$
+        BEGIN IF nextval('calls') = 1 THEN RAISE SQLSTATE '0A000'; END IF; RETURN a; END$$""")
+    with pytest.raises(NotSupportedError), transaction.atomic():
+        run([refuse], {"a": 1})
 
 
 def test_a_transaction_takes_one_savepoint_however_many_rounds_it_sends() -> None:
