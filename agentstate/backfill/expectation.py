@@ -141,17 +141,22 @@ def expect(options: PassOptions, planned: list[tuple[Step, list[Batch]]]) -> Exp
 
 
 def _sample(step: Step, ranges: list[Batch]) -> tuple[Counts, int, float]:
-    """Preview the first candidates of some ranges; return what they would write, their number and the seconds."""
-    counts, sampled, began = Counts(), 0, time.monotonic()
+    """Preview the first candidates of some ranges; return what they would write, their number and the seconds.
+
+    The time to find them is left out: it is the same for a whole batch.
+    """
+    counts, sampled, took = Counts(), 0, 0.0
     for batch in ranges[:: max(1, len(ranges) // SAMPLES)][:SAMPLES]:
         size = min(batch.size, SAMPLE_SIZE)
         with suppress(DatabaseError), pass_transaction(TUNE) as cursor:
             cursor.execute("SET TRANSACTION READ ONLY")
             ids = step.find(cursor, {**step.parameters_of(batch), "limit": size})
             if ids:
+                began = time.monotonic()
                 counts += step.preview(cursor, step.parameters_of(Batch(batch.after, ids[-1], len(ids))))
                 sampled += len(ids)
-    return counts, sampled, time.monotonic() - began
+                took += time.monotonic() - began
+    return counts, sampled, took
 
 
 def _seconds(options: PassOptions, projects: int) -> tuple[float, float] | None:
