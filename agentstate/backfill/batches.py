@@ -19,7 +19,7 @@ from agentstate.backfill.options import IN_BATCH
 from agentstate.backfill.pace import BatchSize, Throttle
 from agentstate.backfill.planning import Waiting
 from agentstate.backfill.step import Step
-from agentstate.backfill.transactions import TUNE, pass_transaction
+from agentstate.backfill.transactions import BY_INDEX, TUNE, pass_transaction
 from agentstate.state.columns import MOVES_STATE
 
 # Of a batch that meets a deadlock or its like, which costs next to nothing.
@@ -138,7 +138,7 @@ class Mover:
         """Move a batch in one transaction. Retry on transient errors, but for time limits."""
         for attempt in range(1, ATTEMPTS + 1):
             try:
-                with pass_transaction(TUNE, LOCK_TIMEOUT, MOVES_STATE) as cursor:
+                with pass_transaction(TUNE, BY_INDEX, LOCK_TIMEOUT, MOVES_STATE) as cursor:
                     if self.step.options.dry_run:
                         cursor.execute("SET TRANSACTION READ ONLY")
                         return self.step.preview(cursor, self.step.parameters_of(batch))

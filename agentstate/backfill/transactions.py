@@ -22,6 +22,10 @@ TUNE = """
     SELECT set_config(name, 'lz4', true) FROM pg_settings
     WHERE name = 'default_toast_compression' AND 'lz4' = ANY (enumvals)"""
 
+# For batches, which find each row by an index. A connection keeps the plan it made for the check of a foreign key. If
+# the table was nearly empty then, each new row would read all of it, until the table is analyzed.
+BY_INDEX = "SET LOCAL enable_seqscan = off"
+
 
 @contextmanager
 def pass_transaction(*settings: str) -> Iterator[CursorWrapper]:

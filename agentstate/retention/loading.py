@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from django.db import connection
 
-from agentstate.backfill.transactions import pass_transaction
+from agentstate.backfill.transactions import BY_INDEX, pass_transaction
 from agentstate.retention.archive import FORMAT, NULLABLE_JSON, TABLES
 from agentstate.retention.selection import MARKER
 
@@ -138,7 +138,7 @@ def _batches(lines: Iterable[str]) -> Iterator[list[str]]:
 def _load(batch: list[str], columns: dict[str, list[str]], loaded: Loaded) -> None:
     runs = {"lines": [line for line in batch if line.startswith('{"run":')]}
     events = {"lines": [line for line in batch if line.startswith('{"event":')]}
-    with pass_transaction() as cursor:
+    with pass_transaction(BY_INDEX) as cursor:
         new_runs = _insert(cursor, _RUNS, "AgentWorkflowRun", columns, runs)
         for table, column, key in (
             ("AgentSession", "agent_run_id", "sessions"),
