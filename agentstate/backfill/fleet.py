@@ -157,8 +157,8 @@ class _RangeEntry(ledger.LedgerEntry):
         self._write()
 
     def _write(self, **changes: object) -> None:
-        counts, told = self._outcome.counts, self._told
         with self._writing, pass_transaction():
+            counts, told = self._outcome.counts, self._told
             names = ("written", "merged", "runs", "events", "sessions")
             now = {name: getattr(counts, name) for name in names}
             added = {name: F(name) + now[name] - getattr(told, name) for name in names}
