@@ -232,6 +232,13 @@ class PassRangeQuerySet(models.QuerySet["PassRange"]):
         )
         return Shares(**counts)
 
+    def unfinished(self) -> Self:
+        """Return the ranges that a worker began and none has done, with ``state``: the status, or ``lost``."""
+        lost = Q(status=PassRange.Status.RUNNING) & ~is_alive(RANGES)
+        state = Case(When(lost, then=Value("lost")), default=F("status"), output_field=models.TextField())
+        begun = self.filter(attempts__gt=0).exclude(status=PassRange.Status.DONE)
+        return begun.annotate(state=state).order_by("number")
+
 
 class PassRange(models.Model):
     """A range of ids of a pass that several workers share: one task of the site's queue."""

@@ -206,6 +206,46 @@ def test_a_repeated_range_counts_its_projects_once_and_all_its_work() -> None:
     assert expected.took > 3000
 
 
+def test_a_report_that_waited_for_the_heartbeat_s_adds_nothing_twice() -> None:
+    make_samples(4)
+    entry = fleet.begin(PassOptions(Direction.FORWARD), 10)
+    part, outcome = entry.ranges.select_related("entry").get(), Outcome()
+    report = fleet._RangeEntry(part, outcome, threading.Event())
+
+    class Heartbeat:
+        """Reports while the other report waits."""
+
+        def __enter__(self) -> None:
+            report._writing = threading.Lock()
+            report.report()
+
+        def __exit__(self, *_: object) -> None: ...
+
+    report._writing = Heartbeat()  # type: ignore[assignment]
+    outcome.counts.written = 3
+    report.report()
+    entry.refresh_from_db()
+    assert entry.written == 3
+
+
+def test_a_failed_range_is_listed_with_its_worker_and_its_error() -> None:
+    make_samples(4)
+    entry = fleet.begin(PassOptions(Direction.FORWARD), 10)
+    part = entry.ranges.select_related("entry").get()
+    with (
+        pytest.raises(ConnectionError),
+        fleet._at_work(part, fleet._RangeEntry(part, Outcome(), threading.Event())),
+    ):
+        raise ConnectionError("the network\nis gone")
+    part.refresh_from_db()
+    assert call("agentkit_pass", "list").lines[-1] == (
+        f"Pass {entry.pk}, range 1: failed after 1 attempt, the last by {part.worker}: "
+        "ConnectionError: the network is gone"
+    )
+    fleet.work(part.pk, [].append)
+    assert "failed" not in call("agentkit_pass", "list").stdout
+
+
 def test_it_ends_at_once_without_projects_and_refuses_a_selection() -> None:
     assert fleet.begin(PassOptions(Direction.FORWARD), 10).pk
     assert BackfillPass.objects.get().outcome == "finished"

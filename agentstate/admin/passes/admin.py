@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from django.db.models import QuerySet
 
 MADE = ("runs", "events", "sessions")
+RANGES_SHOWN = 50
 SPACE = "\N{NO-BREAK SPACE}"
 
 
@@ -82,7 +83,11 @@ class BackfillPassAdmin(ControlPages):
 
     @admin.display(description="shared")
     def shares(self, entry: BackfillPass) -> str:
-        return PassRange.objects.shares(entry).words or "No, one process runs it"
+        words = PassRange.objects.shares(entry).words
+        if not words:
+            return "No, one process runs it"
+        unfinished = entry.ranges.unfinished()[:RANGES_SHOWN]
+        return render_to_string("admin/agentstate/backfillpass/ranges.html", {"words": words, "ranges": unfinished})
 
     @admin.display(description="asked")
     def asked(self, entry: BackfillPass) -> str:

@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from django.core.management.base import CommandError
+from django.utils.text import Truncator
 
 from agentstate.actors import actor
 from agentstate.backfill.expectation import Expectation
@@ -15,7 +16,7 @@ from agentstate.management.base import OperatorCommand
 from agentstate.management.errors import operator_errors
 from agentstate.management.expectation import afterwards, before
 from agentstate.management.pacing import add_pacing
-from agentstate.management.text import print_table, stream_of
+from agentstate.management.text import counted, print_table, stream_of
 from agentstate.models import BackfillPass, PassRange
 from agentstate.models.passes import PRUNING
 
@@ -94,6 +95,7 @@ class Command(OperatorCommand):
         columns = ["pass", "direction", "state", "started", "moved", "of", "rate", "left aside", "shared", "waits"]
         print_table(stream_of(self.stdout), "Passes", columns, [_row(entry) for entry in entries])
         self._write_expected(entries[0])
+        self._write_failed_ranges(entries[0])
 
     def _write_expected(self, newest: BackfillPass) -> None:
         """Write what the newest pass expected, and once it has ended what became of it."""
@@ -104,6 +106,12 @@ class Command(OperatorCommand):
         self.stdout.write(f"Pass {newest.pk}: {before(expected, is_shared=is_shared)}")
         if expected.took is not None:
             self.stdout.write(f"Pass {newest.pk}: {afterwards(expected, newest, is_shared=is_shared)}")
+
+    def _write_failed_ranges(self, newest: BackfillPass) -> None:
+        for part in newest.ranges.unfinished().exclude(error="")[:LISTED]:
+            failed = f"failed after {counted(part.attempts, 'attempt')}, the last by {part.worker}"
+            error = Truncator(" ".join(part.error.split())).chars(300)
+            self.stdout.write(f"Pass {newest.pk}, range {part.number}: {failed}: {error}")
 
 
 def _add_by(parser: CommandParser) -> None:

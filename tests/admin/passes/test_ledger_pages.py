@@ -59,6 +59,21 @@ def test_a_pruning_says_that_its_runs_were_deleted() -> None:
     assert "0 of 1,234,567" not in page
 
 
+def test_a_shared_pass_shows_the_ranges_that_workers_began_and_have_not_done() -> None:
+    entry = record("running", None)
+    ranges = [("done", 1, ""), ("running", 1, ""), ("waiting", 2, f"OperationalError: {NASTY}"), ("waiting", 0, "")]
+    for number, (status, attempts, error) in enumerate(ranges, 1):
+        entry.ranges.create(
+            number=number, up_to="x", status=status, attempts=attempts, error=error, worker="host:7", written=1_000
+        )
+    page = superuser().get(url_of("admin:agentstate_backfillpass_change", args=[entry.pk])).content.decode()
+    items = re.findall("<li>Range (.*?)</li>", page)
+    assert [re.sub("<.*?>", "", item) for item in items] == [
+        "2: lost, 1,000 moved, 1 attempt, the last by host:7",
+        f"3: waiting, 1,000 moved, 2 attempts, the last by host:7. OperationalError: {escape(NASTY)}",
+    ]
+
+
 @pytest.mark.parametrize(
     ("outcome", "ended", "duration"),
     [("finished", MOMENT + timedelta(seconds=75), "1 min 15 s"), ("lost", None, "9.0 s so far")],
