@@ -42,7 +42,7 @@ class Statement:
 
     Attributes:
         sql: the statement. The server infers the types of its parameters, so it casts those that their place leaves
-            open.
+            open. It casts the columns that it returns too: a prepared statement fails once their types change.
         prepare, execute: the statements that prepare and run it.
     """
 

@@ -31,7 +31,7 @@ _BEGIN = """
         ON CONFLICT (id) DO NOTHING
         RETURNING id
     )
-    SELECT (SELECT id FROM project), (SELECT id FROM run)"""
+    SELECT (SELECT id::text FROM project), (SELECT id::text FROM run)"""
 
 
 @contextmanager

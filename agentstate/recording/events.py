@@ -43,7 +43,7 @@ _ACCEPTS = f"({_IS_UNFINISHED} OR closed_as_stale OR status = ANY (%(late)s::tex
 # snapshot: a single statement that waited for the lock would not see what the writer before it wrote, and would take
 # the time of an event that is there already.
 _LOCK = Statement(f"""
-    SELECT status, {_ACCEPTS} FROM "AgentWorkflowRun" WHERE id = %(run)s FOR NO KEY UPDATE""")
+    SELECT status::text, {_ACCEPTS} FROM "AgentWorkflowRun" WHERE id = %(run)s FOR NO KEY UPDATE""")
 
 _ONE = """(
         SELECT %(id)s::text AS id, %(type)s::text AS type, %(payload)s::jsonb AS payload, %(parent)s::text AS parent,

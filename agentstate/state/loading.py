@@ -94,7 +94,7 @@ def moment(number: int) -> datetime:
 # docs/architecture.md.
 def _loading(wanted: str, differences: str = "NULL") -> str:
     return f"""
-    SELECT id, standing, source, fell_back, {_in_python("clock")}, {_in_python("snapshot_at")}, shadowed,
+    SELECT id::text, standing, source, fell_back, {_in_python("clock")}, {_in_python("snapshot_at")}, shadowed,
            {differences}, CASE WHEN source = 'agentkit' THEN (result -> 'state')::text END, {_COLUMNS}
     FROM (
         SELECT *, {SOURCE} AS source

@@ -15,7 +15,8 @@ from agentstate.state.standing import STANDING
 _COLUMNS = {key.name: key.column for key in STATE_KEYS}
 
 LOCK_PROJECT = Statement('SELECT FROM "Project" WHERE id = %(project)s FOR NO KEY UPDATE')
-LOCK_RUN = Statement('SELECT project_id, status FROM "AgentWorkflowRun" WHERE id = %(run)s FOR NO KEY UPDATE')
+LOCK_RUN = Statement("""
+    SELECT project_id::text, status::text FROM "AgentWorkflowRun" WHERE id = %(run)s FOR NO KEY UPDATE""")
 
 
 def _look(state: str) -> Statement:
@@ -26,7 +27,7 @@ def _look(state: str) -> Statement:
     FROM (
         SELECT {STANDING} AS standing, p.has_columns,
             {is_usable(CLOCK)} AND ({is_usable("newest.snapshot_at")}) IS NOT FALSE AS usable,
-            {CLOCK} AS clock, newest.id AS newest_run, newest.snapshot_at AS newest_at, {state} AS state,
+            {CLOCK} AS clock, newest.id::text AS newest_run, newest.snapshot_at AS newest_at, {state} AS state,
             (SELECT max(created_at) FROM "AgentWorkflowRunEvent" WHERE run_id = %(run)s) AS last_event_at
         FROM {PROJECTS} p {NEWEST} WHERE p.id = %(project)s OFFSET 0
     ) present

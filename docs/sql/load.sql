@@ -19,12 +19,12 @@ FROM (
 ) homes;
 
 -- Read a state, where that cannot answer or is not asked
-SELECT id, standing, source, fell_back, round(extract(epoch FROM CASE WHEN clock > '9999-01-01 00:00+00'::timestamptz
-    THEN '9999-01-01 00:00+00'::timestamptz WHEN clock < '0002-01-01 00:00+00'::timestamptz THEN
-    '0002-01-01 00:00+00'::timestamptz ELSE clock END) * 1000000)::bigint, round(extract(epoch FROM CASE WHEN
-    snapshot_at > '9999-01-01 00:00+00'::timestamptz THEN '9999-01-01 00:00+00'::timestamptz WHEN snapshot_at <
-    '0002-01-01 00:00+00'::timestamptz THEN '0002-01-01 00:00+00'::timestamptz ELSE snapshot_at END) *
-    1000000)::bigint, shadowed,
+SELECT id::text, standing, source, fell_back, round(extract(epoch FROM CASE WHEN clock >
+    '9999-01-01 00:00+00'::timestamptz THEN '9999-01-01 00:00+00'::timestamptz WHEN clock <
+    '0002-01-01 00:00+00'::timestamptz THEN '0002-01-01 00:00+00'::timestamptz ELSE clock END) * 1000000)::bigint,
+    round(extract(epoch FROM CASE WHEN snapshot_at > '9999-01-01 00:00+00'::timestamptz THEN
+    '9999-01-01 00:00+00'::timestamptz WHEN snapshot_at < '0002-01-01 00:00+00'::timestamptz THEN
+    '0002-01-01 00:00+00'::timestamptz ELSE snapshot_at END) * 1000000)::bigint, shadowed,
 NULL, CASE WHEN source = 'agentkit' THEN (result -> 'state')::text END, CASE WHEN source = 'legacy' THEN
     "rfpNormJson"::text END, CASE WHEN source = 'legacy' THEN "factsJson"::text END, CASE WHEN source = 'legacy' THEN
     "coverageJson"::text END, CASE WHEN source = 'legacy' THEN "conflictLogJson"::text END, CASE WHEN source = 'legacy'
@@ -79,12 +79,12 @@ FROM (
 ) chosen;
 
 -- Read a state with agentkit_shadow_reads
-SELECT id, standing, source, fell_back, round(extract(epoch FROM CASE WHEN clock > '9999-01-01 00:00+00'::timestamptz
-    THEN '9999-01-01 00:00+00'::timestamptz WHEN clock < '0002-01-01 00:00+00'::timestamptz THEN
-    '0002-01-01 00:00+00'::timestamptz ELSE clock END) * 1000000)::bigint, round(extract(epoch FROM CASE WHEN
-    snapshot_at > '9999-01-01 00:00+00'::timestamptz THEN '9999-01-01 00:00+00'::timestamptz WHEN snapshot_at <
-    '0002-01-01 00:00+00'::timestamptz THEN '0002-01-01 00:00+00'::timestamptz ELSE snapshot_at END) *
-    1000000)::bigint, shadowed,
+SELECT id::text, standing, source, fell_back, round(extract(epoch FROM CASE WHEN clock >
+    '9999-01-01 00:00+00'::timestamptz THEN '9999-01-01 00:00+00'::timestamptz WHEN clock <
+    '0002-01-01 00:00+00'::timestamptz THEN '0002-01-01 00:00+00'::timestamptz ELSE clock END) * 1000000)::bigint,
+    round(extract(epoch FROM CASE WHEN snapshot_at > '9999-01-01 00:00+00'::timestamptz THEN
+    '9999-01-01 00:00+00'::timestamptz WHEN snapshot_at < '0002-01-01 00:00+00'::timestamptz THEN
+    '0002-01-01 00:00+00'::timestamptz ELSE snapshot_at END) * 1000000)::bigint, shadowed,
 CASE WHEN shadowed AND standing = 'in_sync' AND jsonb_typeof(result -> 'state') = 'object' THEN (
         SELECT coalesce(json_agg(json_build_array(
                     key, key || first.path, left(first.one::text, 256), left(first.other::text, 256)
@@ -179,12 +179,12 @@ FROM (
 ) chosen;
 
 -- Read states of several projects
-SELECT id, standing, source, fell_back, round(extract(epoch FROM CASE WHEN clock > '9999-01-01 00:00+00'::timestamptz
-    THEN '9999-01-01 00:00+00'::timestamptz WHEN clock < '0002-01-01 00:00+00'::timestamptz THEN
-    '0002-01-01 00:00+00'::timestamptz ELSE clock END) * 1000000)::bigint, round(extract(epoch FROM CASE WHEN
-    snapshot_at > '9999-01-01 00:00+00'::timestamptz THEN '9999-01-01 00:00+00'::timestamptz WHEN snapshot_at <
-    '0002-01-01 00:00+00'::timestamptz THEN '0002-01-01 00:00+00'::timestamptz ELSE snapshot_at END) *
-    1000000)::bigint, shadowed,
+SELECT id::text, standing, source, fell_back, round(extract(epoch FROM CASE WHEN clock >
+    '9999-01-01 00:00+00'::timestamptz THEN '9999-01-01 00:00+00'::timestamptz WHEN clock <
+    '0002-01-01 00:00+00'::timestamptz THEN '0002-01-01 00:00+00'::timestamptz ELSE clock END) * 1000000)::bigint,
+    round(extract(epoch FROM CASE WHEN snapshot_at > '9999-01-01 00:00+00'::timestamptz THEN
+    '9999-01-01 00:00+00'::timestamptz WHEN snapshot_at < '0002-01-01 00:00+00'::timestamptz THEN
+    '0002-01-01 00:00+00'::timestamptz ELSE snapshot_at END) * 1000000)::bigint, shadowed,
 NULL, CASE WHEN source = 'agentkit' THEN (result -> 'state')::text END, CASE WHEN source = 'legacy' THEN
     "rfpNormJson"::text END, CASE WHEN source = 'legacy' THEN "factsJson"::text END, CASE WHEN source = 'legacy' THEN
     "coverageJson"::text END, CASE WHEN source = 'legacy' THEN "conflictLogJson"::text END, CASE WHEN source = 'legacy'

@@ -2,7 +2,7 @@
 SELECT FROM "Project" WHERE id = %(project)s FOR NO KEY UPDATE;
 
 -- Lock the given run
-SELECT project_id, status FROM "AgentWorkflowRun" WHERE id = %(run)s FOR NO KEY UPDATE;
+SELECT project_id::text, status::text FROM "AgentWorkflowRun" WHERE id = %(run)s FOR NO KEY UPDATE;
 
 -- Read the standing, and what changes in the AgentKit home
 SELECT standing, has_columns, usable,
@@ -24,8 +24,8 @@ FROM (
     p."stateUpdatedAt" BETWEEN '0002-01-01 00:00+00'::timestamptz AND '9999-01-01 00:00+00'::timestamptz AND
         (newest.snapshot_at BETWEEN '0002-01-01 00:00+00'::timestamptz AND '9999-01-01 00:00+00'::timestamptz) IS NOT
         FALSE AS usable,
-    p."stateUpdatedAt" AS clock, newest.id AS newest_run, newest.snapshot_at AS newest_at, newest.result -> 'state' AS
-        state,
+    p."stateUpdatedAt" AS clock, newest.id::text AS newest_run, newest.snapshot_at AS newest_at, newest.result ->
+        'state' AS state,
     (SELECT max(created_at) FROM "AgentWorkflowRunEvent" WHERE run_id = %(run)s) AS last_event_at
     FROM (
         SELECT project.* FROM (SELECT NULL::json AS "rfpNormJson", NULL::json AS "factsJson", NULL::json AS
@@ -67,7 +67,7 @@ FROM (
     p."stateUpdatedAt" BETWEEN '0002-01-01 00:00+00'::timestamptz AND '9999-01-01 00:00+00'::timestamptz AND
         (newest.snapshot_at BETWEEN '0002-01-01 00:00+00'::timestamptz AND '9999-01-01 00:00+00'::timestamptz) IS NOT
         FALSE AS usable,
-    p."stateUpdatedAt" AS clock, newest.id AS newest_run, newest.snapshot_at AS newest_at,
+    p."stateUpdatedAt" AS clock, newest.id::text AS newest_run, newest.snapshot_at AS newest_at,
     CASE WHEN num_nulls(p."rfpNormJson", p."factsJson", p."coverageJson", p."conflictLogJson", p."eligibilityJson") = 0
         THEN jsonb_build_object('rfpNorm', p."rfpNormJson", 'facts', p."factsJson", 'coverage', p."coverageJson",
         'conflictLog', p."conflictLogJson", 'eligibility', p."eligibilityJson")
