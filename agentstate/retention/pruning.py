@@ -67,6 +67,7 @@ class Pruned:
         runs: how many runs went, by workflow. With ``events_only`` the runs whose events went.
         events: how many events went, by workflow.
         size: their bytes as stored, without indexes.
+        looked_at: how many runs are old enough, and of the workflow that the options name.
         archive: the file that holds them, None without an archive.
         stopped: whether it was interrupted.
         seconds: how long it took.
@@ -75,6 +76,7 @@ class Pruned:
     runs: Counter[str] = field(default_factory=Counter)
     events: Counter[str] = field(default_factory=Counter)
     size: int = 0
+    looked_at: int = 0
     archive: Path | None = None
     stopped: bool = False
     seconds: float = 0.0
@@ -114,6 +116,7 @@ def prune(
             batch_began = time.monotonic()
             _prune_batch(options, {**parameters, "runs": runs}, archive, pruned)
             worked = time.monotonic() - batch_began
+            pruned.looked_at += len(runs)
             outcome.counts.runs = 0 if options.events_only else pruned.runs.total()
             outcome.counts.events = pruned.events.total()
             pruned.seconds = time.monotonic() - began

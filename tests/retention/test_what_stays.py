@@ -292,6 +292,7 @@ def test_the_commands_count_prune_and_load(tmp_path: Path) -> None:
     assert ended.code == 0
     gone = f"{before[0] - count(RUNS)} runs and {before[1] - count(EVENTS)} events"
     assert f"{gone} deleted" in ended.stdout
+    assert f"Kept: {count(RUNS)} other run of that age" in ended.stdout
     (archive,) = tmp_path.iterdir()
     assert ended.lines[-1] == f"Archive: {archive}"
     assert f"{before[1] - count(EVENTS)} events deleted" in call("agentkit_pass", "list").stdout
