@@ -70,6 +70,7 @@ class Pruned:
         looked_at: how many runs are old enough, and of the workflow that the options name.
         archive: the file that holds them, None without an archive.
         stopped: whether it was interrupted.
+        canceled_by: the operator who ended it by its entry in the ledger.
         seconds: how long it took.
     """
 
@@ -79,6 +80,7 @@ class Pruned:
     looked_at: int = 0
     archive: Path | None = None
     stopped: bool = False
+    canceled_by: str = ""
     seconds: float = 0.0
 
 
@@ -112,6 +114,7 @@ def prune(
         for runs in _batches(options, parameters):
             if not throttle.admit(worked):
                 outcome.stopped = pruned.stopped = True
+                pruned.canceled_by = outcome.canceled_by
                 break
             batch_began = time.monotonic()
             _prune_batch(options, {**parameters, "runs": runs}, archive, pruned)

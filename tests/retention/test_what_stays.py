@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from agentstate import state
 from agentstate.backfill.verification import verify
-from agentstate.models import AgentWorkflowRun
+from agentstate.models import AgentWorkflowRun, BackfillPass
 from agentstate.models.runs import ClockTimestamp
-from agentstate.retention import PruneOptions, load_archive, prune
+from agentstate.retention import Pruned, PruneOptions, load_archive, prune
 from agentstate.retention.archive import NULLABLE_JSON
 from agentstate.rollout.bypassing_writes import count_bypassing_writes
 from tests import scenes
@@ -299,6 +299,15 @@ def test_the_commands_count_prune_and_load(tmp_path: Path) -> None:
 
     assert call("load_agentkit_archive", str(archive)).lines == [f"{gone} loaded."]
     assert dump(RUNS, EVENTS) == whole
+
+
+def test_an_operator_cancels_a_pruning_between_two_batches() -> None:
+    def cancel(_: Pruned) -> None:
+        BackfillPass.objects.get(direction="prune").cancel("eve")
+
+    play("save", "save", "save")
+    pruned = prune(PruneOptions(timezone.now(), batch_size=1), progress=cancel)
+    assert (pruned.runs.total(), pruned.stopped, pruned.canceled_by) == (1, True, "eve")
 
 
 def test_the_columns_that_may_hold_json_null_are_known() -> None:

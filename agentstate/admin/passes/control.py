@@ -27,7 +27,7 @@ CHANGE = "agentstate.change_backfillpass"
 CONSEQUENCES = {
     PAUSE: "The pass waits after its current batches. It keeps its lock, so no pass of the other direction can start.",
     RESUME: "The pass continues.",
-    CANCEL: "The pass ends after its current batches. What it has moved stays moved, and a later pass continues.",
+    CANCEL: "The pass ends after its current batches. What it has done stays, and a later pass continues.",
     SET: "The new pacing holds from the next batch on.",
 }
 

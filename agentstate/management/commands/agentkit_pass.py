@@ -27,12 +27,12 @@ LISTED = 10
 _HELP = {
     PAUSE: "Let a running pass wait after its current batches.",
     RESUME: "Let a paused pass go on.",
-    CANCEL: "End a running pass after its current batches. What it has moved stays moved.",
+    CANCEL: "End a running pass after its current batches. What it has done stays.",
 }
 _DONE = {
     PAUSE: "is paused after its current batches. Run manage.py agentkit_pass resume {0} to continue.",
     RESUME: "continues.",
-    CANCEL: "ends after its current batches. What it has moved stays moved.",
+    CANCEL: "ends after its current batches. What it has done stays.",
 }
 _PACING = ("target_seconds", "sleep_ratio", "max_lag")
 

@@ -68,8 +68,9 @@ class Command(OperatorCommand):
                 ) from error
         self._write(chosen, pruned)
         if pruned.stopped:
+            how = f"Canceled by {pruned.canceled_by}" if pruned.canceled_by else "Interrupted"
             raise CommandError(
-                "Interrupted. What was deleted stays deleted. Run the command again to continue.",
+                f"{how}. What was deleted stays deleted. Run the command again to continue.",
                 returncode=INTERRUPTED,
             )
 
@@ -84,7 +85,7 @@ class Command(OperatorCommand):
             what = f"{counted(pruned.runs.total(), 'run')} and {what}"
         done = "would be deleted" if options.dry_run else "deleted"
         self.stdout.write(f"{what} {done} ({pruned.size / 1e6:,.1f} MB of rows) in {pruned.seconds:.1f} s.")
-        if not options.events_only and (kept := pruned.looked_at - pruned.runs.total()):
+        if not (options.events_only or pruned.stopped) and (kept := pruned.looked_at - pruned.runs.total()):
             self.stdout.write(f"Kept: {counted(kept, 'other run')} of that age. docs/retention.md says why.")
         if pruned.archive:
             self.stdout.write(f"Archive: {pruned.archive}")
