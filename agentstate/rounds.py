@@ -4,6 +4,9 @@ Planning one of our statements takes the server longer than running it. So a sta
 second time is prepared with SQL's own ``PREPARE``, and ``EXECUTE`` uses the server's plan from then on. PostgreSQL
 makes a new plan by itself when the schema, the search path, the role or row-level security changes.
 
+A prepared SELECT reads as of the moment before it waited for the lock of a table. If that lock was of an ALTER TABLE
+that rewrote the table, it finds the table empty. So a caller that finds no row asks once more before it says so.
+
 A pooler in transaction mode runs each transaction on another server session, which lacks what was prepared. Its
 clients get made-up process ids, so the first round asks the server for its own: only where both are equal is anything
 prepared. An address that says ``pgbouncer=true`` is believed without asking.

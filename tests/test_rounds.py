@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 
 import pytest
@@ -15,9 +16,9 @@ from agentstate.rounds import Statement, run
 from agentstate.state.keys import STATE_KEYS
 from tests import scenes
 from tests.factories import ProjectFactory
-from tests.faults.processes import Command
+from tests.faults.processes import Command, wait_until
 from tests.pooler import needs_pooler, pooler
-from tests.sql import sql
+from tests.sql import WAITING_FOR_LOCKS, second_connection, sql
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -165,6 +166,33 @@ def test_no_statement_of_the_runtime_fails_because_a_column_changes_its_type(col
         sql(f"ALTER TABLE {table} ALTER {name} TYPE varchar(200)")
         act(3)
         transaction.set_rollback(True)
+
+
+@pytest.mark.parametrize("act", ["load", "save", "event"])
+def test_what_waited_for_the_rewriting_of_a_table_sees_its_rows(act: str) -> None:
+    project = ProjectFactory(documents={"facts": "[1]"}).id
+    scenes.open_gates(agentkit_writes=True)
+    table, column = ("AgentWorkflowRun", "error") if act == "event" else ("Project", "name")
+    with record("draft", project) as recorder:
+
+        def do(number: int) -> object:
+            if act == "load":
+                return state.load(project)
+            return state.save(project, facts=[number]) if act == "save" else recorder.event("note", {})
+
+        for number in range(3):
+            do(number)
+        with second_connection() as other, second_connection() as watching, ThreadPoolExecutor(1) as thread:
+            other.execute("BEGIN")
+            other.execute(f"ALTER TABLE \"{table}\" ALTER {column} TYPE text USING {column} || ''")
+
+            def commit() -> None:
+                wait_until(lambda: watching.execute(WAITING_FOR_LOCKS).fetchall())
+                other.execute("COMMIT")
+
+            committed = thread.submit(commit)
+            assert do(3)
+            committed.result()
 
 
 def test_nothing_is_prepared_where_psycopg_deallocates_after_a_rollback(monkeypatch: pytest.MonkeyPatch) -> None:

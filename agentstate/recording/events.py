@@ -200,10 +200,13 @@ def _write(
 ) -> None:
     given = {"run": run_id, "late": f"{{{','.join(late)}}}", **parameters}
     locked, inserted, *_ = run(statements, given, alone=READ_COMMITTED)
+    if locked is None and inserted == (0,):
+        locked, inserted, *_ = run(statements, given, alone=READ_COMMITTED)  # once more: see agentstate.rounds
+    if inserted == (number,):
+        return
     if locked is None or inserted is None:
         raise RunNotFound(run_id)
-    (status, accepts), (written,) = locked, inserted
+    status, accepts = locked
     if not accepts:
         raise refusal(run_id, status)
-    if written != number:
-        raise RowsDropped("AgentWorkflowRunEvent", written, number)
+    raise RowsDropped("AgentWorkflowRunEvent", inserted[0], number)

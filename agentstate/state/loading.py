@@ -217,7 +217,9 @@ def _load(
 def _rows(project_ids: Sequence[str], asked: Sequence[bool], shadowed: Sequence[bool]) -> list[tuple[Any, ...]]:
     if len(project_ids) == 1:
         parameters = {"id": project_ids[0], "asked": asked[0], "shadowed": shadowed[0]}
-        return list(filter(None, run([LOAD_SHADOWED if shadowed[0] else LOAD], parameters)))
+        statements = [LOAD_SHADOWED if shadowed[0] else LOAD]
+        # Once more where there is none: see agentstate.rounds.
+        return list(filter(None, run(statements, parameters))) or list(filter(None, run(statements, parameters)))
     with connection.cursor() as cursor:
         cursor.execute(
             LOAD_MANY_SHADOWED if any(shadowed) else LOAD_MANY,

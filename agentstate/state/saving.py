@@ -172,7 +172,10 @@ def _lock(
     """Lock the project, then the run, and look at the project. Every writer takes the locks in this order."""
     locks = [LOCK_PROJECT] if run is None else [LOCK_PROJECT, LOCK_RUN]
     look = LOOK_AT_SNAPSHOT if to_agentkit else LOOK_AT_COLUMNS
-    project, *runs, present = run_round([*locks, look], parameters, first=first)
+    rows = run_round([*locks, look], parameters, first=first)
+    if None in rows:
+        rows = run_round([*locks, look], parameters)  # once more: see agentstate.rounds
+    project, *runs, present = rows
     if project is None or present is None:
         raise missing(project_id)
     if run is not None:
