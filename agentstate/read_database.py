@@ -51,7 +51,8 @@ def despite_replica(read: Callable[[], Result]) -> Result:
     """Read, and where the replica cannot be reached or cancels, read again from the primary.
 
     A standby cancels a query that needs rows which the primary has cleaned up. For a while after a failure, this
-    process reads the primary at once: no reader waits for a server that is away.
+    process reads the primary at once: no reader waits for a server that is away. A read that fails there too says
+    nothing of the replica.
     """
     alias = replica()
     if not alias:
@@ -61,9 +62,11 @@ def despite_replica(read: Callable[[], Result]) -> Result:
     try:
         return read()
     except (OperationalError, InterfaceError) as error:
-        logger.warning("The replica %r could not be read, the primary is for %d s: %s", alias, TRY_AGAIN_AFTER, error)
+        failure = error
+    result = _from_primary(read)
+    logger.warning("The replica %r could not be read, the primary is for %d s: %s", alias, TRY_AGAIN_AFTER, failure)
     _tried_again_at[alias] = time.monotonic() + TRY_AGAIN_AFTER
-    return _from_primary(read)
+    return result
 
 
 def _from_primary(read: Callable[[], Result]) -> Result:
