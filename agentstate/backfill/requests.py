@@ -88,7 +88,8 @@ def set_pacing(entry: BackfillPass, by: str, seen: int | None = None, **changes:
         CannotAsk: it has ended or is canceled, its process died, or there was a request that the operator did not see.
         ReplicasHidden: this role cannot see how far the replicas are.
     """
-    _refuse_dead(entry)
+    if not entry.ranges.exists():
+        _refuse_dead(entry)
     if changes.get("max_lag") is not None:
         refuse_hidden_replicas()
     try:

@@ -239,6 +239,10 @@ class PassRangeQuerySet(models.QuerySet["PassRange"]):
         begun = self.filter(attempts__gt=0).exclude(status=PassRange.Status.DONE)
         return begun.annotate(state=state).order_by("number")
 
+    def unattended(self) -> Self:
+        """Return the ranges that failed, or were lost with their workers. A resumption queues them again."""
+        return self.unfinished().filter(Q(state="lost") | Q(state=PassRange.Status.WAITING) & ~Q(error=""))
+
 
 class PassRange(models.Model):
     """A range of ids of a pass that several workers share: one task of the site's queue."""

@@ -238,10 +238,11 @@ def test_a_failed_range_is_listed_with_its_worker_and_its_error() -> None:
     ):
         raise ConnectionError("the network\nis gone")
     part.refresh_from_db()
-    assert call("agentkit_pass", "list").lines[-1] == (
-        f"Pass {entry.pk}, range 1: failed after 1 attempt, the last by {part.worker}: "
-        "ConnectionError: the network is gone"
-    )
+    failed = f"Pass {entry.pk}, range 1: failed after 1 attempt, the last by {part.worker}"
+    assert call("agentkit_pass", "list").lines[-2:] == [
+        f"{failed}: ConnectionError: the network is gone",
+        f"Run manage.py agentkit_pass resume {entry.pk} to queue failed and lost ranges again.",
+    ]
     fleet.work(part.pk, [].append)
     assert "failed" not in call("agentkit_pass", "list").stdout
 

@@ -121,7 +121,10 @@ def _actions(entry: Any) -> list[tuple[str, str]]:
     if entry.outcome != BackfillPass.Outcome.RUNNING or (entry.is_lost and not entry.ranges.exists()):
         return []
     is_going = entry.state in ("running", "waiting")
-    asked = ({PAUSE: "Pause…"} if is_going else {RESUME: "Resume…"}) | {CANCEL: "Cancel…", SET: "Change the pacing…"}
+    asked = {PAUSE: "Pause…"} if is_going else {}
+    if not is_going or entry.ranges.unattended().exists():
+        asked[RESUME] = "Resume…"
+    asked |= {CANCEL: "Cancel…", SET: "Change the pacing…"}
     return [
         (label, reverse(f"admin:agentstate_backfillpass_{what}", args=[entry.pk])) for what, label in asked.items()
     ]

@@ -95,7 +95,7 @@ class Command(OperatorCommand):
         columns = ["pass", "direction", "state", "started", "moved", "of", "rate", "left aside", "shared", "waits"]
         print_table(stream_of(self.stdout), "Passes", columns, [_row(entry) for entry in entries])
         self._write_expected(entries[0])
-        self._write_failed_ranges(entries[0])
+        self._write_unattended_ranges(entries[0])
 
     def _write_expected(self, newest: BackfillPass) -> None:
         """Write what the newest pass expected, and once it has ended what became of it."""
@@ -107,11 +107,14 @@ class Command(OperatorCommand):
         if expected.took is not None:
             self.stdout.write(f"Pass {newest.pk}: {afterwards(expected, newest, is_shared=is_shared)}")
 
-    def _write_failed_ranges(self, newest: BackfillPass) -> None:
-        for part in newest.ranges.unfinished().exclude(error="")[:LISTED]:
+    def _write_unattended_ranges(self, newest: BackfillPass) -> None:
+        unattended = newest.ranges.unattended()
+        for part in unattended.exclude(error="")[:LISTED]:
             failed = f"failed after {counted(part.attempts, 'attempt')}, the last by {part.worker}"
             error = Truncator(" ".join(part.error.split())).chars(300)
             self.stdout.write(f"Pass {newest.pk}, range {part.number}: {failed}: {error}")
+        if newest.outcome == BackfillPass.Outcome.RUNNING and unattended.exists():
+            self.stdout.write(f"Run manage.py agentkit_pass resume {newest.pk} to queue failed and lost ranges again.")
 
 
 def _add_by(parser: CommandParser) -> None:

@@ -77,6 +77,30 @@ def test_the_page_offers_what_is_possible(entry: BackfillPass) -> None:
     assert "has ended (finished). Nothing was changed." in refused.content.decode()
 
 
+@pytest.mark.parametrize(
+    ("ranges", "resumes"),
+    [
+        ({"status": "running"}, True),  # lost: nobody holds its lock
+        ({"status": "waiting", "error": "ConnectionError"}, True),
+        ({"status": "waiting"}, False),  # as its last worker left it when the pass was paused
+    ],
+)
+def test_a_shared_pass_can_be_resumed_when_a_range_failed_or_is_lost(
+    entry: BackfillPass, ranges: dict[str, str], resumes: bool
+) -> None:
+    entry.ranges.create(number=1, up_to="x", attempts=1, **ranges)
+    assert (f'href="{address(entry, "resume")}"' in page(entry)) is resumes
+
+
+def test_a_shared_pass_whose_workers_died_takes_another_pacing() -> None:
+    now = timezone.now()
+    entry = BackfillPass.objects.create(direction="forward", started_at=now, seen_at=now, options={"pacing": {}})
+    entry.ranges.create(number=1, up_to="x", attempts=1, status="running")
+    ask(superuser(), entry, "set", target_seconds="1", sleep_ratio="7")
+    entry.refresh_from_db()
+    assert entry.options["pacing"]["sleep_ratio"] == 7
+
+
 @pytest.mark.parametrize("later", ["pause", "resume"])
 def test_a_page_that_was_opened_before_does_not_take_a_cancellation_back(entry: BackfillPass, later: str) -> None:
     client = superuser()
