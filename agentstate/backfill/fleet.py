@@ -186,11 +186,12 @@ def _at_work(part: PassRange, report: _RangeEntry) -> Iterator[None]:
     worked = Coalesce(F("seen_at") - F("started_at"), timedelta(), output_field=DurationField())
     # The queue may have delivered the range to another worker too, who has done it.
     undone = PassRange.objects.filter(pk=part.pk).exclude(status=PassRange.Status.DONE)
+    worker = f"{socket.gethostname()}:{os.getpid()}"
     try:
         with pass_transaction():
             undone.update(
                 status=PassRange.Status.RUNNING,
-                worker=f"{socket.gethostname()}:{os.getpid()}",
+                worker=worker,
                 attempts=F("attempts") + 1,
                 started_at=ClockTimestamp() - worked,
                 seen_at=ClockTimestamp(),
@@ -207,9 +208,15 @@ def _at_work(part: PassRange, report: _RangeEntry) -> Iterator[None]:
                 undone.update(status=PassRange.Status.DONE, ended_at=ClockTimestamp())
             _end_if_done(part.entry_id, canceled=bool(report.outcome.canceled_by))
     except BaseException as error:
-        with suppress(DatabaseError):  # the server may be what failed
+        reason = f"{type(error).__name__}: {error}"
+
+        def give_back() -> None:
             report.report()
-            undone.update(status=PassRange.Status.WAITING, error=f"{type(error).__name__}: {error}")
+            # With a lost connection its lock is gone, and another worker may have taken the range.
+            undone.filter(worker=worker).update(status=PassRange.Status.WAITING, error=reason)
+
+        with suppress(DatabaseError):  # the server may be what failed
+            ledger.store(give_back)
         raise
     finally:
         release("pg_advisory_unlock_shared", (RANGES, part.pk))

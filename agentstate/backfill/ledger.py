@@ -26,7 +26,7 @@ from agentstate.models.runs import ClockTimestamp
 from agentstate.state.columns import legacy_columns_are_there
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from agentstate.backfill.counts import Failure
     from agentstate.backfill.options import PassOptions
@@ -102,6 +102,17 @@ def heartbeat(entry: LedgerEntry) -> Iterator[None]:
         thread.join()
 
 
+def store(write: Callable[[], None]) -> None:
+    """Write how a pass or a part of it ended; on another connection if this one is lost."""
+    try:
+        write()
+    except DatabaseError:
+        if connection.in_atomic_block:
+            raise
+        connection.close()
+        write()
+
+
 class LedgerEntry:
     """A running pass's row in the ledger, and what operators ask of it there."""
 
@@ -153,7 +164,7 @@ class LedgerEntry:
 
     def close(self, how: BackfillPass.Outcome, error: str = "") -> None:
         """Write the final counts and how the pass ended."""
-        self._write(outcome=how, error=error, held="", ended_at=ClockTimestamp())
+        store(lambda: self._write(outcome=how, error=error, held="", ended_at=ClockTimestamp()))
         release("pg_advisory_unlock", (PASSES, self.id))
 
     def _write(self, **changes: Any) -> None:
