@@ -80,7 +80,7 @@ def test_the_page_offers_what_is_possible(entry: BackfillPass) -> None:
 @pytest.mark.parametrize(
     ("ranges", "resumes"),
     [
-        ({"status": "running"}, True),  # lost: nobody holds its lock
+        ({"status": "running"}, True),  # lost: no worker holds its lock
         ({"status": "waiting", "error": "ConnectionError"}, True),
         ({"status": "waiting"}, False),  # as its last worker left it when the pass was paused
     ],
