@@ -141,7 +141,7 @@ def _at_size(size: int) -> Iterator[dict[str, Any]]:
 
 
 def _settle() -> None:
-    """Leave the rows as on a server that has had time: at each size, a pass is the first to change a written page."""
+    """Leave the rows as on a server that has had time: what is measured is the first to change a page since then."""
     execute("VACUUM ANALYZE")
     execute("CHECKPOINT")
 
@@ -175,8 +175,7 @@ def _runtime(present: int, out: TextIO) -> dict[str, Any]:
             with connection.cursor() as cursor:
                 for statement in PRESENT:
                     cursor.execute(statement, numbers)
-            execute("VACUUM ANALYZE")
-            execute("CHECKPOINT")
+            _settle()
             stored = _bytes_a_row()
             for _ in range(ROUNDS):
                 for name, times in zip((empty, full), seconds.values(), strict=True):
