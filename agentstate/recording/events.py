@@ -202,7 +202,7 @@ def _write(
     locked, inserted, *_ = run(statements, given, alone=READ_COMMITTED)
     if locked is None and inserted == (0,):
         locked, inserted, *_ = run(statements, given, alone=READ_COMMITTED)  # once more: see agentstate.rounds
-    if inserted == (number,):
+    if inserted == (number,):  # also where the lock's statement waited and found no row
         return
     if locked is None or inserted is None:
         raise RunNotFound(run_id)

@@ -42,7 +42,7 @@ BEGINS_WITHIN = timedelta(seconds=10)  # a count need not hold its lock until th
 UNEQUAL_AT_ONCE = 5_000
 _MAY_ONLY_READ = (errors.InsufficientPrivilege, errors.ReadOnlySqlTransaction, errors.UndefinedTable)
 
-# Or keeping its figures.
+# While it counts it holds one of the two locks, while it keeps the figures the other.
 _IS_COUNTING = """
     SELECT EXISTS (
         SELECT FROM pg_locks WHERE locktype = 'advisory' AND granted AND objsubid = 2 AND classid = %s
